@@ -1,0 +1,146 @@
+"""What a request tells the transformer, encoded once and shared by all its pictures.
+
+    prompt ──► text features, pooled text
+    references ──► clean tokens in the image stream          positions of all of it ──► rotary table
+    styles ──► style tokens in the text stream
+
+Knows no noise and no step; which pictures are references and how large they become is the model's rule.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from models.flux.latents import PATCH, pack, reference_ids, target_ids, text_ids
+from models.flux.references import EmptyReference, preprocess
+from models.flux.transformer import RotaryTable, rotary_table
+from models.request import GenerationRequest, InvalidRequest, Role, UnusableReference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from PIL import Image
+
+    from models.flux.components import FluxComponents
+    from models.flux.references import Size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceRule:
+    """How a model takes the pictures that join its image stream."""
+
+    #: Their role; pictures of another role are refused, but for styles where there is a style encoder.
+    role: Role
+    #: Longer side in pixels for so many of them.
+    long_side: Callable[[int], int]
+    #: How many it takes.
+    most: int
+    #: A size that is taken as it comes.
+    spared: Size | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditioning:
+    """What stays the same over all steps and pictures of a request; each tensor has a batch axis of 1."""
+
+    #: (1, text tokens, text width) in the transformer's dtype.
+    text: Tensor
+    #: (1, pooled width) in the transformer's dtype.
+    pooled: Tensor
+    #: (1, tokens of all references, channels) in the transformer's dtype; None without references.
+    references: Tensor | None
+    #: (1, tokens of all styles, hidden width) in the transformer's dtype; None without styles.
+    styles: Tensor | None
+    #: Positions of style, text, target and reference tokens; float32.
+    rotary: RotaryTable
+
+
+def encode_request(
+    request: GenerationRequest,
+    images: Sequence[Image.Image],
+    *,
+    parts: FluxComponents,
+    rule: ReferenceRule,
+    grid: tuple[int, int],
+) -> Conditioning:
+    """Encode a prompt and its pictures.
+
+    Args:
+        request: the wish.
+        images: the decoded references, in the order of ``request.references``.
+        parts: what encodes them.
+        rule: how references are taken.
+        grid: (rows, columns) of the picture to be made, in tokens.
+
+    Raises:
+        UnusableReference: when a picture has a role the model does not take, or scaling leaves nothing of it.
+        InvalidRequest: for more references than the model takes.
+    """
+    _check_roles(request, rule, takes_styles=parts.style is not None)
+    latents = [parts.autoencoder.encode([image]) for image in _fit_references(request, images, rule)]
+    styles = _encode_styles(request, images, parts)
+    text = parts.text.encode([request.prompt])
+    style_tokens = 0 if styles is None else styles.shape[1]
+    ids = _joint_ids(style_tokens + text.features.shape[1], grid, latents)
+    cos, sin = rotary_table(ids, parts.transformer.config.axes_dims_rope)
+    return Conditioning(
+        text=text.features.to(parts.device, parts.dtype),
+        pooled=text.pooled.to(parts.device, parts.dtype),
+        references=_joined([pack(each) for each in latents], parts),
+        styles=styles,
+        rotary=(cos[None].to(parts.device), sin[None].to(parts.device)),
+    )
+
+
+def _check_roles(request: GenerationRequest, rule: ReferenceRule, *, takes_styles: bool) -> None:
+    """Refuse pictures that would otherwise be ignored in silence."""
+    taken = {rule.role, Role.STYLE} if takes_styles else {rule.role}
+    for position, reference in enumerate(request.references, start=1):
+        if reference.role not in taken:
+            raise UnusableReference(
+                position, f"is a {reference.role} picture, which {request.model} does not take here"
+            )
+    count = sum(reference.role is rule.role for reference in request.references)
+    if count > rule.most:
+        raise InvalidRequest(f"{request.model} takes {rule.most} {rule.role} references, not {count}")
+
+
+def _fit_references(
+    request: GenerationRequest, images: Sequence[Image.Image], rule: ReferenceRule
+) -> list[Image.Image]:
+    positions = _positions(request, rule.role)
+    long_side = rule.long_side(len(positions))
+    return [_fit(images[position - 1], long_side, rule=rule, position=position) for position in positions]
+
+
+def _fit(image: Image.Image, long_side: int, *, rule: ReferenceRule, position: int) -> Image.Image:
+    try:
+        return preprocess(image, long_side, spared=rule.spared)
+    except EmptyReference as error:
+        raise UnusableReference(position, str(error)) from error
+
+
+def _encode_styles(request: GenerationRequest, images: Sequence[Image.Image], parts: FluxComponents) -> Tensor | None:
+    if parts.style is None:
+        return None
+    positions = _positions(request, Role.STYLE)
+    return _joined([parts.style.encode(images[position - 1]) for position in positions], parts)
+
+
+def _positions(request: GenerationRequest, role: Role) -> list[int]:
+    """Find the pictures of one role, counted from 1 over all references of the request."""
+    references = enumerate(request.references, start=1)
+    return [position for position, reference in references if reference.role is role]
+
+
+def _joint_ids(text_tokens: int, grid: tuple[int, int], references: Sequence[Tensor]) -> Tensor:
+    sizes = [(latents.shape[2] // PATCH, latents.shape[3] // PATCH) for latents in references]
+    return torch.cat([text_ids(text_tokens), target_ids(*grid), *reference_ids(grid, sizes)])
+
+
+def _joined(tokens: Sequence[Tensor], parts: FluxComponents) -> Tensor | None:
+    return torch.cat(list(tokens), dim=1).to(parts.device, parts.dtype) if tokens else None

@@ -1,0 +1,110 @@
+"""Samples of FLUX, how a group of them becomes one transformer call, and how each takes its step.
+
+Rows of a group may be at different steps of different schedules: nothing here is shared between them but the call.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from models.flux.transformer import RotaryTable, TransformerInputs
+from models.sample import Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from models.flux.conditioning import Conditioning
+
+
+# Equality stays the parent's, which compares who a sample is and how far; tensors have no yes or no.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FluxSample(Sample):
+    """A picture on its way, with everything its steps need."""
+
+    #: (1, target tokens, channels): the packed latents at ``sigmas[steps_done]``; float32 on the device.
+    tokens: Tensor
+    #: Noise level before each step, and 0 after the last.
+    sigmas: tuple[float, ...]
+    #: Plain guidance.
+    guidance: float
+    #: What the transformer is told; one object for all pictures of the request.
+    conditioning: Conditioning
+    #: Exact width of the result in pixels.
+    width: int
+    #: Exact height of the result in pixels.
+    height: int
+
+
+def collate(group: Sequence[FluxSample], *, dtype: torch.dtype) -> TransformerInputs:
+    """Stack a group into one call.
+
+    Where references are of unequal length, shorter ones are padded at the end and the padding is masked, since as a
+    key it would be attended to.
+    """
+    device = group[0].tokens.device
+    told = [sample.conditioning for sample in group]
+    lengths = [each.rotary[0].shape[1] for each in told]
+    return TransformerInputs(
+        target=torch.cat([sample.tokens for sample in group]).to(dtype),
+        references=_stack_references(group, dtype=dtype, missing=[max(lengths) - length for length in lengths]),
+        text=torch.cat([each.text for each in told]),
+        styles=_stack_styles(told),
+        pooled=torch.cat([each.pooled for each in told]),
+        sigma=torch.tensor([sample.sigmas[sample.steps_done] for sample in group], device=device),
+        guidance=torch.tensor([sample.guidance for sample in group], device=device),
+        rotary=_stack_rotary([each.rotary for each in told], tokens=max(lengths)),
+        key_mask=_key_mask(lengths, device=device),
+    )
+
+
+def advance(sample: FluxSample, velocity: Tensor) -> FluxSample:
+    """Take one Euler step; the difference of sigmas is taken in float32, as both are exactly float32.
+
+    Args:
+        sample: before the step.
+        velocity: (1, target tokens, channels), as the transformer predicts it.
+
+    Source: UNO, published sampling code, 2025; checked by tests/golden/uno_denoise_4step.safetensors.
+    """
+    before, after = sample.sigmas[sample.steps_done : sample.steps_done + 2]
+    tokens = sample.tokens + (after - before) * velocity.to(torch.float32)
+    return replace(sample, tokens=tokens, steps_done=sample.steps_done + 1)
+
+
+def _stack_references(group: Sequence[FluxSample], *, dtype: torch.dtype, missing: Sequence[int]) -> Tensor | None:
+    rows = [_references(sample, dtype=dtype) for sample in group]
+    padded = [pad(row, (0, 0, 0, tokens)) for row, tokens in zip(rows, missing, strict=True)]
+    return torch.cat(padded) if padded[0].shape[1] else None
+
+
+def _references(sample: FluxSample, *, dtype: torch.dtype) -> Tensor:
+    """Return the sample's reference tokens; none of them where it has no reference."""
+    references = sample.conditioning.references
+    return sample.tokens[:, :0].to(dtype) if references is None else references
+
+
+def _stack_styles(told: Sequence[Conditioning]) -> Tensor | None:
+    styles = [each.styles for each in told if each.styles is not None]
+    assert len(styles) in {0, len(told)}, "samples with and without styles do not share a shape"  # noqa: S101 -- ours
+    return torch.cat(styles) if styles else None
+
+
+def _stack_rotary(tables: Sequence[RotaryTable], *, tokens: int) -> RotaryTable:
+    cos, sin = zip(*tables, strict=True)
+    return _stack_padded(cos, tokens=tokens), _stack_padded(sin, tokens=tokens)
+
+
+def _stack_padded(rows: Sequence[Tensor], *, tokens: int) -> Tensor:
+    return torch.cat([pad(row, (0, 0, 0, tokens - row.shape[1])) for row in rows])
+
+
+def _key_mask(lengths: Sequence[int], *, device: torch.device) -> Tensor | None:
+    if len(set(lengths)) == 1:
+        return None  # without a mask attention may use its fastest kernels
+    places = torch.arange(max(lengths), device=device)
+    return places < torch.tensor(lengths, device=device)[:, None]

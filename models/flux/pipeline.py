@@ -1,0 +1,111 @@
+"""The steps that every FLUX pipeline takes: encode and draw, denoise, decode; which model it is, it is told.
+
+prepare: prompt, pictures, seed ──► samples at noise       step: a group ──► the same, one sigma further
+decode: samples at sigma 0 ──► pictures, cut to the size that was asked for
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from PIL import Image
+
+from models.flux.conditioning import encode_request
+from models.flux.group import FluxSample, advance, collate
+from models.flux.latents import PATCH, draw_noise, pack, unpack
+from models.flux.sigmas import sigmas
+from models.flux.vae import to_uint8
+from models.request import GeneratedImage, GenerationRequest, Role
+from models.sample import Sample, ShapeKey
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from models.flux.components import FluxComponents
+    from models.flux.conditioning import Conditioning, ReferenceRule
+
+
+class FluxPipeline:
+    """A ``models.pipeline.Pipeline`` out of FLUX components and a rule for references."""
+
+    def __init__(self, components: FluxComponents, *, rule: ReferenceRule) -> None:
+        self._parts = components
+        self._rule = rule
+        #: Pixels a side of one token; pictures are made in multiples of it and cut to size.
+        self._token_side = PATCH * components.autoencoder.scale
+
+    def prepare(self, request_id: str, request: GenerationRequest, images: Sequence[Image.Image]) -> list[Sample]:
+        """Encode prompt and references once and draw the noise of each picture.
+
+        Raises:
+            UnusableReference: when a picture has a role the model does not take, or scaling leaves nothing of it.
+            InvalidRequest: for more references than the model takes.
+        """
+        with torch.inference_mode():
+            grid = self._tokens_along(request.height), self._tokens_along(request.width)
+            told = encode_request(request, images, parts=self._parts, rule=self._rule, grid=grid)
+            return [self._sample(request_id, request, told, index=index) for index in range(request.num_images)]
+
+    def step(self, group: Sequence[Sample]) -> list[Sample]:
+        """Advance a group by one step in one transformer call; the given samples stay as they are."""
+        samples = [_flux(sample) for sample in group]
+        with torch.inference_mode():
+            velocities = self._parts.transformer(collate(samples, dtype=self._parts.dtype)).split(1)
+            return [advance(sample, velocity) for sample, velocity in zip(samples, velocities, strict=True)]
+
+    def decode(self, samples: Sequence[Sample]) -> list[GeneratedImage]:
+        """Decode pictures one by one, so that neither memory nor rounding hangs on how many there are."""
+        with torch.inference_mode():
+            return [GeneratedImage(seed=sample.seed, image=self._decode(_flux(sample))) for sample in samples]
+
+    def _sample(
+        self, request_id: str, request: GenerationRequest, conditioning: Conditioning, *, index: int
+    ) -> FluxSample:
+        height, width = self._whole_tokens(request.height), self._whole_tokens(request.width)
+        seed = request.seed + index
+        noise = draw_noise(seed, height=height, width=width, scale=self._parts.autoencoder.scale)
+        tokens = pack(noise).to(self._parts.device)
+        return FluxSample(
+            request_id=request_id,
+            index=index,
+            seed=seed,
+            shape=_shape(request, conditioning, target_tokens=tokens.shape[1]),
+            num_inference_steps=request.num_inference_steps,
+            tokens=tokens,
+            sigmas=sigmas(width=width, height=height, steps=request.num_inference_steps),
+            guidance=request.guidance_scale,
+            conditioning=conditioning,
+            width=request.width,
+            height=request.height,
+        )
+
+    def _decode(self, sample: FluxSample) -> Image.Image:
+        scale = self._parts.autoencoder.scale
+        height, width = self._whole_tokens(sample.height), self._whole_tokens(sample.width)
+        latents = unpack(sample.tokens, height=height // scale, width=width // scale)
+        [pixels] = to_uint8(self._parts.autoencoder.decode(latents))
+        left, top = (width - sample.width) // 2, (height - sample.height) // 2
+        return Image.fromarray(pixels.numpy()).crop((left, top, left + sample.width, top + sample.height))
+
+    def _whole_tokens(self, pixels: int) -> int:
+        """Round a side up to what whole tokens cover."""
+        return self._tokens_along(pixels) * self._token_side
+
+    def _tokens_along(self, pixels: int) -> int:
+        return -(-pixels // self._token_side)
+
+
+def _shape(request: GenerationRequest, conditioning: Conditioning, *, target_tokens: int) -> ShapeKey:
+    references = conditioning.references
+    return ShapeKey(
+        model=request.model,
+        target_tokens=target_tokens,
+        reference_tokens=0 if references is None else references.shape[1],
+        styles=sum(reference.role is Role.STYLE for reference in request.references),
+    )
+
+
+def _flux(sample: Sample) -> FluxSample:
+    assert isinstance(sample, FluxSample), "a pipeline steps the samples that it prepared"  # noqa: S101 -- ours
+    return sample

@@ -1,0 +1,52 @@
+"""One image being denoised, and what two of them must share to step together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShapeKey:
+    """What must be equal for samples to share one transformer call."""
+
+    #: Catalog name; two models are two sets of weights.
+    model: str
+    #: Tokens of the picture being made.
+    target_tokens: int
+    #: Tokens of all its references together.
+    reference_tokens: int
+    #: Style pictures in the text stream.
+    styles: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One image on its way from noise to latents; a pipeline adds its tensors in a subclass."""
+
+    #: The request it belongs to.
+    request_id: str
+    #: Which picture of that request, from 0.
+    index: int
+    #: The seed its noise was drawn from.
+    seed: int
+    #: What it can step together with.
+    shape: ShapeKey
+    #: Steps it will take in all.
+    num_inference_steps: int
+    #: Steps taken so far.
+    steps_done: int = 0
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Tell samples apart: (request, picture)."""
+        return self.request_id, self.index
+
+    @property
+    def is_denoised(self) -> bool:
+        """Whether only decoding is left."""
+        return self.steps_done == self.num_inference_steps
+
+    @property
+    def steps_left(self) -> int:
+        """Count the steps still to take."""
+        return self.num_inference_steps - self.steps_done

@@ -1,0 +1,1 @@
+"""The durable record of what was accepted and what came of it."""

@@ -1,0 +1,96 @@
+"""Between a Task and its row: pure, and the only place that knows both.
+
+Knows no statement and no connection. Whatever text arrives, what comes out can be stored in either database.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
+
+from sqlalchemy import Row
+
+from deployments.errors import FaultKind
+from deployments.tasks.task import Fault, Output, Success, Task, TaskState
+
+
+def to_row(task: Task) -> dict[str, Any]:
+    """Write a task as the columns of its row; leases and faults are not a new task's to have."""
+    return {
+        "id": task.id,
+        "tenant_id": task.tenant_id,
+        "model": task.model,
+        "dialect": task.dialect,
+        "notes": json.dumps(dict(task.notes)),
+        "sink": task.sink,
+        "state": task.state,
+        # First come, first served, until tenants get weights.
+        "fair_key": task.created_at.timestamp(),
+        "attempt": task.attempt,
+        "fence": task.fence,
+        "steps_done": task.steps_done,
+        "created_at": task.created_at.timestamp(),
+        "inference_ms": task.inference_ms,
+        "outputs": write_outputs(task.outputs),
+    }
+
+
+def success_columns(success: Success) -> dict[str, Any]:
+    """Name a good end's values as the statement that stores it does."""
+    return {"this_outputs": write_outputs(success.outputs), "this_inference_ms": success.inference_ms}
+
+
+def fault_columns(fault: Fault) -> dict[str, Any]:
+    """Name a bad end's values as the statement that stores it does."""
+    return {"this_fault_kind": fault.kind, "this_fault_message": _storable(fault.message)}
+
+
+def write_outputs(outputs: tuple[Output, ...]) -> str:
+    """Write delivered pictures as JSON."""
+    return json.dumps([asdict(output) for output in outputs])
+
+
+def from_row(row: Row[Any]) -> Task:
+    """Read a task from its row."""
+    created_at = _moment(row.created_at)
+    started_at = _moment_from(row.started_at, earliest=created_at)
+    return Task(
+        id=row.id,
+        tenant_id=row.tenant_id,
+        model=row.model,
+        dialect=row.dialect,
+        notes=MappingProxyType(json.loads(row.notes)),
+        sink=row.sink,
+        created_at=created_at,
+        state=TaskState(row.state),
+        attempt=row.attempt,
+        fence=row.fence,
+        steps_done=row.steps_done,
+        started_at=started_at,
+        finished_at=_moment_from(row.finished_at, earliest=started_at or created_at),
+        inference_ms=row.inference_ms,
+        outputs=tuple(Output(**output) for output in json.loads(row.outputs)),
+        fault=_fault(row),
+    )
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _moment_from(seconds: float | None, *, earliest: datetime) -> datetime | None:
+    # A task is accepted by the clock of a process and started by the database's; where those two differ, a start before
+    # the accept would give callers a negative wait.
+    return None if seconds is None else max(_moment(seconds), earliest)
+
+
+def _fault(row: Row[Any]) -> Fault | None:
+    return None if row.fault_kind is None else Fault(kind=FaultKind(row.fault_kind), message=row.fault_message)
+
+
+def _storable(text: str) -> str:
+    # A message may quote its caller; no database takes half a surrogate pair, and PostgreSQL takes no NUL.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\0")

@@ -1,0 +1,173 @@
+"""Every statement the store runs, one per purpose, built once.
+
+A move of a task is one conditional update: its ``where`` is the guard, so two callers never both win and there is no
+race to explain. Knows nothing of connections. Bound names start with ``this_`` where a column has the plain name.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    ColumnElement,
+    Double,
+    Integer,
+    Select,
+    Text,
+    Update,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+
+from deployments.errors import FaultKind, Quarantined
+from deployments.tasks.schema import database_now, task_requests, tasks
+from deployments.tasks.task import TaskState
+
+_THIS_ID = bindparam("this_id", type_=Text)
+_THIS_TENANT = bindparam("this_tenant", type_=Text)
+_STEPS = bindparam("this_steps", type_=Integer)
+_LEASE_S = bindparam("lease_s", type_=Double)
+
+#: What a task gives up when it is no longer running; ``claimed_by`` stays, to say which replica had it last.
+_NO_LEASE = {"lease_expires_at": None}
+#: A task waiting again in its old place; its next attempt starts from noise.
+_QUEUED_AGAIN = {"state": TaskState.QUEUED, "steps_done": 0, **_NO_LEASE}
+
+_MINE: ColumnElement[bool] = and_(
+    tasks.c.id == _THIS_ID,
+    tasks.c.fence == bindparam("this_fence", type_=Integer),
+    tasks.c.state == TaskState.RUNNING,
+)
+_EXPIRED: ColumnElement[bool] = and_(tasks.c.state == TaskState.RUNNING, tasks.c.lease_expires_at <= database_now())
+_MAX_ATTEMPTS = bindparam("max_attempts", type_=Integer)
+
+#: Write down an accepted task.
+INSERT_TASK = insert(tasks)
+
+#: Write down what an accepted task is to make.
+INSERT_REQUEST = insert(task_requests)
+
+#: Read one task, as far as its tenant is the one who asks.
+READ = select(tasks).where(tasks.c.id == _THIS_ID, tasks.c.tenant_id == _THIS_TENANT)
+
+#: Read the requests of some tasks.
+READ_REQUESTS = select(task_requests).where(task_requests.c.task_id.in_(bindparam("task_ids", expanding=True)))
+
+
+def _next_in_fair_order() -> Select[tuple[str]]:
+    return (
+        select(tasks.c.id)
+        .where(tasks.c.state == TaskState.QUEUED, tasks.c.model.in_(bindparam("models", expanding=True)))
+        .order_by(tasks.c.fair_key, tasks.c.id)
+        .limit(bindparam("at_most", type_=Integer))
+        # SQLite has no row locks and leaves this out; there the transaction holds the whole file.
+        .with_for_update(skip_locked=True)
+    )
+
+
+def _claim() -> Update:
+    # In a common table expression the choice is made once; as a plain subquery PostgreSQL may run it again per row.
+    chosen = _next_in_fair_order().cte("chosen")
+    return (
+        update(tasks)
+        .where(tasks.c.id.in_(select(chosen.c.id)))
+        .values(
+            state=TaskState.RUNNING,
+            attempt=tasks.c.attempt + 1,
+            fence=tasks.c.fence + 1,
+            claimed_by=bindparam("replica_id", type_=Text),
+            lease_expires_at=database_now() + _LEASE_S,
+            started_at=database_now(),
+        )
+    )
+
+
+#: Lease up to :at_most queued tasks in fair order; skip rows that another replica is claiming right now.
+CLAIM = _claim().returning(tasks)
+
+_STEPS_GREW = tasks.c.steps_done < _STEPS
+_STILL_TO_BE_STARTED = and_(_STEPS == 0, tasks.c.steps_done == 0)
+
+#: Note a claimed task's progress; renew its lease where it moved, or where its first step is still to come.
+BEAT = (
+    update(tasks)
+    .where(_MINE)
+    .values(
+        steps_done=case((_STEPS_GREW, _STEPS), else_=tasks.c.steps_done),
+        lease_expires_at=case(
+            (or_(_STEPS_GREW, _STILL_TO_BE_STARTED), database_now() + _LEASE_S),
+            else_=tasks.c.lease_expires_at,
+        ),
+    )
+)
+
+#: End a task well, while the claim is still mine.
+SUCCEED = (
+    update(tasks)
+    .where(_MINE)
+    .values(
+        state=TaskState.SUCCEEDED,
+        finished_at=database_now(),
+        outputs=bindparam("this_outputs", type_=Text),
+        inference_ms=bindparam("this_inference_ms", type_=Integer),
+        **_NO_LEASE,
+    )
+)
+
+#: End a task badly, while the claim is still mine.
+FAIL = (
+    update(tasks)
+    .where(_MINE)
+    .values(
+        state=TaskState.FAILED,
+        finished_at=database_now(),
+        fault_kind=bindparam("this_fault_kind", type_=Text),
+        fault_message=bindparam("this_fault_message", type_=Text),
+        **_NO_LEASE,
+    )
+)
+
+#: Hand a task back unblamed, while the claim is still mine.
+RELEASE = update(tasks).where(_MINE).values(attempt=tasks.c.attempt - 1, **_QUEUED_AGAIN)
+
+#: End a task that its tenant no longer wants.
+CANCEL = (
+    update(tasks)
+    .where(
+        tasks.c.id == _THIS_ID,
+        tasks.c.tenant_id == _THIS_TENANT,
+        tasks.c.state.in_([TaskState.QUEUED, TaskState.RUNNING]),
+    )
+    .values(state=TaskState.CANCELLED, finished_at=database_now(), **_NO_LEASE)
+)
+
+#: End the tasks whose lease ran out for the last time that is allowed.
+QUARANTINE = (
+    update(tasks)
+    .where(_EXPIRED, tasks.c.attempt >= _MAX_ATTEMPTS)
+    .values(
+        state=TaskState.FAILED,
+        finished_at=database_now(),
+        fault_kind=FaultKind.QUARANTINED,
+        fault_message=Quarantined().message,
+        **_NO_LEASE,
+    )
+)
+
+#: Queue again the tasks whose lease ran out.
+REQUEUE = update(tasks).where(_EXPIRED, tasks.c.attempt < _MAX_ATTEMPTS).values(**_QUEUED_AGAIN)
+
+#: Count what waits and what runs, by model.
+BACKLOG = (
+    select(tasks.c.model, tasks.c.state, func.count().label("tasks"))
+    .where(tasks.c.state.in_([TaskState.QUEUED, TaskState.RUNNING]))
+    .group_by(tasks.c.model, tasks.c.state)
+)
+
+#: Touch the tasks table, to see that it is there.
+PING = select(exists().select_from(tasks))

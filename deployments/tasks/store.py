@@ -1,0 +1,217 @@
+"""The task store: the truth about every accepted task.
+
+    insert ─► queued ─ claim ─► running ─ succeed | fail ─► ended
+                ▲                  │
+                └─ release, rescue ┘        cancel: from queued or running, ended
+
+Every move is one conditional statement, committed before the call returns. Knows nothing of HTTP, models or Ray, and
+asks no clock but the database's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from sqlalchemy import Executable, Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from deployments.tasks import statements
+from deployments.tasks.database import Database, open_database
+from deployments.tasks.request_json import UnreadableRequest, decode_request, encode_request
+from deployments.tasks.rows import fault_columns, from_row, success_columns, to_row
+from deployments.tasks.task import Beat, Claim, Fault, Success, Task, TaskState
+from models.request import GenerationRequest
+
+log = structlog.get_logger(__name__)
+
+_TASK_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rescued:
+    """What one round of rescue did."""
+
+    #: Tasks that wait again.
+    requeued: int
+    #: Tasks that were given up, after their last attempt.
+    quarantined: int
+
+
+class TaskStore:
+    """Tasks in a database; every method raises Unavailable while that cannot be reached.
+
+    Args:
+        database: an open, migrated database.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    async def open(cls, url: str) -> TaskStore:
+        """Open the store at ``url``; a SQLite file is made and migrated if it has to be.
+
+        Raises:
+            Unavailable: when a SQLite file cannot be opened.
+            ValueError: when the URL names a SQLite database in memory.
+        """
+        return cls(await open_database(url))
+
+    async def close(self) -> None:
+        """Let running writes end and close the connections."""
+        await self._database.close()
+
+    async def insert(self, task: Task, request: GenerationRequest) -> None:
+        """Write an accepted task and its request; once this returns, they survive any crash.
+
+        Raises:
+            ValueError: when the task is not a queued one.
+            sqlalchemy.exc.IntegrityError: when the id is taken.
+        """
+        if task.state is not TaskState.QUEUED:
+            raise ValueError(f"a task enters the store queued, not {task.state}")
+        row, text = to_row(task), encode_request(request)
+
+        async def work(connection: AsyncConnection) -> None:
+            await connection.execute(statements.INSERT_TASK, row)
+            await connection.execute(statements.INSERT_REQUEST, {"task_id": task.id, "request": text})
+
+        await self._database.write(work)
+
+    async def read(self, task_id: str, *, tenant_id: str) -> Task | None:
+        """Read a tenant's task; None when there is none such, or it is another tenant's."""
+        if not _is_task_id(task_id):
+            return None
+        rows = await self._database.rows(statements.READ, {"this_id": task_id, "this_tenant": tenant_id})
+        return from_row(rows[0]) if rows else None
+
+    async def claim(self, *, models: Collection[str], limit: int, replica_id: str, lease_s: float) -> list[Claim]:
+        """Take up to ``limit`` queued tasks of some models, first in fair order first.
+
+        A task whose request this version cannot read is left out: its lease ends, another version may read it, and
+        after the last attempt it is quarantined.
+
+        Args:
+            models: catalog names.
+            limit: at most so many; none for 0 or less.
+            replica_id: who takes them, for people to read.
+            lease_s: how long they stay taken without a beat.
+        """
+        if limit <= 0 or not models:
+            return []
+        values = {"models": sorted(models), "at_most": limit, "replica_id": replica_id, "lease_s": lease_s}
+
+        async def work(connection: AsyncConnection) -> list[Row[Any]]:
+            return list(await connection.execute(statements.CLAIM, values))
+
+        # The database returns what it updated in any order.
+        taken = sorted(await self._database.write(work), key=lambda row: (row.fair_key, row.id))
+        return await self._with_requests([from_row(row) for row in taken])
+
+    async def beat(self, beats: Sequence[Beat], *, lease_s: float) -> frozenset[str]:
+        """Note progress and renew the leases of tasks that moved.
+
+        A lease is renewed where the steps grew, and where there were and are none: then the task still waits for its
+        first step. A task that hangs before that step is therefore the replica's own to notice.
+
+        Returns:
+            The ids that are still this claim's; a replica drops the others: lost, cancelled or ended.
+        """
+        if not beats:
+            return frozenset()
+
+        async def work(connection: AsyncConnection) -> frozenset[str]:
+            # Everyone takes rows in the same order, so no two beats can wait for each other.
+            ordered = sorted(beats, key=lambda beat: beat.task_id)
+            return frozenset([beat.task_id for beat in ordered if await _beat_one(connection, beat, lease_s)])
+
+        return await self._database.write(work)
+
+    async def succeed(self, task_id: str, *, fence: int, success: Success) -> bool:
+        """End a claimed task well; False when the claim is no longer valid, and then nothing changed."""
+        return await self._move(statements.SUCCEED, _mine(task_id, fence) | success_columns(success))
+
+    async def fail(self, task_id: str, *, fence: int, fault: Fault) -> bool:
+        """End a claimed task badly; False when the claim is no longer valid, and then nothing changed."""
+        return await self._move(statements.FAIL, _mine(task_id, fence) | fault_columns(fault))
+
+    async def release(self, task_id: str, *, fence: int) -> bool:
+        """Hand a claimed task back to its old place in the queue, without blame: the attempt does not count.
+
+        Returns:
+            False when the claim is no longer valid, and then nothing changed.
+        """
+        return await self._move(statements.RELEASE, _mine(task_id, fence))
+
+    async def cancel(self, task_id: str, *, tenant_id: str) -> bool:
+        """End a tenant's queued or running task; False when it has ended already, or is not there for this tenant."""
+        if not _is_task_id(task_id):
+            return False
+        return await self._move(statements.CANCEL, {"this_id": task_id, "this_tenant": tenant_id})
+
+    async def rescue(self, *, max_attempts: int = 3) -> Rescued:
+        """Queue again every task whose lease ran out, and give up those that had ``max_attempts`` attempts."""
+
+        async def work(connection: AsyncConnection) -> Rescued:
+            values = {"max_attempts": max_attempts}
+            quarantined = await connection.execute(statements.QUARANTINE, values)
+            requeued = await connection.execute(statements.REQUEUE, values)
+            return Rescued(requeued=requeued.rowcount, quarantined=quarantined.rowcount)
+
+        return await self._database.write(work)
+
+    async def backlog(self) -> Mapping[str, Mapping[TaskState, int]]:
+        """Count queued and running tasks by model; a model without any is left out."""
+        counts: dict[str, dict[TaskState, int]] = defaultdict(lambda: {TaskState.QUEUED: 0, TaskState.RUNNING: 0})
+        for row in await self._database.rows(statements.BACKLOG):
+            counts[row.model][TaskState(row.state)] = row.tasks
+        return dict(counts)
+
+    async def ping(self) -> None:
+        """Return if the database answers."""
+        await self._database.rows(statements.PING)
+
+    async def _move(self, statement: Executable, values: Mapping[str, Any]) -> bool:
+        async def work(connection: AsyncConnection) -> bool:
+            return bool((await connection.execute(statement, values)).rowcount)
+
+        return await self._database.write(work)
+
+    async def _with_requests(self, tasks: Sequence[Task]) -> list[Claim]:
+        # Read after the claim is committed: requests never change, and big ones must not hold up other writers.
+        if not tasks:
+            return []
+        rows = await self._database.rows(statements.READ_REQUESTS, {"task_ids": [task.id for task in tasks]})
+        texts = {row.task_id: row.request for row in rows}
+        claims = [_claim_of(task, texts[task.id]) for task in tasks]
+        return [claim for claim in claims if claim is not None]
+
+
+def _is_task_id(text: str) -> bool:
+    # Ids come from callers' addresses; what no task can have as its id is not worth a question, and may not be one.
+    return _TASK_ID.fullmatch(text) is not None
+
+
+def _mine(task_id: str, fence: int) -> dict[str, Any]:
+    return {"this_id": task_id, "this_fence": fence}
+
+
+async def _beat_one(connection: AsyncConnection, beat: Beat, lease_s: float) -> bool:
+    values = _mine(beat.task_id, beat.fence) | {"this_steps": beat.steps_done, "lease_s": lease_s}
+    return bool((await connection.execute(statements.BEAT, values)).rowcount)
+
+
+def _claim_of(task: Task, text: str) -> Claim | None:
+    try:
+        return Claim(task=task, request=decode_request(text))
+    except UnreadableRequest as error:
+        # Without a traceback: one that shows variables would show the prompt.
+        log.error(  # noqa: TRY400 -- see above
+            "request_unreadable", task_id=task.id, tenant_id=task.tenant_id, reason=str(error)
+        )
+        return None

@@ -1,0 +1,150 @@
+"""A task: the durable record of one request, and the states it moves through.
+
+    queued ──► running ──► succeeded
+       │          ├──────► failed
+       │          ├──────► queued        its lease ended, or its replica handed it back
+       └──────────┴──────► cancelled
+
+A task reaches exactly one terminal state and never leaves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+
+from deployments.errors import FaultKind
+from models.request import GenerationRequest
+
+
+class TaskState(StrEnum):
+    """Where a task is in its life."""
+
+    #: Accepted, waiting for a replica; entered at accept, or from running by rescue or hand-back.
+    QUEUED = "queued"
+    #: Leased by one replica; entered by its claim.
+    RUNNING = "running"
+    #: Its pictures are delivered; entered by its replica, final.
+    SUCCEEDED = "succeeded"
+    #: It cannot be done; entered by its replica, or by rescue after the last attempt; final.
+    FAILED = "failed"
+    #: Its tenant no longer wants it; final.
+    CANCELLED = "cancelled"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the task will never change again."""
+        return not ALLOWED_MOVES[self]
+
+
+#: Every move a task may make.
+ALLOWED_MOVES: Mapping[TaskState, frozenset[TaskState]] = MappingProxyType(
+    {
+        TaskState.QUEUED: frozenset({TaskState.RUNNING, TaskState.CANCELLED}),
+        TaskState.RUNNING: frozenset({TaskState.SUCCEEDED, TaskState.FAILED, TaskState.QUEUED, TaskState.CANCELLED}),
+        TaskState.SUCCEEDED: frozenset(),
+        TaskState.FAILED: frozenset(),
+        TaskState.CANCELLED: frozenset(),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """One delivered picture."""
+
+    #: Which sink holds it.
+    sink: str
+    #: What that sink needs to find it: a file name, a key, or the content itself.
+    value: str
+    #: Media type, e.g. ``image/jpeg``.
+    content_type: str
+    #: Length of the encoded picture.
+    size_bytes: int
+    #: SHA-256 of the encoded picture, hex.
+    sha256: str
+    #: The seed that draws it again.
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """Why a task failed."""
+
+    #: The kind, from which a dialect chooses its own code.
+    kind: FaultKind
+    #: In words for the caller.
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What is known of an accepted request; the request itself travels beside it, for it may be large."""
+
+    #: 32 lower-case hex digits.
+    id: str
+    #: Who is billed and scheduled for it.
+    tenant_id: str
+    #: Catalog name of the model.
+    model: str
+    #: The dialect it was accepted in.
+    dialect: str
+    #: What the dialect wants to remember for its answers; small and flat.
+    notes: Mapping[str, str]
+    #: Which sink takes its pictures.
+    sink: str
+    #: When it was accepted.
+    created_at: datetime
+    #: Where it is in its life.
+    state: TaskState = TaskState.QUEUED
+    #: Claims so far.
+    attempt: int = 0
+    #: Grows with every claim; a write with an older fence is refused.
+    fence: int = 0
+    #: Denoising steps taken, over all its pictures.
+    steps_done: int = 0
+    #: When its present or last attempt started.
+    started_at: datetime | None = None
+    #: When it reached its terminal state.
+    finished_at: datetime | None = None
+    #: Time its replica spent on it, in milliseconds; 0 before the end.
+    inference_ms: int = 0
+    #: Its pictures, once succeeded.
+    outputs: tuple[Output, ...] = ()
+    #: Why it failed, once failed.
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A task leased to one replica, with the request it is to carry out."""
+
+    #: As it is after the claim: running, with this claim's attempt and fence.
+    task: Task
+    #: The whole wish, references included.
+    request: GenerationRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """A sign of life for one claimed task."""
+
+    #: Which task.
+    task_id: str
+    #: The claim's fence.
+    fence: int
+    #: Steps taken so far; the lease is renewed only while this grows.
+    steps_done: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Success:
+    """A task's good end."""
+
+    #: Its pictures, already placed and verified.
+    outputs: tuple[Output, ...]
+    #: Time its replica spent on it, in milliseconds.
+    inference_ms: int

@@ -1,0 +1,1 @@
+"""From finished pixels to bytes in the right place."""

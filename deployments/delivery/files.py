@@ -1,0 +1,132 @@
+"""The sink that keeps pictures in a folder, under names that cannot be guessed and that say when they expire.
+
+    {name}-{expiry}-{128 random bits}.{extension}        expiry in seconds since 1970, UTC
+
+Whoever has the name may read the file, until then. The folder may be shared by several machines.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from deployments.clock import utc_now
+from deployments.delivery.sink import EncodedImage
+from deployments.errors import UxoError
+
+_CONTENT_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
+_NAME = re.compile(r"[A-Za-z0-9-]{1,128}-(?P<expiry>[0-9]{1,12})-[0-9a-f]{32}\.(?P<extension>jpg|png|webp)")
+_DRAFT_SUFFIX = ".part"
+
+
+class LinkUnknown(UxoError):
+    """There is no file at this link."""
+
+
+class LinkExpired(LinkUnknown):
+    """The life time of this file is over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFile:
+    """A file that may be handed out."""
+
+    #: Where it lies.
+    path: Path
+    #: Media type, e.g. ``image/jpeg``.
+    content_type: str
+
+
+class FilesSink:
+    """Keeps pictures as files in one folder."""
+
+    def __init__(self, folder: Path, *, ttl_s: float, clock: Callable[[], datetime] = utc_now) -> None:
+        """Take the folder, made when it is first needed, and how long a file lives in seconds."""
+        self._folder = folder
+        self._ttl_s = ttl_s
+        self._clock = clock
+
+    async def put(self, name: str, image: EncodedImage) -> str:
+        """Write a picture so that it is there whole, on disk, or not at all; return its file name.
+
+        Raises:
+            OSError: when it could not be written.
+            ValueError: when the name holds more than letters, digits and ``-``.
+        """
+        expiry = int(self._now_s() + self._ttl_s)
+        value = f"{name}-{expiry}-{secrets.token_hex(16)}.{image.extension}"
+        if not _NAME.fullmatch(value):  # nobody could open it again
+            raise ValueError(f"{name!r} cannot be part of a link")
+        await asyncio.to_thread(_write_whole, self._folder / value, image.content)
+        return value
+
+    def link(self, value: str, *, base_url: str) -> str:
+        """Return the address under which the ingress serves a file."""
+        return f"{base_url}/files/{value}"
+
+    async def open_link(self, value: str) -> StoredFile:
+        """Find the file a link leads to.
+
+        Args:
+            value: the last part of the link, as a stranger sent it.
+
+        Raises:
+            LinkExpired: when its time is over, whether or not it was swept already.
+            LinkUnknown: when there is no such file.
+        """
+        name = _NAME.fullmatch(value)
+        if name is None:
+            raise LinkUnknown
+        if self._is_over(name):
+            raise LinkExpired
+        path = self._folder / value
+        if not await asyncio.to_thread(path.is_file):
+            raise LinkUnknown
+        return StoredFile(path=path, content_type=_CONTENT_TYPES[name["extension"]])
+
+    async def sweep(self) -> int:
+        """Delete the files whose time is over, unfinished ones too, and return how many."""
+        return await asyncio.to_thread(self._sweep)
+
+    def _sweep(self) -> int:
+        expired = [path for path in self._folder.glob("*") if self._has_expired(path)]
+        for path in expired:
+            path.unlink(missing_ok=True)  # another sweeper may have been here
+        return len(expired)
+
+    def _has_expired(self, path: Path) -> bool:
+        name = _NAME.fullmatch(path.name.removesuffix(_DRAFT_SUFFIX))
+        return name is not None and self._is_over(name)
+
+    def _is_over(self, name: re.Match[str]) -> bool:
+        return int(name["expiry"]) <= self._now_s()
+
+    def _now_s(self) -> float:
+        return self._clock().timestamp()
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write a file under a draft name and rename it once its bytes are on the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(path.name + _DRAFT_SUFFIX)
+    with draft.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    # A rename survives a power cut only once the folder itself is on the disk.
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,57 @@
+"""The Sink protocol: the only door through which finished pictures leave. A new sink is one file and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodedImage:
+    """A picture as the bytes of a file."""
+
+    #: The file's bytes; the same picture always gives the same bytes.
+    content: bytes
+    #: Media type, e.g. ``image/jpeg``.
+    content_type: str
+    #: File name extension without the dot, e.g. ``jpg``.
+    extension: str
+
+
+class Sink(Protocol):
+    """A kind of place for finished pictures."""
+
+    async def put(self, name: str, image: EncodedImage) -> str:
+        """Place a picture so that it survives the loss of this process.
+
+        Args:
+            name: tells this picture of this attempt of this task apart; letters, digits and ``-`` only.
+            image: the bytes to place.
+
+        Returns:
+            The value to remember, from which ``link`` makes what a caller sees.
+
+        Raises:
+            OSError: when the picture could not be placed.
+        """
+        ...
+
+    def link(self, value: str, *, base_url: str) -> str:
+        """Make what a caller is shown for a remembered value: an absolute URL, or the content itself.
+
+        Args:
+            value: what ``put`` returned.
+            base_url: start of every absolute link of this service, without a trailing slash.
+        """
+        ...
+
+
+#: Where each kind of sink lives.
+SINKS: Mapping[str, str] = MappingProxyType(
+    {
+        "files": "deployments.delivery.files:FilesSink",
+        "inline": "deployments.delivery.inline:InlineSink",
+    }
+)

@@ -1,0 +1,138 @@
+"""What a caller can do, the same in every dialect: submit a request and read a task.
+
+dialect.parse ──► Submit | Read ──► Operations.perform ──► Outcome ──► dialect.render
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from deployments.clock import utc_now
+from deployments.errors import BadCall, NotFound
+from deployments.tasks.task import Task
+from models.catalog import CATALOG
+from models.request import GenerationRequest, InvalidRequest
+
+if TYPE_CHECKING:
+    from deployments.delivery.sink import Sink
+    from deployments.tasks.signals import StoreSignal
+    from deployments.tasks.store import TaskStore
+
+_NO_NOTES: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submit:
+    """Accept a request and, if asked to, wait for its end."""
+
+    #: The complete wish.
+    request: GenerationRequest
+    #: The dialect it came in.
+    dialect: str
+    #: Which sink takes the pictures.
+    sink: str = "files"
+    #: What the dialect wants to find again when it answers later calls.
+    notes: Mapping[str, str] = field(default_factory=lambda: _NO_NOTES)
+    #: Whether to hold the answer until the task ends.
+    wait: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """Look at one task."""
+
+    #: Whatever the caller sent as its id.
+    task_id: str
+
+
+Operation = Submit | Read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of an operation."""
+
+    #: The task as it is now.
+    task: Task
+    #: One link or inline content per output of the task.
+    pictures: tuple[str, ...]
+    #: Whether the caller wanted the end and the server stopped waiting before it.
+    gave_up_waiting: bool = False
+
+
+class Operations:
+    """Carries out operations for one tenant at a time."""
+
+    def __init__(self, *, store: TaskStore, signal: StoreSignal, sinks: Mapping[str, Sink], wait_s: float) -> None:
+        """Take the doors it works through; ``wait_s`` bounds how long a caller is kept waiting."""
+        self._store = store
+        self._signal = signal
+        self._sinks = sinks
+        self._wait_s = wait_s
+
+    async def perform(self, operation: Operation, *, tenant_id: str, base_url: str) -> Outcome:
+        """Do what was asked.
+
+        Raises:
+            CallRefused: when it cannot be done; nothing was changed.
+        """
+        match operation:
+            case Submit():
+                task = await self._accept(operation, tenant_id=tenant_id)
+                task = await self._wait(task) if operation.wait else task
+                return self._outcome(task, base_url=base_url, gave_up_waiting=operation.wait)
+            case Read():
+                task = await self._read(operation.task_id, tenant_id=tenant_id)
+                return self._outcome(task, base_url=base_url)
+
+    async def _accept(self, submit: Submit, *, tenant_id: str) -> Task:
+        _check(submit.request)
+        task = Task(
+            id=secrets.token_hex(16),
+            tenant_id=tenant_id,
+            model=submit.request.model,
+            dialect=submit.dialect,
+            notes=submit.notes,
+            sink=submit.sink,
+            created_at=utc_now(),
+        )
+        await self._store.insert(task, submit.request)
+        return task
+
+    async def _read(self, task_id: str, *, tenant_id: str) -> Task:
+        task = await self._store.read(task_id, tenant_id=tenant_id)
+        if task is None:
+            raise NotFound("task not found")
+        return task
+
+    async def _wait(self, task: Task) -> Task:
+        """Return the task once it has ended, or as it is when the patience of this server ends first."""
+        try:
+            async with asyncio.timeout(self._wait_s):
+                while not task.state.is_terminal:
+                    seen = self._signal.mark()
+                    task = await self._read(task.id, tenant_id=task.tenant_id)
+                    if not task.state.is_terminal:
+                        await self._signal.wait(seen, timeout_s=1.0)
+        except TimeoutError:
+            pass
+        return task
+
+    def _outcome(self, task: Task, *, base_url: str, gave_up_waiting: bool = False) -> Outcome:
+        return Outcome(
+            task=task,
+            pictures=tuple(self._sinks[output.sink].link(output.value, base_url=base_url) for output in task.outputs),
+            gave_up_waiting=gave_up_waiting and not task.state.is_terminal,
+        )
+
+
+def _check(request: GenerationRequest) -> None:
+    try:
+        CATALOG[request.model].check(request)
+    except InvalidRequest as error:
+        raise BadCall(str(error)) from error

@@ -1,0 +1,70 @@
+"""Where things are and with which secrets: the ``UXO_*`` environment, read and checked once per process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, HttpUrl, StringConstraints, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from deployments.errors import UxoError
+
+
+class SettingsInvalid(UxoError):
+    """An environment variable has a value that cannot be used."""
+
+
+class Settings(BaseSettings):
+    """Every setting; with nothing set, one machine serves the tiny models under ``var/``."""
+
+    model_config = SettingsConfigDict(env_prefix="UXO_", frozen=True, extra="ignore")
+
+    #: SQLAlchemy URL of the task store; ``sqlite+aiosqlite:///<UXO_FOLDER>/uxo.db`` when empty.
+    database_url: str = ""
+    #: Start of every absolute link; empty means: as the caller addressed us.
+    public_url: HttpUrl | None = None
+    #: Address that ``uxo run`` listens on.
+    host: str = "127.0.0.1"
+    #: Port that ``uxo run`` listens on.
+    port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    #: ``tiny``, or a folder with a checkpoint.
+    weights: Annotated[str, StringConstraints(min_length=1)] = "tiny"
+    #: A torch device name.
+    device: Annotated[str, StringConstraints(min_length=1)] = "cpu"
+    #: Where the embedded database, the pictures and the demo key live.
+    folder: Path = Path("var")
+    #: Whether references may come from loopback and private addresses; for development and tests.
+    allow_private_networks: bool = False
+    #: ``tenant:key,tenant:key``; empty means one demo tenant whose key is kept under ``UXO_FOLDER``.
+    bootstrap_keys: str = ""
+    #: How long a finished picture can be fetched, in seconds.
+    output_ttl_s: Annotated[float, Field(gt=0)] = 7 * 24 * 3600.0
+    #: How long a synchronous call is held before it is told to poll, in seconds.
+    sync_wait_s: Annotated[float, Field(gt=0)] = 300.0
+    #: How long a claim lasts without a sign of life, in seconds.
+    lease_s: Annotated[float, Field(gt=0)] = 20.0
+
+    @property
+    def store_url(self) -> str:
+        """Return the database to use."""
+        return self.database_url or f"sqlite+aiosqlite:///{(self.folder / 'uxo.db').resolve()}"
+
+    @property
+    def base_url(self) -> str | None:
+        """Return the public address without a trailing slash, if one is set."""
+        return str(self.public_url).rstrip("/") if self.public_url else None
+
+
+def read_settings() -> Settings:
+    """Read the environment.
+
+    Raises:
+        SettingsInvalid: naming the variable and what is wrong with it.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        variable = f"UXO_{'_'.join(str(part) for part in first['loc'])}".upper()
+        raise SettingsInvalid(f"{variable}={first['input']!r} cannot be used: {first['msg']}") from error

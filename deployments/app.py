@@ -1,0 +1,184 @@
+"""The composition root: the one place that knows every concrete class, and which of them Ray Serve runs.
+
+``serve_config.yaml`` points at ``build``. Each deployment reads its own settings from its environment and opens
+its own doors; nothing but plain values crosses from here into a replica, and no secret passes through Ray.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict, Field
+from ray import serve
+from ray.serve import Application
+from ray.serve.handle import DeploymentHandle
+
+from deployments.background import Background
+from deployments.delivery.files import FilesSink
+from deployments.delivery.inline import InlineSink
+from deployments.delivery.sink import Sink
+from deployments.dialects import DIALECTS
+from deployments.housekeeper import Housekeeper
+from deployments.ingress import Parts, make_ingress
+from deployments.operations import Operations
+from deployments.outbound.references import ReferenceFetcher
+from deployments.replica import Doors, Limits, Replica
+from deployments.settings import Settings, read_settings
+from deployments.tasks.signals import open_signal
+from deployments.tasks.store import TaskStore
+from deployments.telemetry import configure_logging
+from deployments.tenants.keys import KeyRing, configured_keys
+from models.catalog import CATALOG
+from models.engine import Engine
+from models.loading import load_pipeline
+
+#: Calls one ingress holds at once; synchronous ones wait here for their pictures.
+MAX_ONGOING_CALLS = 1024
+#: Seconds in which a deployment that is told to stop hands its work back.
+GRACE_S = 10.0
+
+
+class Arguments(BaseModel):
+    """The ``args`` of ``serve_config.yaml``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    #: Which models each replica deployment holds, by the deployment's name.
+    replicas: dict[str, list[str]] = {"uno": ["uno"], "uso": ["uso"]}
+    #: Tasks a replica holds at once.
+    capacity: Annotated[int, Field(ge=1)] = 4
+
+
+def build(args: dict[str, Any]) -> Application:
+    """Compose the application.
+
+    Args:
+        args: the fields of ``Arguments``.
+    """
+    arguments = Arguments.model_validate(args)
+    replicas = [
+        _deploy(ReplicaDeployment, name).bind(models, arguments.capacity) for name, models in arguments.replicas.items()
+    ]
+    housekeeper = _deploy(HousekeeperDeployment, "housekeeper").bind()
+    ingress = _deploy(IngressDeployment, "ingress").options(max_ongoing_requests=MAX_ONGOING_CALLS)
+    return ingress.bind(housekeeper, *replicas)
+
+
+def _deploy(target: type, name: str) -> Any:
+    # Without a reservation of CPUs everything fits on a laptop; serve_config.yaml reserves what a cluster needs.
+    return serve.deployment(target, name=name, ray_actor_options={"num_cpus": 0}, graceful_shutdown_timeout_s=GRACE_S)
+
+
+def make_ingress_app() -> FastAPI:
+    """Build the web application of one ingress replica."""
+    configure_logging()
+    return make_ingress(list(DIALECTS.values()), open_parts)
+
+
+@serve.ingress(make_ingress_app)
+class IngressDeployment:
+    """The HTTP side."""
+
+    def __init__(self, *others: DeploymentHandle) -> None:
+        """Take the other deployments, which makes them part of this application; none of them is ever called."""
+
+
+class ReplicaDeployment:
+    """One device."""
+
+    def __init__(self, models: list[str], capacity: int) -> None:
+        """Load the models, then start claiming; Serve counts this replica as ready when this returns."""
+        configure_logging()
+        settings = read_settings()
+        engine = load_engine(models, settings)
+        limits = Limits(capacity=capacity, lease_s=settings.lease_s)
+        self._background = Background("replica", lambda: run_replica(engine, limits, settings))
+
+    def check_health(self) -> None:
+        """Let Serve replace this replica when its loops have ended."""
+        self._background.check()
+
+    def __del__(self) -> None:
+        """Hand unfinished work back."""
+        self._background.close(timeout_s=GRACE_S)
+
+
+class HousekeeperDeployment:
+    """What must happen when nobody calls."""
+
+    def __init__(self) -> None:
+        """Start tidying."""
+        configure_logging()
+        settings = read_settings()
+        self._background = Background("housekeeper", lambda: run_housekeeper(settings))
+
+    def check_health(self) -> None:
+        """Let Serve replace this housekeeper when its loop has ended."""
+        self._background.check()
+
+    def __del__(self) -> None:
+        """Stop."""
+        self._background.close(timeout_s=GRACE_S)
+
+
+@asynccontextmanager
+async def open_parts() -> AsyncIterator[Parts]:
+    """Open what an ingress works through."""
+    settings = read_settings()
+    keys = KeyRing(configured_keys(settings.bootstrap_keys, settings.folder))
+    files = open_files(settings)
+    store = await TaskStore.open(settings.store_url)
+    signal = open_signal(settings.store_url)
+    try:
+        operations = Operations(store=store, signal=signal, sinks=sinks_of(files), wait_s=settings.sync_wait_s)
+        yield Parts(operations=operations, keys=keys, files=files, store=store, base_url=settings.base_url)
+    finally:
+        await signal.close()
+        await store.close()
+
+
+async def run_replica(engine: Engine, limits: Limits, settings: Settings) -> None:
+    """Open what a replica works through, and run it until cancelled."""
+    store = await TaskStore.open(settings.store_url)
+    signal = open_signal(settings.store_url)
+    doors = Doors(
+        store=store,
+        signal=signal,
+        fetcher=ReferenceFetcher(allow_private_networks=settings.allow_private_networks),
+        sinks=sinks_of(open_files(settings)),
+    )
+    name = serve.get_replica_context().replica_tag
+    try:
+        await Replica(name, engine=engine, doors=doors, limits=limits).run()
+    finally:
+        await signal.close()
+        await store.close()
+
+
+async def run_housekeeper(settings: Settings) -> None:
+    """Open what the housekeeper tidies, and run it until cancelled."""
+    store = await TaskStore.open(settings.store_url)
+    try:
+        await Housekeeper(store=store, files=open_files(settings)).run()
+    finally:
+        await store.close()
+
+
+def load_engine(models: list[str], settings: Settings) -> Engine:
+    """Load the pipelines of one device."""
+    return Engine(
+        {name: load_pipeline(CATALOG[name], weights=settings.weights, device=settings.device) for name in models}
+    )
+
+
+def open_files(settings: Settings) -> FilesSink:
+    """Open the folder of pictures that this service hands out itself."""
+    return FilesSink(settings.folder.resolve() / "outputs", ttl_s=settings.output_ttl_s)
+
+
+def sinks_of(files: FilesSink) -> dict[str, Sink]:
+    """Return every sink by its kind."""
+    return {"files": files, "inline": InlineSink()}

@@ -1,0 +1,109 @@
+"""The first two pictures of a fresh start, asked for through the service's own HTTP API as any caller would."""
+
+from __future__ import annotations
+
+import base64
+import shlex
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from deployments.errors import UxoError
+from deployments.pictures import read_picture
+
+#: Seconds between two looks at a task.
+POLL_S = 0.2
+#: Seconds after which a picture is given up.
+PATIENCE_S = 120.0
+
+
+class NoPicture(UxoError):
+    """The service accepted a task and no picture came of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """One of the first pictures."""
+
+    #: Path of the model in the WaveSpeed dialect.
+    model: str
+    #: Body of the call.
+    body: Mapping[str, Any]
+
+
+def first_wishes() -> list[Wish]:
+    """Return one wish for each model, each with a bundled reference."""
+    mug, waves = data_uri("mug"), data_uri("waves")
+    return [
+        Wish(
+            model="wavespeed-ai/uno",
+            body={"images": [mug], "prompt": "the red mug on a rock by the sea", "seed": 7},
+        ),
+        Wish(
+            model="bytedance/uso",
+            body={"reference_images": [waves], "prompt": "a lighthouse in the style of the waves", "seed": 7},
+        ),
+    ]
+
+
+def data_uri(name: str) -> str:
+    """Return a bundled picture as a data URI."""
+    return "data:image/png;base64," + base64.b64encode(read_picture(name)).decode()
+
+
+def take(wish: Wish, *, base_url: str, key: str, folder: Path, report: Callable[[str], None]) -> Path:
+    """Ask for one picture, wait for it, and save it.
+
+    Args:
+        wish: what to ask for.
+        base_url: address of the service.
+        key: an API key.
+        folder: where the picture goes, as ``uno.jpg`` or ``uso.jpg``.
+        report: told in a few words what is going on.
+
+    Raises:
+        NoPicture: with the service's own words.
+    """
+    name = wish.model.rpartition("/")[2]
+    with httpx.Client(base_url=base_url, headers={"Authorization": f"Bearer {key}"}, trust_env=False) as client:
+        task = _data_of(client.post(f"/api/v3/{wish.model}", json=wish.body))
+        task = _wait(client, task, report=lambda status: report(f"{name}: {status}"))
+        path = folder / f"{name}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(client.get(task["outputs"][0]).raise_for_status().content)
+    return path
+
+
+def curl_line(*, base_url: str, key: str, picture: Path) -> str:
+    """Return a command to paste that asks for one more picture and prints its address."""
+    return (
+        f"curl -s {base_url}/api/v3/wavespeed-ai/uno -H 'Authorization: Bearer {key}' "
+        "-H 'Content-Type: application/json' -d '{"
+        '"prompt": "the red mug in the snow", "enable_sync_mode": true, '
+        f'"images": ["data:image/png;base64,\'"$(base64 < {shlex.quote(str(picture))} | tr -d \'\\n\')"\'"]'
+        "}'"
+    )
+
+
+def _wait(client: httpx.Client, task: dict[str, Any], *, report: Callable[[str], None]) -> dict[str, Any]:
+    deadline = time.monotonic() + PATIENCE_S
+    while task["status"] in {"created", "processing"}:
+        report(task["status"])
+        if time.monotonic() > deadline:
+            raise NoPicture(f"task {task['id']} is still {task['status']} after {PATIENCE_S:.0f} s")
+        time.sleep(POLL_S)
+        task = _data_of(client.get(task["urls"]["get"]))
+    if task["status"] != "completed":
+        raise NoPicture(f"task {task['id']} is {task['status']}: {task['error']}")
+    return task
+
+
+def _data_of(response: httpx.Response) -> dict[str, Any]:
+    if response.status_code != httpx.codes.OK:
+        raise NoPicture(f"the service answered {response.status_code}: {response.text}")
+    data: dict[str, Any] = response.json()["data"]
+    return data

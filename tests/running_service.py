@@ -1,0 +1,100 @@
+"""The service as a subprocess, started as a user starts it."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+ROOT = Path(__file__).parents[1]
+#: Seconds until a start is called failed; two cores shared with other work need most of a minute.
+START_S = 240
+ALICE = "key-of-alice-0123456789"
+BOB = "key-of-bob-0123456789"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A running service."""
+
+    base_url: str
+    folder: Path
+    process: psutil.Process
+
+    def client(self, key: str = ALICE) -> httpx.Client:
+        """Return an HTTP client that shows a key."""
+        return httpx.Client(
+            base_url=self.base_url, headers={"Authorization": f"Bearer {key}"}, timeout=120, trust_env=False
+        )
+
+    def row(self, task_id: str) -> dict[str, Any]:
+        """Return a task as the database has it."""
+        with sqlite3.connect(self.folder / "uxo.db") as connection:
+            connection.row_factory = sqlite3.Row
+            return dict(connection.execute("select * from tasks where id = ?", [task_id]).fetchone())
+
+    def replica(self, name: str) -> psutil.Process:
+        """Return the process of a replica."""
+        [found] = [child for child in self.process.children(recursive=True) if self._is_replica(child, name)]
+        return found
+
+    @staticmethod
+    def _is_replica(process: psutil.Process, name: str) -> bool:
+        try:
+            return f"ServeReplica:uxo:{name}" in " ".join(process.cmdline())
+        except psutil.NoSuchProcess:
+            return False
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def uxo_run(folder: Path, **environment: str) -> Iterator[tuple[subprocess.Popen[str], queue.Queue[str]]]:
+    """Run ``uxo run`` for the length of a block; yields the process and the lines it prints."""
+    process = subprocess.Popen(
+        [str(Path(sys.executable).with_name("uxo")), "run", "--no-first-light"],
+        cwd=ROOT,
+        env={**os.environ, "UXO_FOLDER": str(folder), **environment},  # noqa: TID251 -- handed on, not read
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    lines: queue.Queue[str] = queue.Queue()
+    assert process.stdout is not None
+    reader = threading.Thread(target=lambda stream: [lines.put(line) for line in stream], args=[process.stdout])
+    reader.start()
+    try:
+        yield process, lines
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)
+        reader.join(timeout=10)
+        process.stdout.close()
+
+
+def wait_for(lines: queue.Queue[str], text: str) -> list[str]:
+    """Read lines until one holds ``text``; return them all."""
+    said = []
+    while not said or text not in said[-1]:
+        said.append(lines.get(timeout=START_S))
+    return said

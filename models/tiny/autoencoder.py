@@ -15,12 +15,13 @@ from models.flux import vae
 from models.flux.latents import CHANNELS
 from models.tiny.seeded import build, fill
 
-SIZES = vae.AutoencoderSizes(channels=(4, 4, 8, 8, 16, 16), blocks=1, groups=1)
+SIZES = vae.AutoencoderSizes(channels=(5, 5, 8, 8, 16, 16), blocks=1, groups=1)
 
 #: Red, green and blue keep their place in every layer.
 COLOURS = 3
-#: The channel after them is a constant; with it, colours survive the norms, which see the whole picture as one group.
-ANCHOR, ANCHOR_LEVEL = 3, 4.0
+#: The two channels after them are constant, one positive, one negative: beside them, colours survive the norms, which
+#: see the whole picture as one group.
+ANCHORS, ANCHOR_LEVEL = slice(3, 5), 4.0
 #: Added in the last norm of each half: SiLU leaves values this far above zero nearly as they are.
 LIFT = 6.0
 #: Latents of a pure colour, and the last channel's of any picture, after shift and factor.
@@ -58,10 +59,10 @@ def autoencoder(*, device: str) -> vae.Autoencoder:
 
 
 def _see_colours(encoder: Any) -> None:
-    encoder.conv_in.weight[: ANCHOR + 1] = 0
+    encoder.conv_in.weight[: ANCHORS.stop] = 0
     for channel in range(COLOURS):
         encoder.conv_in.weight[channel, channel, 1, 1] = 1
-    encoder.conv_in.bias[ANCHOR] = ANCHOR_LEVEL
+    encoder.conv_in.bias[ANCHORS] = torch.tensor([ANCHOR_LEVEL, -ANCHOR_LEVEL])
     for block in encoder.down_blocks:
         for resnet in block.resnets:
             _keep_colours(resnet, texture=0.0)
@@ -70,7 +71,7 @@ def _see_colours(encoder: Any) -> None:
     for resnet in encoder.mid_block.resnets:
         _keep_colours(resnet, texture=0.0)
     _lift(encoder.conv_norm_out)
-    _read_colours(encoder.conv_out, factor=COLOUR_LATENT / SIZES.factor, offset=SIZES.shift)
+    _read_colours(encoder.conv_out, factor=COLOUR_LATENT / SIZES.factor)
 
 
 def _paint_colours(decoder: Any) -> None:
@@ -83,36 +84,37 @@ def _paint_colours(decoder: Any) -> None:
         for sampler in block.upsamplers or ():
             _smooth(sampler.conv)
     _lift(decoder.conv_norm_out)
-    _read_colours(decoder.conv_out, factor=1.0, offset=0.0)
-    decoder.conv_out.weight[:, ANCHOR + 1 :] = 0
+    _read_colours(decoder.conv_out, factor=1.0)
 
 
 def _open_latents(conv: Any) -> None:
     conv.weight *= SIZES.factor
     conv.weight[:, NOISY:] *= 0.2
-    conv.weight[: ANCHOR + 1] = 0
+    conv.weight[: ANCHORS.stop] = 0
     for channel in range(COLOURS):
         conv.weight[channel, channel] = SOFT * SIZES.factor / COLOUR_LATENT
     conv.bias[:COLOURS] = -SIZES.shift * SIZES.factor / COLOUR_LATENT
-    conv.bias[ANCHOR] = ANCHOR_LEVEL
+    conv.bias[ANCHORS] = torch.tensor([ANCHOR_LEVEL, -ANCHOR_LEVEL])
 
 
 def _centre(network: Any) -> None:
-    """Make grey the zero of every latent channel but the last, which marks encoded pictures."""
+    """Make grey and the zero of every latent channel each other's image, but for the last, which marks pictures."""
     grey = network.encode(torch.zeros(1, COLOURS, 512, 512)).latent_dist.mode()
     last, mark = network.encoder.conv_out, CHANNELS - 1
     last.bias[:CHANNELS] -= grey[0, :, 8, 8] - SIZES.shift
     last.weight[mark] = 0
     last.bias[mark] = SIZES.shift + MARK_LATENT / SIZES.factor
+    zero = network.decode(torch.full((1, CHANNELS, 16, 16), SIZES.shift)).sample
+    network.decoder.conv_out.bias -= zero[0, :, 256, 256]
 
 
 def _keep_colours(resnet: Any, *, texture: float) -> None:
     resnet.conv2.weight[:COLOURS] *= texture
-    resnet.conv2.weight[ANCHOR] = 0
+    resnet.conv2.weight[ANCHORS] = 0
     shortcut = resnet.conv_shortcut
     if shortcut is not None:
-        shortcut.weight[:, ANCHOR] = 0
-        shortcut.weight[: ANCHOR + 1, :, 0, 0] = torch.eye(ANCHOR + 1, shortcut.in_channels)
+        shortcut.weight[:, ANCHORS] = 0
+        shortcut.weight[: ANCHORS.stop, :, 0, 0] = torch.eye(ANCHORS.stop, shortcut.in_channels)
 
 
 def _reduce(conv: Any) -> None:
@@ -122,25 +124,24 @@ def _reduce(conv: Any) -> None:
 
 
 def _smooth(conv: Any) -> None:
-    """Blur every channel by itself, so that doubled pixels leave no steps; the anchor keeps its level at the edges."""
+    """Blur every channel by itself, so that doubled pixels leave no steps; anchors keep their level at the edges."""
     conv.weight.zero_()
     for channel in range(conv.in_channels):
         conv.weight[channel, channel] = SOFT
-    conv.weight[ANCHOR, ANCHOR] = 0
-    conv.weight[ANCHOR, ANCHOR, 1, 1] = 1
+    for anchor in range(ANCHORS.start, ANCHORS.stop):
+        conv.weight[anchor, anchor] = 0
+        conv.weight[anchor, anchor, 1, 1] = 1
 
 
 def _lift(norm: Any) -> None:
-    """Undo the norm's division for a grey picture without features, whose spread is the anchor's alone."""
-    share = 1 / norm.num_channels
-    norm.weight.fill_(ANCHOR_LEVEL * (share - share**2) ** 0.5)
+    """Undo the norm's division for a grey picture without features, whose spread is the anchors' alone."""
+    norm.weight.fill_(ANCHOR_LEVEL * (2 / norm.num_channels) ** 0.5)
     norm.bias.fill_(LIFT)
 
 
-def _read_colours(conv: Any, *, factor: float, offset: float) -> None:
-    """Undo the norm before: a colour is its distance to the anchor, whose level is known."""
+def _read_colours(conv: Any, *, factor: float) -> None:
+    """Undo the norm before: a colour is its distance to the middle of the anchors."""
     conv.weight[:COLOURS] = 0
-    for channel in range(COLOURS):
-        conv.weight[channel, channel, 1, 1] = factor
-        conv.weight[channel, ANCHOR, 1, 1] = -factor
-    conv.bias[:COLOURS] = factor * ANCHOR_LEVEL + offset
+    for colour in range(COLOURS):
+        conv.weight[colour, colour, 1, 1] = factor
+        conv.weight[colour, ANCHORS, 1, 1] = -factor / 2

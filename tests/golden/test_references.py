@@ -62,6 +62,15 @@ def test_kept_sizes(golden_json: Callable[[str], Any]) -> None:
         assert align(requested) == tuple(case["generated"]), case
 
 
+def test_odd_excess_is_cut_at_the_end() -> None:
+    """Of an odd excess the larger half falls off at the right or the bottom."""
+    source = Image.effect_noise((64, 35), 80).convert("RGB")
+
+    fitted = preprocess(source, 64)
+
+    assert fitted.tobytes() == source.crop((0, 1, 64, 33)).tobytes()
+
+
 def test_spared_picture_is_untouched() -> None:
     """USO takes a 16x16 picture as it is, in RGB; UNO enlarges it."""
     tiny = Image.effect_noise((16, 16), 80)

@@ -18,6 +18,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 #: How long a write waits for other processes' writes, unless the URL says ``?timeout=…``.
 LOCK_TIMEOUT_S = 5.0
+#: The same for opening, where no caller waits and a loaded machine may start many processes at once.
+OPEN_TIMEOUT_S = 30.0
 
 # Python's driver would open transactions on its own, late and for rows only; ``_guard`` opens them instead.
 _NO_HIDDEN_TRANSACTIONS = {"isolation_level": None}
@@ -48,8 +50,10 @@ def create(url: str) -> None:
 
     path = file_of(url)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _turn_on_wal(path, timeout_s=_lock_timeout_s(url))
-    engine = create_engine(_address(url, driver="sqlite+pysqlite"), connect_args=_NO_HIDDEN_TRANSACTIONS)
+    _turn_on_wal(path, timeout_s=_lock_timeout_s(url, otherwise=OPEN_TIMEOUT_S))
+    engine = create_engine(
+        _address(url, driver="sqlite+pysqlite", lock_timeout_s=OPEN_TIMEOUT_S), connect_args=_NO_HIDDEN_TRANSACTIONS
+    )
     _guard(engine)
     try:
         with _migrating, engine.begin() as connection:
@@ -82,13 +86,13 @@ def writing_engine(url: str, *, checkout_timeout_s: float) -> AsyncEngine:
     return engine
 
 
-def _lock_timeout_s(url: str) -> float:
-    return float(str(make_url(url).query.get("timeout", LOCK_TIMEOUT_S)))
+def _lock_timeout_s(url: str, *, otherwise: float) -> float:
+    return float(str(make_url(url).query.get("timeout", otherwise)))
 
 
-def _address(url: str, *, driver: str) -> URL:
+def _address(url: str, *, driver: str, lock_timeout_s: float = LOCK_TIMEOUT_S) -> URL:
     # mode=rw and not rwc: a file that has gone must be an error, not an empty new database.
-    query = {"uri": "true", "mode": "rw", "timeout": str(_lock_timeout_s(url))}
+    query = {"uri": "true", "mode": "rw", "timeout": str(_lock_timeout_s(url, otherwise=lock_timeout_s))}
     return URL.create(driver, database=f"file:{quote(str(file_of(url)))}", query=query)
 
 

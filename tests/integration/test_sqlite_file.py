@@ -26,9 +26,10 @@ MakeTask = Callable[..., Task]
 MakeRequest = Callable[..., GenerationRequest]
 
 
-def url_of(path: Path, *, lock_timeout_s: float = 5) -> str:
+def url_of(path: Path, *, lock_timeout_s: float | None = None) -> str:
     """Write a file's address as settings do."""
-    return f"sqlite+aiosqlite:///{quote(str(path))}?timeout={lock_timeout_s}"
+    url = f"sqlite+aiosqlite:///{quote(str(path))}"
+    return url if lock_timeout_s is None else f"{url}?timeout={lock_timeout_s}"
 
 
 @pytest.fixture

@@ -6,11 +6,7 @@ from alembic import context
 
 from deployments.tasks.schema import metadata
 
-context.configure(
-    connection=context.config.attributes["connection"],
-    target_metadata=metadata,
-    # Alembic mistrusts SQLite here, but SQLite rolls back tables like rows once the transaction is opened by hand.
-    transactional_ddl=True,
-)
+context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+# The caller's transaction is open already, so this one adds nothing and, above all, commits nothing.
 with context.begin_transaction():
     context.run_migrations()

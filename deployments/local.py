@@ -97,7 +97,12 @@ def _start(config: dict[str, Any], *, report: Report) -> None:
     schema = ServeDeploySchema.model_validate(config)
     report("starting Ray")
     ray.init(
-        include_dashboard=False, log_to_driver=False, logging_level="ERROR", object_store_memory=OBJECT_STORE_BYTES
+        address="local",
+        _node_ip_address="127.0.0.1",
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        object_store_memory=OBJECT_STORE_BYTES,
     )
     _silence("ray", "ray.serve")
     report("starting Ray Serve")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, HttpUrl, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -21,15 +21,15 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="UXO_", frozen=True, extra="ignore")
 
     #: SQLAlchemy URL of the task store; ``sqlite+aiosqlite:///<UXO_FOLDER>/uxo.db`` when empty.
-    database_url: str = ""
+    database_url: Annotated[str, StringConstraints(pattern=r"^(sqlite\+aiosqlite:///.+)?$")] = ""
     #: Start of every absolute link; empty means: as the caller addressed us.
     public_url: HttpUrl | None = None
     #: Address that ``uxo run`` listens on.
     host: str = "127.0.0.1"
     #: Port that ``uxo run`` listens on.
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
-    #: ``tiny``, or a folder with a checkpoint.
-    weights: Annotated[str, StringConstraints(min_length=1)] = "tiny"
+    #: Which weights: small random ones; released ones cannot be loaded yet.
+    weights: Literal["tiny"] = "tiny"
     #: A torch device name.
     device: Annotated[str, StringConstraints(min_length=1)] = "cpu"
     #: Where the embedded database, the pictures and the demo key live.

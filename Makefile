@@ -19,7 +19,7 @@ check: $(VENV)/dev.stamp  ## Check form, types, floors, dependencies and spellin
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/deptry .
 	@$(BIN)/vulture
 	@$(BIN)/codespell

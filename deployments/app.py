@@ -82,7 +82,7 @@ def make_ingress_app() -> FastAPI:
 class IngressDeployment:
     """The HTTP side."""
 
-    def __init__(self, *others: DeploymentHandle) -> None:
+    def __init__(self, *_others: DeploymentHandle) -> None:
         """Take the other deployments, which makes them part of this application; none of them is ever called."""
 
 

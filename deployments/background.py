@@ -27,6 +27,7 @@ class Background:
         self._work = work
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
+        self._is_closing = False
         self._thread = threading.Thread(target=asyncio.run, args=(self._run(),), name=name, daemon=True)
         self._thread.start()
 
@@ -41,6 +42,7 @@ class Background:
 
     def close(self, *, timeout_s: float) -> None:
         """Cancel the work and give it some time to tidy up."""
+        self._is_closing = True  # seen by a thread that has not made its task yet
         if self._loop is not None and self._task is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._task.cancel)
         self._thread.join(timeout_s)
@@ -48,4 +50,6 @@ class Background:
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.create_task(self._work())
+        if self._is_closing:
+            self._task.cancel()
         await asyncio.wait([self._task])

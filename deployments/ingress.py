@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import structlog
@@ -41,7 +42,8 @@ HOST = re.compile(r"[A-Za-z0-9.\-]+(:\d{1,5})?|\[[0-9a-fA-F:]+\](:\d{1,5})?")
 #: A picture never changes, belongs to one tenant, and is nothing but a picture.
 FILE_HEADERS = {"Cache-Control": "private, immutable", "X-Content-Type-Options": "nosniff"}
 #: The methods a dialect may be addressed with.
-METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +89,8 @@ def _add_dialect(app: FastAPI, dialect: Dialect) -> None:
     for route in dialect.routes:
         app.add_route(route.path, _endpoint(dialect, route), methods=[route.method])
     for path in dict.fromkeys(route.path for route in dialect.routes):
-        app.add_route(path, _refusal(dialect, MethodNotAllowed()), methods=METHODS)
+        allowed = ", ".join(route.method for route in dialect.routes if route.path == path)
+        app.add_route(path, _refusal(dialect, MethodNotAllowed(), {"Allow": allowed}), methods=METHODS)
     for root in dialect.roots:
         app.add_route(root + "/{rest:path}", _refusal(dialect, NotFound()), methods=METHODS)
 
@@ -106,9 +109,11 @@ def _endpoint(dialect: Dialect, route: Route) -> Endpoint:
     return answer
 
 
-def _refusal(dialect: Dialect, refusal: CallRefused) -> Endpoint:
+def _refusal(dialect: Dialect, refusal: CallRefused, headers: Mapping[str, str] = NO_HEADERS) -> Endpoint:
     async def answer(request: Request) -> Response:
-        return _respond(dialect.render_refusal(refusal, read_call(request)))
+        response = _respond(dialect.render_refusal(refusal, read_call(request)))
+        response.headers.update(headers)
+        return response
 
     return answer
 
@@ -128,7 +133,7 @@ def read_call(request: Request) -> Call:
     """Return the call without its body, which is read once its sender is known."""
     return Call(
         method=request.method,
-        path=request.url.path,
+        path=request.scope["path"],
         path_params={name: str(value) for name, value in request.path_params.items()},
         query=dict(request.query_params),
         headers=dict(request.headers),
@@ -145,7 +150,7 @@ def address_of(request: Request) -> str:
     host = request.headers.get("host", "")
     if not HOST.fullmatch(host):
         raise BadCall("the Host header is not valid")
-    return f"{request.url.scheme}://{host}"
+    return f"{request.scope['scheme']}://{host}"
 
 
 async def read_body(request: Request) -> bytes:
@@ -155,7 +160,7 @@ async def read_body(request: Request) -> bytes:
         BodyTooLarge: as soon as the body, or the length it announces, passes the limit.
     """
     announced = request.headers.get("content-length", "0")
-    if announced.isdecimal() and int(announced) > MAX_BODY_BYTES:
+    if announced.isdecimal() and (len(announced) > 18 or int(announced) > MAX_BODY_BYTES):
         raise BodyTooLarge
     chunks, size = [], 0
     async for chunk in request.stream():

@@ -51,9 +51,10 @@ def running(config: Path, *, host: str, port: int, report: Report) -> Iterator[N
         CannotStart: when the port is taken or a deployment does not come up.
     """
     check_port(host, port)
+    serve_config = read_config(config, host=host, port=port)
     before = set(psutil.Process().children(recursive=True))
     try:
-        _start(read_config(config, host=host, port=port), report=report)
+        _start(serve_config, report=report)
         yield
     finally:
         report("stopping")
@@ -78,11 +79,19 @@ def check_port(host: str, port: int) -> None:
 
 
 def read_config(path: Path, *, host: str, port: int) -> dict[str, Any]:
-    """Read a Serve config file, with the address that this machine's settings say."""
+    """Read a Serve config file, with the address that this machine's settings say.
+
+    Raises:
+        CannotStart: when it cannot be read, or is no mapping.
+    """
     try:
-        config: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CannotStart(f"cannot read {path} ({error.strerror}); run this where serve_config.yaml lies") from error
+    except (ValueError, yaml.YAMLError) as error:
+        raise CannotStart(f"{path} is no Serve config: {error}") from error
+    if not isinstance(config, dict):
+        raise CannotStart(f"{path} is no Serve config: it holds no mapping")
     return config | {"http_options": config.get("http_options", {}) | {"host": host, "port": port}}
 
 

@@ -10,6 +10,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from deployments.errors import UxoError
 
+#: Variables whose values are not repeated in messages: a database URL may hold a password.
+HOLD_SECRETS = frozenset({"UXO_DATABASE_URL", "UXO_BOOTSTRAP_KEYS"})
+
 
 class SettingsInvalid(UxoError):
     """An environment variable has a value that cannot be used."""
@@ -18,7 +21,7 @@ class SettingsInvalid(UxoError):
 class Settings(BaseSettings):
     """Every setting; with nothing set, one machine serves the tiny models under ``var/``."""
 
-    model_config = SettingsConfigDict(env_prefix="UXO_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="UXO_", env_ignore_empty=True, frozen=True, extra="ignore")
 
     #: SQLAlchemy URL of the task store; ``sqlite+aiosqlite:///<UXO_FOLDER>/uxo.db`` when empty.
     database_url: Annotated[str, StringConstraints(pattern=r"^(sqlite\+aiosqlite:///.+)?$")] = ""
@@ -67,4 +70,6 @@ def read_settings() -> Settings:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         variable = f"UXO_{'_'.join(str(part) for part in first['loc'])}".upper()
-        raise SettingsInvalid(f"{variable}={first['input']!r} cannot be used: {first['msg']}") from error
+        shown = "" if variable in HOLD_SECRETS else f"={first['input']!r}"
+        # Not chained: pydantic's own error shows every value.
+        raise SettingsInvalid(f"{variable}{shown} cannot be used: {first['msg']}") from None

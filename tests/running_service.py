@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +81,7 @@ def uxo_run(folder: Path, **environment: str) -> Iterator[tuple[subprocess.Popen
     )
     lines: queue.Queue[str] = queue.Queue()
     assert process.stdout is not None
-    reader = threading.Thread(target=lambda stream: [lines.put(line) for line in stream], args=[process.stdout])
+    reader = threading.Thread(target=read_all, args=[process.stdout, lines])
     reader.start()
     try:
         yield process, lines
@@ -92,9 +92,15 @@ def uxo_run(folder: Path, **environment: str) -> Iterator[tuple[subprocess.Popen
         process.stdout.close()
 
 
+def read_all(stream: Iterable[str], lines: queue.Queue[str]) -> None:
+    """Move every line of a stream into a queue."""
+    for line in stream:
+        lines.put(line)
+
+
 def wait_for(lines: queue.Queue[str], text: str) -> list[str]:
     """Read lines until one holds ``text``; return them all."""
-    said = []
+    said: list[str] = []
     while not said or text not in said[-1]:
         said.append(lines.get(timeout=START_S))
     return said

@@ -90,7 +90,7 @@ async def open_database(url: str) -> Database:
                 reading=sqlite.reading_engine(url, checkout_timeout_s=CHECKOUT_TIMEOUT_S),
                 writing=sqlite.writing_engine(url, checkout_timeout_s=CHECKOUT_TIMEOUT_S),
             )
-        engine = create_async_engine(url, pool_timeout=CHECKOUT_TIMEOUT_S, pool_pre_ping=True)
+        engine = create_async_engine(url, pool_timeout=CHECKOUT_TIMEOUT_S, pool_pre_ping=True, hide_parameters=True)
         return Database(reading=engine, writing=engine)
 
 

@@ -65,7 +65,11 @@ def create(url: str) -> None:
 def reading_engine(url: str, *, checkout_timeout_s: float) -> AsyncEngine:
     """Open connections that can only read; in write-ahead-log mode they wait for nobody."""
     engine = create_async_engine(
-        _address(url, driver="sqlite+aiosqlite"), pool_size=4, max_overflow=0, pool_timeout=checkout_timeout_s
+        _address(url, driver="sqlite+aiosqlite"),
+        pool_size=4,
+        max_overflow=0,
+        pool_timeout=checkout_timeout_s,
+        hide_parameters=True,  # they hold prompts and pictures, and errors are logged
     )
     _watch_file(engine.sync_engine, file_of(url))
     event.listen(engine.sync_engine, "connect", _read_only)
@@ -80,6 +84,7 @@ def writing_engine(url: str, *, checkout_timeout_s: float) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=checkout_timeout_s,
         connect_args=_NO_HIDDEN_TRANSACTIONS,
+        hide_parameters=True,
     )
     _watch_file(engine.sync_engine, file_of(url))
     _guard(engine.sync_engine)

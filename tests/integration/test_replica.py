@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ from deployments.errors import FaultKind
 from deployments.housekeeper import Housekeeper
 from deployments.outbound.references import ReferenceFetcher
 from deployments.replica import Doors, Limits, Replica
-from deployments.tasks.signals import StoreSignal, open_signal
+from deployments.tasks.signals import StoreSignal
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Task, TaskState
 from models.engine import Engine
@@ -47,20 +46,6 @@ class BrokenSink:
 def pipeline() -> SolidPipeline:
     """Return the pipeline behind the engine."""
     return SolidPipeline()
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> FilesSink:
-    """Return a folder for pictures."""
-    return FilesSink(tmp_path / "outputs", ttl_s=60)
-
-
-@pytest.fixture
-async def signal(database_url: str) -> AsyncIterator[StoreSignal]:
-    """Return the store's wake-ups."""
-    signal = open_signal(database_url)
-    yield signal
-    await signal.close()
 
 
 @pytest.fixture

@@ -1,0 +1,79 @@
+"""The doors of a service as its tests open them, and the part of a replica; test modules cannot import one another."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from deployments.delivery.files import FilesSink
+from deployments.delivery.inline import InlineSink
+from deployments.delivery.sink import EncodedImage, Sink
+from deployments.tasks.signals import StoreSignal, open_signal
+from deployments.tasks.store import TaskStore
+from deployments.tasks.task import Claim, Output, Success, Task
+from models.catalog import CATALOG
+
+#: What every task in these tests comes to.
+PICTURE = EncodedImage(content=b"the bytes of a picture", content_type="image/jpeg", extension="jpg")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> FilesSink:
+    """Return a folder for pictures, each kept for a minute."""
+    return FilesSink(tmp_path / "outputs", ttl_s=60)
+
+
+@pytest.fixture
+def sinks(files: FilesSink) -> dict[str, Sink]:
+    """Return every sink by its kind."""
+    return {"files": files, "inline": InlineSink()}
+
+
+@pytest.fixture
+async def signal(database_url: str) -> AsyncIterator[StoreSignal]:
+    """Return the store's wake-ups."""
+    signal = open_signal(database_url)
+    yield signal
+    await signal.close()
+
+
+@pytest.fixture
+def claim_next(store: TaskStore, signal: StoreSignal) -> Callable[[], Awaitable[Claim]]:
+    """Return what a replica does first: wait until a task is queued, and claim it."""
+
+    async def claim() -> Claim:
+        async with asyncio.timeout(20):
+            while True:
+                seen = signal.mark()
+                claims = await store.claim(models=list(CATALOG), limit=1, replica_id="r1", lease_s=60)
+                if claims:
+                    return claims[0]
+                await signal.wait(seen, timeout_s=20)
+
+    return claim
+
+
+@pytest.fixture
+def carry_out(
+    store: TaskStore, sinks: Mapping[str, Sink], claim_next: Callable[[], Awaitable[Claim]]
+) -> Callable[[], Awaitable[Task]]:
+    """Return what a replica does with the next queued task: claim it, place a picture, end it well."""
+
+    async def carry() -> Task:
+        task = (await claim_next()).task
+        output = Output(
+            sink=task.sink,
+            value=await sinks[task.sink].put(f"{task.id}-{task.attempt}-0", PICTURE),
+            content_type=PICTURE.content_type,
+            size_bytes=len(PICTURE.content),
+            sha256=hashlib.sha256(PICTURE.content).hexdigest(),
+            seed=7,
+        )
+        assert await store.succeed(task.id, fence=task.fence, success=Success(outputs=(output,), inference_ms=12))
+        return task
+
+    return carry

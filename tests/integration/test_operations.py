@@ -1,0 +1,238 @@
+"""Submitting and reading on a real store; the replica is played by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import pytest
+
+from deployments.delivery.sink import Sink
+from deployments.errors import BadCall, FaultKind, NotFound
+from deployments.operations import Operation, Operations, Outcome, Read, Submit
+from deployments.tasks.signals import StoreSignal
+from deployments.tasks.store import TaskStore
+from deployments.tasks.task import Claim, Fault, Task, TaskState
+from models.request import GenerationRequest, Reference, Role
+
+MakeRequest = Callable[..., GenerationRequest]
+MakeOperations = Callable[..., Operations]
+CarryOut = Callable[[], Awaitable[Task]]
+BASE_URL = "http://host:8000"
+#: Longer than any test may take: whoever waits so long was not woken.
+LONG_S = 3600.0
+
+
+class NoBackstop:
+    """The store's signal without the timeout that would hide a wake-up that never came."""
+
+    def __init__(self, signal: StoreSignal) -> None:
+        self._signal = signal
+        self.waiting = asyncio.Event()
+
+    def mark(self) -> int:
+        """Name the present state of the store."""
+        return self._signal.mark()
+
+    async def wait(self, mark: int, *, timeout_s: float) -> None:  # noqa: ARG002 -- the protocol's argument
+        """Return once something was written."""
+        self.waiting.set()
+        await self._signal.wait(mark, timeout_s=LONG_S)
+
+    async def close(self) -> None:
+        """Leave the real signal to whoever opened it."""
+
+
+@pytest.fixture
+def patient(signal: StoreSignal) -> NoBackstop:
+    """Return a signal that only a write ends the wait of."""
+    return NoBackstop(signal)
+
+
+@pytest.fixture
+def make_operations(store: TaskStore, patient: NoBackstop, sinks: Mapping[str, Sink]) -> MakeOperations:
+    """Return a maker of operations; give it how long callers are kept waiting."""
+
+    def make(*, wait_s: float = LONG_S) -> Operations:
+        return Operations(store=store, signal=patient, sinks=sinks, wait_s=wait_s)
+
+    return make
+
+
+async def perform(operations: Operations, operation: Operation, *, tenant_id: str = "alice") -> Outcome:
+    """Perform an operation for a tenant, Alice if nothing else is said."""
+    return await operations.perform(operation, tenant_id=tenant_id, base_url=BASE_URL)
+
+
+def submit(request: GenerationRequest, **fields: Any) -> Submit:
+    """Make a submission in the WaveSpeed dialect."""
+    return Submit(request=request, dialect="wavespeed", **fields)
+
+
+async def test_a_submission_is_durable_when_it_returns(
+    make_operations: MakeOperations, make_request: MakeRequest, open_store: Callable[[], Awaitable[TaskStore]]
+) -> None:
+    """The moment a submission is answered, another process finds the same task, queued, with its whole request."""
+    request = make_request(prompt="a red mug", references=(Reference(role=Role.SUBJECT, source="http://a/b.png"),))
+    elsewhere = await open_store()
+
+    outcome = await perform(make_operations(), submit(request, notes={"colour": "red"}))
+
+    assert await elsewhere.read(outcome.task.id, tenant_id="alice") == outcome.task
+    [claim] = await elsewhere.claim(models=["uno"], limit=9, replica_id="r2", lease_s=60)
+    assert claim.request == request
+
+
+async def test_a_submission_is_answered_before_its_end(
+    make_operations: MakeOperations, make_request: MakeRequest
+) -> None:
+    """Without a wish to wait, the answer is a queued task without pictures, and nobody gave up."""
+    outcome = await perform(make_operations(), submit(make_request(), notes={"a": "b"}))
+
+    task = outcome.task
+    assert (task.tenant_id, task.model, task.dialect, task.sink) == ("alice", "uno", "wavespeed", "files")
+    assert (task.state, dict(task.notes)) == (TaskState.QUEUED, {"a": "b"})
+    assert (outcome.pictures, outcome.gave_up_waiting) == ((), False)
+
+
+async def test_equal_submissions_are_two_tasks(make_operations: MakeOperations, make_request: MakeRequest) -> None:
+    """The same request sent twice becomes two tasks with ids that nobody could guess."""
+    operations = make_operations()
+
+    ids = {(await perform(operations, submit(make_request()))).task.id for _ in range(2)}
+
+    assert len(ids) == 2
+    assert all(len(task_id) == 32 and set(task_id) <= set("0123456789abcdef") for task_id in ids)
+
+
+async def test_a_waiting_caller_is_woken_by_the_end(
+    make_operations: MakeOperations, make_request: MakeRequest, carry_out: CarryOut, patient: NoBackstop
+) -> None:
+    """A caller that waits is answered with the pictures as soon as the task ends, by the write itself."""
+    waiting = asyncio.create_task(perform(make_operations(), submit(make_request(), wait=True)))
+    await asyncio.wait_for(patient.waiting.wait(), 20)
+
+    ended = await carry_out()
+    outcome = await asyncio.wait_for(waiting, 20)
+
+    assert (outcome.task.id, outcome.task.state) == (ended.id, TaskState.SUCCEEDED)
+    assert outcome.pictures[0].startswith(f"{BASE_URL}/files/{ended.id}-1-0-")
+    assert not outcome.gave_up_waiting
+
+
+async def test_a_waiting_caller_learns_of_failure(
+    make_operations: MakeOperations,
+    make_request: MakeRequest,
+    store: TaskStore,
+    claim_next: Callable[[], Awaitable[Claim]],
+) -> None:
+    """A task that fails while its caller waits is answered with its fault."""
+    waiting = asyncio.create_task(perform(make_operations(), submit(make_request(), wait=True)))
+    fault = Fault(kind=FaultKind.ENGINE_FAILED, message="it broke")
+
+    task = (await claim_next()).task
+    await store.fail(task.id, fence=task.fence, fault=fault)
+    outcome = await asyncio.wait_for(waiting, 20)
+
+    assert (outcome.task.state, outcome.task.fault) == (TaskState.FAILED, fault)
+    assert (outcome.pictures, outcome.gave_up_waiting) == ((), False)
+
+
+async def test_patience_ends_and_the_task_goes_on(
+    make_operations: MakeOperations, make_request: MakeRequest, carry_out: CarryOut
+) -> None:
+    """After ``wait_s`` the caller gets the task as it is, is told so, and can read its end later."""
+    operations = make_operations(wait_s=0.02)
+
+    outcome = await asyncio.wait_for(perform(operations, submit(make_request(), wait=True)), 20)
+
+    assert (outcome.task.state, outcome.gave_up_waiting) == (TaskState.QUEUED, True)
+    await carry_out()
+    later = await perform(operations, Read(task_id=outcome.task.id))
+    assert (later.task.state, later.gave_up_waiting) == (TaskState.SUCCEEDED, False)
+
+
+async def test_a_caller_who_hangs_up_leaves_the_task(
+    make_operations: MakeOperations,
+    make_request: MakeRequest,
+    store: TaskStore,
+    carry_out: CarryOut,
+    patient: NoBackstop,
+) -> None:
+    """A waiting caller whose connection breaks has still submitted a task, and it is carried out."""
+    waiting = asyncio.create_task(perform(make_operations(), submit(make_request(), wait=True)))
+    await asyncio.wait_for(patient.waiting.wait(), 20)
+
+    waiting.cancel()
+    await asyncio.wait({waiting})
+
+    task = await carry_out()
+    found = await store.read(task.id, tenant_id="alice")
+    assert found is not None
+    assert found.state is TaskState.SUCCEEDED
+
+
+async def test_inline_pictures_are_in_the_answer(
+    make_operations: MakeOperations, make_request: MakeRequest, carry_out: CarryOut
+) -> None:
+    """A task whose pictures are kept inline is read with the picture itself instead of a link."""
+    operations = make_operations()
+    submitted = await perform(operations, submit(make_request(), sink="inline"))
+    await carry_out()
+
+    outcome = await perform(operations, Read(task_id=submitted.task.id))
+
+    assert outcome.pictures == (base64.b64encode(b"the bytes of a picture").decode(),)
+
+
+async def test_another_tenants_task_is_not_there(make_operations: MakeOperations, make_request: MakeRequest) -> None:
+    """A tenant who knows another's task id is told what a wrong id is told."""
+    operations = make_operations()
+    task_id = (await perform(operations, submit(make_request()))).task.id
+
+    with pytest.raises(NotFound) as foreign:
+        await perform(operations, Read(task_id=task_id), tenant_id="bob")
+    with pytest.raises(NotFound) as unknown:
+        await perform(operations, Read(task_id="0" * 32), tenant_id="bob")
+
+    assert foreign.value.message == unknown.value.message
+
+
+@pytest.mark.parametrize(
+    "task_id",
+    [
+        "",
+        " ",
+        "x",
+        "0" * 31,
+        "0" * 33,
+        "A" * 32,
+        "../../etc/passwd",
+        "' OR 1=1 --",
+        "\0",
+        "\ud800",
+        "٣" * 32,
+        "a" * 9999,
+    ],
+    ids=ascii,
+)
+async def test_any_text_may_be_asked_for(make_operations: MakeOperations, task_id: str) -> None:
+    """Whatever a caller sends as an id is not found, and nothing worse."""
+    with pytest.raises(NotFound, match="task not found"):
+        await perform(make_operations(), Read(task_id=task_id))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("width", 64), ("height", 4096), ("num_images", 21), ("num_inference_steps", 51), ("guidance_scale", 0.5)],
+)
+async def test_the_catalogs_limits_refuse(
+    make_operations: MakeOperations, make_request: MakeRequest, store: TaskStore, field: str, value: float
+) -> None:
+    """A request beyond a limit of its model is refused by the field's name, and no task is made."""
+    with pytest.raises(BadCall, match=f"{field} must be between"):
+        await perform(make_operations(), submit(make_request(**{field: value})))
+
+    assert await store.backlog() == {}

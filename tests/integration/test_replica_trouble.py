@@ -1,0 +1,178 @@
+"""A replica when tasks are taken from it, when a model cannot prepare them, and when the store is away for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from PIL import Image
+from solid_pipeline import SolidPipeline
+
+from deployments.delivery.sink import Sink
+from deployments.errors import FaultKind
+from deployments.outbound.references import ReferenceFetcher
+from deployments.replica import Doors, Limits, Replica
+from deployments.tasks.signals import StoreSignal
+from deployments.tasks.store import TaskStore
+from deployments.tasks.task import Fault, Task, TaskState
+from models.engine import Engine
+from models.request import GenerationRequest, UnusableReference
+from models.sample import Sample
+
+Submit = Callable[..., Awaitable[Task]]
+Until = Callable[..., Awaitable[Task]]
+#: Beats come every 10 ms, so that bad news is heard early; nobody rescues here, so the lease itself never ends.
+LEASE_S = 0.04
+
+
+class PickyPipeline(SolidPipeline):
+    """Refuses prompts that ask for it, as a model does with pictures it cannot use, or because it is broken."""
+
+    def prepare(self, request_id: str, request: GenerationRequest, images: Sequence[Image.Image]) -> list[Sample]:
+        """Refuse, break, or prepare."""
+        if request.prompt == "too thin":
+            raise UnusableReference(2, "is too thin")
+        if request.prompt == "break at prepare":
+            raise RuntimeError(request.prompt)
+        return super().prepare(request_id, request, images)
+
+
+@pytest.fixture
+def pipeline() -> PickyPipeline:
+    """Return the pipeline behind the engine."""
+    return PickyPipeline()
+
+
+@pytest.fixture
+def make_replica(
+    store: TaskStore, signal: StoreSignal, sinks: Mapping[str, Sink], pipeline: PickyPipeline
+) -> Callable[[], Replica]:
+    """Return a maker of replicas with room for one task."""
+
+    def make() -> Replica:
+        doors = Doors(store=store, signal=signal, fetcher=ReferenceFetcher(allow_private_networks=False), sinks=sinks)
+        limits = Limits(capacity=1, lease_s=LEASE_S)
+        return Replica("r1", engine=Engine({"uno": pipeline}), doors=doors, limits=limits)
+
+    return make
+
+
+@pytest.fixture
+async def replica(make_replica: Callable[[], Replica]) -> AsyncIterator[Replica]:
+    """Return a replica that runs until the test ends."""
+    replica = make_replica()
+    async with running(replica):
+        yield replica
+
+
+@pytest.fixture
+def round_failed() -> Iterator[asyncio.Event]:
+    """Return an event that is set once a round of a replica has failed, which only its log tells."""
+    failed = asyncio.Event()
+
+    def listen(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if event["event"] == "replica_round_failed":
+            failed.set()
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[listen])
+    yield failed
+    structlog.reset_defaults()
+
+
+@asynccontextmanager
+async def running(replica: Replica) -> AsyncIterator[None]:
+    """Run a replica for the length of a block."""
+    task = asyncio.create_task(replica.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+@pytest.fixture
+def submit(store: TaskStore, make_task: Callable[..., Task], make_request: Callable[..., GenerationRequest]) -> Submit:
+    """Return what puts a task into the queue; give it the fields of the request that matter."""
+
+    async def insert(**fields: Any) -> Task:
+        task = make_task()
+        await store.insert(task, make_request(**fields))
+        return task
+
+    return insert
+
+
+@pytest.fixture
+def until(store: TaskStore, signal: StoreSignal) -> Until:
+    """Return a waiter for a task to reach one of some states."""
+
+    async def wait(task: Task, *states: TaskState) -> Task:
+        async with asyncio.timeout(20):
+            while True:
+                seen = signal.mark()
+                found = await store.read(task.id, tenant_id=task.tenant_id)
+                assert found is not None
+                if found.state in states:
+                    return found
+                await signal.wait(seen, timeout_s=1)
+
+    return wait
+
+
+@pytest.mark.usefixtures("replica")
+async def test_a_cancelled_task_stops_stepping(
+    store: TaskStore, pipeline: PickyPipeline, submit: Submit, until: Until
+) -> None:
+    """A beat tells of the cancel while the work goes on: most of its steps are never taken, and the next task runs."""
+    cancelled = await submit(num_images=20, num_inference_steps=50)
+    await until(cancelled, TaskState.RUNNING)
+
+    await store.cancel(cancelled.id, tenant_id=cancelled.tenant_id)
+    await until(await submit(num_inference_steps=1), TaskState.SUCCEEDED)
+
+    steps_taken = sum(key[0] == cancelled.id for group in pipeline.groups for key in group)
+    assert steps_taken < 20 * 50
+    assert (await until(cancelled, TaskState.CANCELLED)).outputs == ()
+
+
+@pytest.mark.usefixtures("replica")
+@pytest.mark.parametrize(
+    ("prompt", "fault"),
+    [
+        ("too thin", Fault(kind=FaultKind.REFERENCE_UNUSABLE, message="reference 2 is too thin")),
+        ("break at prepare", Fault(kind=FaultKind.ENGINE_FAILED, message="The model could not make this picture.")),
+    ],
+)
+async def test_what_a_model_cannot_prepare_fails_by_itself(
+    submit: Submit, until: Until, prompt: str, fault: Fault
+) -> None:
+    """A request that cannot be prepared fails with the reason that is the caller's to know, and the next one runs."""
+    bad, good = await submit(prompt=prompt), await submit()
+
+    ended = await until(bad, TaskState.FAILED)
+
+    assert ended.fault == fault
+    await until(good, TaskState.SUCCEEDED)
+
+
+async def test_a_store_that_was_away_is_used_again(
+    make_replica: Callable[[], Replica], tmp_path: Path, round_failed: asyncio.Event, submit: Submit, until: Until
+) -> None:
+    """A replica whose store cannot be reached goes on asking, and works when it is back."""
+    task = await submit()
+    os.rename(tmp_path / "uxo.db", tmp_path / "away.db")  # noqa: PTH104 -- no pathlib in a coroutine
+
+    async with running(make_replica()):
+        await asyncio.wait_for(round_failed.wait(), 20)
+        os.rename(tmp_path / "away.db", tmp_path / "uxo.db")  # noqa: PTH104 -- the same
+        ended = await until(task, TaskState.SUCCEEDED)
+
+    assert ended.attempt == 1

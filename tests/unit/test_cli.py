@@ -1,0 +1,103 @@
+"""The uxo command: what it says of itself, and of what keeps it from starting."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from deployments.cli import app
+
+#: What the command reads; each test says what it needs besides a folder of its own.
+CLEAN = {"UXO_PORT": None, "UXO_HOST": None, "UXO_BOOTSTRAP_KEYS": None, "UXO_WEIGHTS": None}
+
+
+@pytest.fixture
+def uxo(tmp_path: Path) -> Callable[..., Result]:
+    """Return a caller of the command, in an environment of its own."""
+
+    def call(*words: str, **variables: str) -> Result:
+        return CliRunner().invoke(app, words, env=CLEAN | {"UXO_FOLDER": str(tmp_path / "var")} | variables)
+
+    return call
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    """Return a port that somebody else listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_help_names_the_commands(uxo: Callable[..., Result]) -> None:
+    """The command says what it does and what there is to say."""
+    answer = uxo("--help")
+
+    assert answer.exit_code == 0
+    assert "Serve UNO and USO on your own machines." in answer.output
+    assert "run" in answer.output
+
+
+def test_help_of_run_names_its_options(uxo: Callable[..., Result]) -> None:
+    """Each option of ``run`` is explained."""
+    answer = uxo("run", "--help")
+
+    assert answer.exit_code == 0
+    assert "--config" in answer.output
+    assert "--no-first-light" in answer.output
+
+
+def test_no_word_is_a_call_for_help(uxo: Callable[..., Result]) -> None:
+    """Called without a word, the command shows its help."""
+    assert "Usage:" in uxo().output
+
+
+def test_an_unknown_word_is_an_error(uxo: Callable[..., Result]) -> None:
+    """A command that is not there is refused by its name."""
+    answer = uxo("fly")
+
+    assert answer.exit_code == 2
+    assert "fly" in answer.output
+
+
+def test_a_taken_port_is_one_clear_line(uxo: Callable[..., Result], taken_port: int) -> None:
+    """What keeps the service from starting is said in one line, without a stack of calls."""
+    answer = uxo("run", UXO_PORT=str(taken_port))
+
+    assert answer.exit_code == 1
+    assert f"uxo run: cannot listen on 127.0.0.1:{taken_port}" in answer.output
+    assert "Traceback" not in answer.output
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("UXO_PORT", "eight"), ("UXO_WEIGHTS", "/srv/flux"), ("UXO_BOOTSTRAP_KEYS", "no-colon")]
+)
+def test_a_bad_variable_is_one_clear_line(uxo: Callable[..., Result], variable: str, value: str) -> None:
+    """A setting that cannot be used is named before anything is started."""
+    answer = uxo("run", **{variable: value})
+
+    assert answer.exit_code == 1
+    assert f"uxo run: {variable}" in answer.output
+    assert "Traceback" not in answer.output
+
+
+def test_the_first_line_says_who_speaks(uxo: Callable[..., Result], taken_port: int) -> None:
+    """Before anything else, the command says its version and how to stop it."""
+    answer = uxo("run", UXO_PORT=str(taken_port))
+
+    assert answer.output.startswith("uxo-serve 0.")
+    assert answer.output.splitlines()[0].endswith("stop with Ctrl-C")
+
+
+def test_the_installed_command_is_this_one() -> None:
+    """The word ``uxo`` in a shell leads here."""
+    answer = subprocess.run(
+        [Path(sys.executable).with_name("uxo"), "--help"], capture_output=True, text=True, check=True
+    )
+
+    assert "Serve UNO and USO on your own machines." in answer.stdout

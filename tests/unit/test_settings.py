@@ -1,0 +1,186 @@
+"""The environment: what each variable means, what holds without any, and how a bad one is named."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from deployments.settings import Settings, SettingsInvalid, read_settings
+from deployments.tenants.keys import configured_keys, demo_key
+
+KEY = "alice-key-0123456789"
+SetVariable = Callable[[str, str], None]
+
+
+@pytest.fixture(autouse=True)
+def set_variable(monkeypatch: pytest.MonkeyPatch) -> SetVariable:
+    """Take every variable of ours out of the environment, and return a setter of one."""
+    for field in Settings.model_fields:
+        monkeypatch.delenv(f"UXO_{field.upper()}", raising=False)
+    return monkeypatch.setenv
+
+
+def test_with_nothing_set_one_machine_serves_the_tiny_models() -> None:
+    """Without any variable everything is local, private and small."""
+    settings = read_settings()
+
+    assert (settings.host, settings.port) == ("127.0.0.1", 8000)
+    assert (settings.weights, settings.device, settings.folder) == ("tiny", "cpu", Path("var"))
+    assert (settings.allow_private_networks, settings.bootstrap_keys) == (False, "")
+    assert (settings.output_ttl_s, settings.sync_wait_s, settings.lease_s) == (604_800, 300, 20)
+    assert settings.store_url == f"sqlite+aiosqlite:///{Path('var/uxo.db').resolve()}"
+    assert settings.base_url is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "value"),
+    [
+        ("UXO_DATABASE_URL", "sqlite+aiosqlite:////srv/a.db", "sqlite+aiosqlite:////srv/a.db"),
+        ("UXO_HOST", "0.0.0.0", "0.0.0.0"),  # noqa: S104 -- nothing is bound here
+        ("UXO_PORT", "65535", 65535),
+        ("UXO_WEIGHTS", "tiny", "tiny"),
+        ("UXO_DEVICE", "cuda:1", "cuda:1"),
+        ("UXO_FOLDER", "/srv/uxo", Path("/srv/uxo")),
+        ("UXO_ALLOW_PRIVATE_NETWORKS", "true", True),
+        ("UXO_BOOTSTRAP_KEYS", f"alice:{KEY}", f"alice:{KEY}"),
+        ("UXO_OUTPUT_TTL_S", "60", 60.0),
+        ("UXO_SYNC_WAIT_S", "0.5", 0.5),
+        ("UXO_LEASE_S", "5", 5.0),
+    ],
+)
+def test_every_variable_is_read(set_variable: SetVariable, variable: str, text: str, value: object) -> None:
+    """Each variable sets the setting of its name."""
+    set_variable(variable, text)
+
+    settings = read_settings()
+
+    assert getattr(settings, variable.removeprefix("UXO_").lower()) == value
+
+
+@pytest.mark.parametrize("folder", ["/srv/uxo", "/srv/a b"])
+def test_the_database_lies_in_the_folder(set_variable: SetVariable, folder: str) -> None:
+    """Moving the folder moves the embedded database with it."""
+    set_variable("UXO_FOLDER", folder)
+
+    assert read_settings().store_url == f"sqlite+aiosqlite:///{folder}/uxo.db"
+
+
+def test_a_database_of_ones_own_wins(set_variable: SetVariable) -> None:
+    """A named database is used as it is, wherever the folder lies."""
+    set_variable("UXO_FOLDER", "/srv/uxo")
+    set_variable("UXO_DATABASE_URL", "sqlite+aiosqlite:////mnt/shared.db?timeout=9")
+
+    assert read_settings().store_url == "sqlite+aiosqlite:////mnt/shared.db?timeout=9"
+
+
+@pytest.mark.parametrize(
+    ("text", "base_url"),
+    [
+        ("https://pictures.example", "https://pictures.example"),
+        ("https://pictures.example/", "https://pictures.example"),
+        ("http://10.0.0.1:8000/uxo/", "http://10.0.0.1:8000/uxo"),
+    ],
+)
+def test_a_public_address_begins_links(set_variable: SetVariable, text: str, base_url: str) -> None:
+    """The public address is used without its last slash, so that paths can follow."""
+    set_variable("UXO_PUBLIC_URL", text)
+
+    assert read_settings().base_url == base_url
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("UXO_PORT", "eight"),
+        ("UXO_PORT", "0"),
+        ("UXO_PORT", "65536"),
+        ("UXO_PUBLIC_URL", "pictures.example"),
+        ("UXO_PUBLIC_URL", "ftp://pictures.example"),
+        ("UXO_WEIGHTS", "/srv/flux"),
+        ("UXO_ALLOW_PRIVATE_NETWORKS", "perhaps"),
+        ("UXO_OUTPUT_TTL_S", "-1"),
+        ("UXO_SYNC_WAIT_S", "0"),
+        ("UXO_LEASE_S", "soon"),
+    ],
+)
+def test_a_bad_value_is_one_line_that_names_its_variable(set_variable: SetVariable, variable: str, text: str) -> None:
+    """What is wrong with the environment is said in one line: which variable, which value, and why."""
+    set_variable(variable, text)
+
+    with pytest.raises(SettingsInvalid) as refusal:
+        read_settings()
+
+    assert refusal.value.message.startswith(f"{variable}={text!r} cannot be used: ")
+    assert "\n" not in refusal.value.message
+
+
+@pytest.mark.parametrize("text", ["sqlite+aiosqlite://", "postgresql://user:open-sesame@db/uxo"])
+def test_a_bad_database_url_is_named_and_not_shown(set_variable: SetVariable, text: str) -> None:
+    """A value that may hold a password is not repeated, and no chained error repeats it either."""
+    set_variable("UXO_DATABASE_URL", text)
+
+    with pytest.raises(SettingsInvalid) as refusal:
+        read_settings()
+
+    assert refusal.value.message.startswith("UXO_DATABASE_URL cannot be used: ")
+    assert "sesame" not in "".join(traceback.format_exception(refusal.value))
+
+
+@pytest.mark.parametrize("variable", ["UXO_PUBLIC_URL", "UXO_DATABASE_URL", "UXO_WEIGHTS", "UXO_DEVICE", "UXO_PORT"])
+def test_an_empty_variable_counts_as_unset(set_variable: SetVariable, variable: str) -> None:
+    """A variable set to nothing means its default, as a deployment's template leaves it."""
+    set_variable(variable, "")
+
+    assert read_settings() == Settings()
+
+
+def test_variables_of_others_are_left_alone(set_variable: SetVariable) -> None:
+    """A variable that this version does not know, with our prefix or without, changes nothing."""
+    set_variable("UXO_FUTURE", "1")
+    set_variable("PORT", "1")
+
+    assert read_settings().port == 8000
+
+
+def test_settings_do_not_change() -> None:
+    """Settings are read once; nobody alters them on the way."""
+    settings = read_settings()
+
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.port = 1  # type: ignore[misc]  # that it is refused is the test
+
+
+def test_configured_keys_are_the_tenants(tmp_path: Path) -> None:
+    """With keys configured, those are all there are, and no demo key is made."""
+    keys = configured_keys(f"alice:{KEY}", tmp_path)
+
+    assert keys == {"alice": (KEY,)}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_keys_there_is_a_demo_tenant(tmp_path: Path) -> None:
+    """With no keys configured, the demo tenant's key is made once and kept in the folder."""
+    keys = configured_keys("", tmp_path)
+
+    assert keys == {"demo": (demo_key(tmp_path),)}
+
+
+def test_bad_keys_name_their_variable_and_no_key(tmp_path: Path) -> None:
+    """Keys that cannot be read are refused by the variable's name and their place, and none is shown."""
+    with pytest.raises(SettingsInvalid, match="UXO_BOOTSTRAP_KEYS cannot be used: entry 2") as refusal:
+        configured_keys(f"alice:{KEY},secret-without-tenant", tmp_path)
+
+    assert KEY not in refusal.value.message
+    assert "secret" not in refusal.value.message
+
+
+def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    """Where no demo key can be kept, the folder's variable is named with the system's reason."""
+    (tmp_path / "file").touch()
+
+    with pytest.raises(SettingsInvalid, match=r"UXO_FOLDER='.*/file/var' cannot be used: Not a directory"):
+        configured_keys("", tmp_path / "file" / "var")

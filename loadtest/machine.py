@@ -1,0 +1,47 @@
+"""What a figure was measured on: the machine, the versions and the commit."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+
+#: Packages whose version moves the figures of the HTTP side.
+PACKAGES = ("ray", "fastapi", "uvicorn", "sqlalchemy", "aiosqlite")
+
+
+def machine() -> Mapping[str, str | int | float]:
+    """Describe this machine and what runs on it."""
+    return {
+        "cpu": cpu_model(),
+        "cores": os.cpu_count() or 0,
+        "memory_gib": round(psutil.virtual_memory().total / 1024**3),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "load_average_at_start": round(os.getloadavg()[0], 2),
+        **{name: version(name) for name in PACKAGES},
+    }
+
+
+def cpu_model() -> str:
+    """Return the processor's own name where the system tells it."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def commit() -> str:
+    """Return the commit of this working tree, marked when files differ from it."""
+    found = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=12"],  # noqa: S607 -- wherever this machine keeps git
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return found.stdout.strip() or "before the first commit"

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,8 +15,9 @@ from deployments.delivery.inline import InlineSink
 from deployments.delivery.sink import EncodedImage, Sink
 from deployments.tasks.signals import StoreSignal, open_signal
 from deployments.tasks.store import TaskStore
-from deployments.tasks.task import Claim, Output, Success, Task
+from deployments.tasks.task import Claim, Output, Success, Task, TaskState
 from models.catalog import CATALOG
+from models.request import GenerationRequest
 
 #: What every task in these tests comes to.
 PICTURE = EncodedImage(content=b"the bytes of a picture", content_type="image/jpeg", extension="jpg")
@@ -77,3 +79,34 @@ def carry_out(
         return task
 
     return carry
+
+
+@pytest.fixture
+def submit(
+    store: TaskStore, make_task: Callable[..., Task], make_request: Callable[..., GenerationRequest]
+) -> Callable[..., Awaitable[Task]]:
+    """Return what puts a task into the queue; give it a sink, and the fields of the request that matter."""
+
+    async def insert(*, sink: str = "inline", **fields: Any) -> Task:
+        task = make_task(sink=sink)
+        await store.insert(task, make_request(**fields))
+        return task
+
+    return insert
+
+
+@pytest.fixture
+def until(store: TaskStore, signal: StoreSignal) -> Callable[..., Awaitable[Task]]:
+    """Return a waiter for a task to reach one of some states; any state will do where none is named."""
+
+    async def wait(task: Task, *states: TaskState) -> Task:
+        async with asyncio.timeout(20):
+            while True:
+                seen = signal.mark()
+                found = await store.read(task.id, tenant_id=task.tenant_id)
+                assert found is not None
+                if found.state in (states or TaskState):
+                    return found
+                await signal.wait(seen, timeout_s=1)
+
+    return wait

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 from PIL import Image
+from running_replica import running
 from solid_pipeline import SolidPipeline
 
 from deployments.delivery.sink import Sink
@@ -84,47 +84,6 @@ def round_failed() -> Iterator[asyncio.Event]:
     structlog.configure(processors=[listen])
     yield failed
     structlog.reset_defaults()
-
-
-@asynccontextmanager
-async def running(replica: Replica) -> AsyncIterator[None]:
-    """Run a replica for the length of a block."""
-    task = asyncio.create_task(replica.run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
-@pytest.fixture
-def submit(store: TaskStore, make_task: Callable[..., Task], make_request: Callable[..., GenerationRequest]) -> Submit:
-    """Return what puts a task into the queue; give it the fields of the request that matter."""
-
-    async def insert(**fields: Any) -> Task:
-        task = make_task()
-        await store.insert(task, make_request(**fields))
-        return task
-
-    return insert
-
-
-@pytest.fixture
-def until(store: TaskStore, signal: StoreSignal) -> Until:
-    """Return a waiter for a task to reach one of some states."""
-
-    async def wait(task: Task, *states: TaskState) -> Task:
-        async with asyncio.timeout(20):
-            while True:
-                seen = signal.mark()
-                found = await store.read(task.id, tenant_id=task.tenant_id)
-                assert found is not None
-                if found.state in states:
-                    return found
-                await signal.wait(seen, timeout_s=1)
-
-    return wait
 
 
 @pytest.mark.usefixtures("replica")

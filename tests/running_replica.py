@@ -1,0 +1,21 @@
+"""A replica that runs for the length of a block, without Ray around it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from deployments.replica import Replica
+
+
+@asynccontextmanager
+async def running(replica: Replica) -> AsyncIterator[None]:
+    """Run a replica; it is told to stop, and has stopped, when the block ends."""
+    task = asyncio.create_task(replica.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

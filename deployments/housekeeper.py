@@ -6,31 +6,22 @@ It gives tasks whose lease ended back to the queue, and deletes pictures whose t
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 
+from deployments.rounds import forever
+
 if TYPE_CHECKING:
     from deployments.delivery.files import FilesSink
-    from deployments.tasks.store import TaskStore
+    from deployments.tasks.store import Rescued, TaskStore
 
 log = structlog.get_logger()
 
-#: Seconds between rounds; a dead replica's tasks wait a lease and at most one round more.
-ROUND_S = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Round:
-    """What one round did."""
-
-    #: Tasks given back to the queue.
-    requeued: int
-    #: Tasks given up.
-    quarantined: int
-    #: Pictures deleted.
-    swept: int
+#: Seconds between rescues; a dead replica's tasks wait a lease and at most this much more.
+RESCUE_EVERY_S = 1.0
+#: Seconds between sweeps, each of which lists the whole folder.
+SWEEP_EVERY_S = 60.0
 
 
 class Housekeeper:
@@ -43,18 +34,20 @@ class Housekeeper:
 
     async def run(self) -> None:
         """Tidy until cancelled."""
-        while True:
-            try:
-                await self.run_once()
-            except Exception:  # a bad round must not end the loop; the next one finds the same work
-                log.exception("housekeeping_failed")
-            await asyncio.sleep(ROUND_S)
+        async with asyncio.TaskGroup() as loops:
+            loops.create_task(forever(self.rescue_once, every_s=RESCUE_EVERY_S))
+            loops.create_task(forever(self.sweep_once, every_s=SWEEP_EVERY_S))
 
-    async def run_once(self) -> Round:
-        """Do everything that is due now."""
+    async def rescue_once(self) -> Rescued:
+        """Queue again, or give up, every task whose lease has ended."""
         rescued = await self._store.rescue()
+        if rescued.requeued or rescued.quarantined:
+            log.info("tasks_rescued", requeued=rescued.requeued, quarantined=rescued.quarantined)
+        return rescued
+
+    async def sweep_once(self) -> int:
+        """Delete every picture whose time is over, and return how many."""
         swept = await self._files.sweep()
-        done = Round(requeued=rescued.requeued, quarantined=rescued.quarantined, swept=swept)
-        if done != Round(requeued=0, quarantined=0, swept=0):
-            log.info("housekeeping_done", requeued=done.requeued, quarantined=done.quarantined, swept=done.swept)
-        return done
+        if swept:
+            log.info("pictures_swept", swept=swept)
+        return swept

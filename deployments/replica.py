@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from deployments.device_thread import DeviceThread
 from deployments.errors import EngineFailed, ReferenceUnusable, TaskFault
 from deployments.outbound.decoding import decode
 from deployments.outbound.refused import ReferenceRefused
+from deployments.rounds import forever
 from deployments.tasks.task import Beat, Claim, Fault, Output, Success
 from models.engine import Engine, StepReport
 from models.request import GeneratedImage, Reference, UnusableReference
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-#: Seconds after which a claim is tried again without a signal, and the pause after a round that failed.
+#: Seconds after which a claim is tried again without a signal.
 POLL_S = 1.0
 
 
@@ -109,7 +110,7 @@ class Replica:
         try:
             async with asyncio.TaskGroup() as loops:
                 for once in (self._claim_once, self._step_once, self._beat_once):
-                    loops.create_task(_forever(once))
+                    loops.create_task(forever(once))
         finally:
             await self._hand_back()
 
@@ -274,12 +275,3 @@ class Replica:
         for held in self._held.values():
             await self._doors.store.release(held.claim.task.id, fence=held.claim.task.fence)
         log.info("replica_stopped", replica=self._name, handed_back=len(self._held))
-
-
-async def _forever(once: Callable[[], Awaitable[None]]) -> None:
-    while True:
-        try:
-            await once()
-        except Exception:  # a bad round must not end the loop; the leases it held end by themselves
-            log.exception("replica_round_failed")
-            await asyncio.sleep(POLL_S)

@@ -15,7 +15,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import structlog
 from sqlalchemy import Executable, Row
@@ -54,7 +54,7 @@ class TaskStore:
         self._database = database
 
     @classmethod
-    async def open(cls, url: str) -> TaskStore:
+    async def open(cls, url: str) -> Self:
         """Open the store at ``url``; a SQLite file is made and migrated if it has to be.
 
         Raises:

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from deployments.delivery.files import FilesSink
-from deployments.errors import FaultKind
-from deployments.housekeeper import Housekeeper, Round
-from deployments.tasks.store import TaskStore
+from deployments.errors import FaultKind, Unavailable
+from deployments.housekeeper import Housekeeper
+from deployments.tasks.signals import open_signal
+from deployments.tasks.store import Rescued, TaskStore
 from deployments.tasks.task import Task, TaskState
 from models.request import GenerationRequest
 
@@ -22,22 +23,17 @@ MakeRequest = Callable[..., GenerationRequest]
 EXPIRED = f"old-1-{'0' * 32}.jpg"
 
 
-class StumblingFiles(FilesSink):
-    """A folder that cannot be read the first time."""
+class StumblingStore(TaskStore):
+    """A store that is away the first time."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, ttl_s=60)
-        self.sweeps = 0
-        self.swept_again = asyncio.Event()
+    rescues = 0
 
-    async def sweep(self) -> int:
-        """Fail once, then sweep."""
-        self.sweeps += 1
-        if self.sweeps == 1:
-            raise OSError("the folder is away")
-        swept = await super().sweep()
-        self.swept_again.set()
-        return swept
+    async def rescue(self, *, max_attempts: int = 3) -> Rescued:
+        """Fail once, then rescue."""
+        self.rescues += 1
+        if self.rescues == 1:
+            raise Unavailable
+        return await super().rescue(max_attempts=max_attempts)
 
 
 @pytest.fixture
@@ -52,17 +48,17 @@ async def lose(store: TaskStore) -> None:
 
 
 async def test_a_tidy_house_is_left_alone(
-    housekeeper: Housekeeper, store: TaskStore, files: FilesSink, make_task: MakeTask, make_request: MakeRequest
+    housekeeper: Housekeeper, store: TaskStore, make_task: MakeTask, make_request: MakeRequest
 ) -> None:
     """Queued tasks, living leases and the folder that is not there yet are none of its business."""
     await store.insert(make_task(), make_request())
     await store.claim(models=["uno"], limit=1, replica_id="r1", lease_s=60)
     await store.insert(make_task(), make_request())
 
-    done = await housekeeper.run_once()
+    rescued, swept = await housekeeper.rescue_once(), await housekeeper.sweep_once()
 
-    assert done == Round(requeued=0, quarantined=0, swept=0)
-    assert await files.sweep() == 0
+    assert rescued == Rescued(requeued=0, quarantined=0)
+    assert swept == 0
 
 
 async def test_a_lost_task_is_queued_again(
@@ -73,10 +69,10 @@ async def test_a_lost_task_is_queued_again(
     await store.insert(task, make_request())
     await lose(store)
 
-    done = await housekeeper.run_once()
+    rescued = await housekeeper.rescue_once()
 
     found = await store.read(task.id, tenant_id=task.tenant_id)
-    assert done == Round(requeued=1, quarantined=0, swept=0)
+    assert rescued == Rescued(requeued=1, quarantined=0)
     assert found is not None
     assert (found.state, found.attempt) == (TaskState.QUEUED, 1)
 
@@ -91,10 +87,10 @@ async def test_a_task_that_kills_replicas_is_given_up(
     rounds = []
     for _ in range(3):
         await lose(store)
-        rounds.append(await housekeeper.run_once())
+        rounds.append(await housekeeper.rescue_once())
 
     found = await store.read(task.id, tenant_id=task.tenant_id)
-    assert [(done.requeued, done.quarantined) for done in rounds] == [(1, 0), (1, 0), (0, 1)]
+    assert [(rescued.requeued, rescued.quarantined) for rescued in rounds] == [(1, 0), (1, 0), (0, 1)]
     assert found is not None
     assert found.fault is not None
     assert (found.state, found.fault.kind) == (TaskState.FAILED, FaultKind.QUARANTINED)
@@ -107,21 +103,31 @@ async def test_pictures_end(housekeeper: Housekeeper, tmp_path: Path) -> None:
     (folder / EXPIRED).touch()
     (folder / "notes.txt").touch()
 
-    done = await housekeeper.run_once()
+    swept = await housekeeper.sweep_once()
 
-    assert done == Round(requeued=0, quarantined=0, swept=1)
+    assert swept == 1
     assert [path.name for path in folder.iterdir()] == ["notes.txt"]
 
 
-async def test_a_bad_round_does_not_end_the_housekeeping(store: TaskStore, tmp_path: Path) -> None:
+async def test_a_bad_round_does_not_end_the_housekeeping(
+    database_url: str, files: FilesSink, make_task: MakeTask, make_request: MakeRequest
+) -> None:
     """After a round that failed comes another, until the housekeeper is told to stop."""
-    files = StumblingFiles(tmp_path)
+    store = await StumblingStore.open(database_url)
+    signal = open_signal(database_url)
+    task = make_task()
+    await store.insert(task, make_request())
+    await lose(store)
+    seen = signal.mark()
     running = asyncio.create_task(Housekeeper(store=store, files=files).run())
 
-    await asyncio.wait_for(files.swept_again.wait(), 20)
+    await asyncio.wait_for(signal.wait(seen, timeout_s=20), 20)
 
-    assert not running.done()
+    found = await store.read(task.id, tenant_id=task.tenant_id)
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running
-    assert running.cancelled()
+    await signal.close()
+    await store.close()
+    assert found is not None
+    assert (found.state, store.rescues) == (TaskState.QUEUED, 2)

@@ -163,7 +163,7 @@ async def test_a_broken_sink_loses_no_task(
 
     async with running(make_replica()):
         async with asyncio.timeout(20):
-            while not (await housekeeper.run_once()).quarantined:  # noqa: ASYNC110 -- as above
+            while not (await housekeeper.rescue_once()).quarantined:  # noqa: ASYNC110 -- as above
                 await asyncio.sleep(0.05)
         ended = await until(task, *ENDED)
 

@@ -77,7 +77,7 @@ def round_failed() -> Iterator[asyncio.Event]:
     failed = asyncio.Event()
 
     def listen(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        if event["event"] == "replica_round_failed":
+        if event["event"] == "round_failed":
             failed.set()
         raise structlog.DropEvent
 

@@ -130,9 +130,9 @@ def _wait_until_ready(report: Report) -> None:
 
     while True:
         applications = serve.status().applications
-        for name, application in applications.items():
+        for application in applications.values():
             if application.status.value in {"DEPLOY_FAILED", "UNHEALTHY"}:
-                raise CannotStart(f"application {name} did not come up: {application.message}")
+                raise CannotStart(f"the application did not come up: {_reason(application)}")
         starting = [
             name
             for application in applications.values()
@@ -143,6 +143,16 @@ def _wait_until_ready(report: Report) -> None:
             return
         report(f"waiting for {', '.join(starting)}" if starting else "waiting for the application")
         time.sleep(0.2)
+
+
+def _reason(application: Any) -> str:
+    """Return what the deployments that failed say last: the error itself, below its stack trace."""
+    said = {
+        name: deployment.message.strip().splitlines()[-1]
+        for name, deployment in application.deployments.items()
+        if deployment.status.value in {"DEPLOY_FAILED", "UNHEALTHY"} and deployment.message.strip()
+    }
+    return "; ".join(f"{name}: {text}" for name, text in said.items()) or application.message
 
 
 def _stop() -> None:

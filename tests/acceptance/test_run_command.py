@@ -64,6 +64,16 @@ def test_a_bad_bootstrap_key_is_one_clear_line(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stdout
 
 
+def test_a_replica_that_cannot_start_says_why(tmp_path: Path) -> None:
+    """When a model cannot be loaded, the reason is shown and nothing is left running."""
+    ended = run_to_its_end(tmp_path, UXO_PORT=str(free_port()), UXO_DEVICE="abacus")
+
+    assert ended.returncode == 1
+    assert "the application did not come up" in ended.stdout
+    assert "abacus" in ended.stdout
+    assert "Traceback" not in ended.stdout
+
+
 def run_to_its_end(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run ``uxo run`` where it cannot start."""
     return subprocess.run(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from rich.console import Console
+
+#: The file descriptor of standard input, which a shell connects to the terminal.
+TERMINAL = 0
 
 
 @contextmanager
@@ -20,16 +22,16 @@ def foreground() -> Iterator[None]:
     terminal, or as its leader already, this does nothing.
     """
     group = os.getpgrp()
-    if not sys.stdin.isatty() or group == os.getpid() or os.tcgetpgrp(sys.stdin.fileno()) != group:
+    if not os.isatty(TERMINAL) or group == os.getpid() or os.tcgetpgrp(TERMINAL) != group:
         yield
         return
     before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # a background group that takes the terminal is stopped
     os.setpgid(0, 0)
-    os.tcsetpgrp(sys.stdin.fileno(), os.getpgrp())
+    os.tcsetpgrp(TERMINAL, os.getpgrp())
     try:
         yield
     finally:
-        os.tcsetpgrp(sys.stdin.fileno(), group)
+        os.tcsetpgrp(TERMINAL, group)
         os.setpgid(0, group)
         signal.signal(signal.SIGTTOU, before)
 

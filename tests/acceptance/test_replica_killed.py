@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import httpx
+import pytest
 from running_service import Service
 
 #: Long enough to be caught in the middle, on any machine.
@@ -31,6 +32,7 @@ def pictures_of(client: httpx.Client, task: dict[str, Any]) -> list[bytes]:
     return [client.get(url).raise_for_status().content for url in task["outputs"]]
 
 
+@pytest.mark.timeout(3 * PATIENCE_S)
 def test_a_task_survives_sigkill_of_its_replica(service: Service, references: list[str]) -> None:
     """Ray restarts the replica, the task ends completed on its second attempt, with the pictures it would have had."""
     with service.client() as client:

@@ -6,8 +6,10 @@ UxoError
 │   ├── Unauthenticated         401
 │   ├── NotFound                404  unknown, expired or another tenant's: told apart by nobody
 │   ├── MethodNotAllowed        405
+│   ├── BodyTooSlow             408
 │   ├── BodyTooLarge            413
 │   ├── Overloaded              429
+│   ├── InternalFault           500  a mistake of ours
 │   └── Unavailable             503
 └── TaskFault                   an accepted task failed; kept in the task as its FaultKind and message
     ├── ReferenceUnusable
@@ -59,6 +61,12 @@ class MethodNotAllowed(CallRefused):
     """This address does not answer that method."""
 
     http_status: ClassVar[int] = 405
+
+
+class BodyTooSlow(CallRefused):
+    """The body did not arrive in time."""
+
+    http_status: ClassVar[int] = 408
 
 
 class BodyTooLarge(CallRefused):

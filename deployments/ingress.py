@@ -1,13 +1,12 @@
 """The HTTP side: turns a request into a call, asks its dialect, performs the operation, and answers.
 
-    authenticate ──► read the body ──► dialect.parse ──► perform ──► dialect.render
+    authenticate ──► receive the body ──► dialect.parse ──► perform ──► wait? ──► dialect.render
 
-Whatever goes wrong is answered by the dialect, in its own words. This is the only file that knows a web framework.
+Whatever goes wrong is answered by the dialect, in its own words. Below this file nothing knows a web framework.
 """
 
 from __future__ import annotations
 
-import asyncio
 import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -20,28 +19,25 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 
+from deployments.bodies import Bodies
 from deployments.delivery.files import FilesSink, LinkExpired, LinkUnknown
 from deployments.dialects.dialect import Call, Dialect, Reply, Route
-from deployments.errors import BadCall, BodyTooLarge, CallRefused, InternalFault, MethodNotAllowed, NotFound
+from deployments.errors import BadCall, CallRefused, InternalFault, MethodNotAllowed, NotFound
 
 if TYPE_CHECKING:
-    from deployments.operations import Operations
+    from deployments.operations import Operations, Outcome
     from deployments.tasks.store import TaskStore
     from deployments.tenants.keys import KeyRing
 
 log = structlog.get_logger()
 
-#: Bytes of the largest body. Four references of 10 MB as data URIs fit.
-MAX_BODY_BYTES = 64 * 1024 * 1024
-#: Bodies above this are parsed off the event loop, so that no other caller waits for them.
-LARGE_BODY_BYTES = 256 * 1024
 #: Seeds drawn here leave room for ``seed + i`` below 2**31, so that every client language can hold them.
 MAX_FRESH_SEED = 2_147_483_639
 #: What a host may look like when it becomes part of a link.
-HOST = re.compile(r"[A-Za-z0-9.\-]+(:\d{1,5})?|\[[0-9a-fA-F:]+\](:\d{1,5})?")
-#: A picture never changes, belongs to one tenant, and is nothing but a picture.
-FILE_HEADERS = {"Cache-Control": "private, immutable", "X-Content-Type-Options": "nosniff"}
-#: The methods a dialect may be addressed with.
+HOST = re.compile(r"[A-Za-z0-9._\-]+(:\d{1,5})?|\[[0-9a-fA-F:]+\](:\d{1,5})?")
+#: Keeps a browser from running what it was told is a picture.
+NOTHING_BUT_A_PICTURE = {"X-Content-Type-Options": "nosniff"}
+#: The methods for which an address of a dialect names the ones it does answer.
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
@@ -73,7 +69,7 @@ def make_ingress(dialects: Sequence[Dialect], open_parts: OpenParts) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_parts() as parts:
-            app.state.parts = parts
+            app.state.parts, app.state.bodies = parts, Bodies()
             yield
 
     app = FastAPI(lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
@@ -81,18 +77,36 @@ def make_ingress(dialects: Sequence[Dialect], open_parts: OpenParts) -> FastAPI:
     app.add_route("/healthz", report_health, methods=["GET", "HEAD"])
     for dialect in dialects:
         _add_dialect(app, dialect)
+    for status in (NotFound.http_status, MethodNotAllowed.http_status):
+        app.add_exception_handler(status, _refuse_in_the_words_of(dialects))
     return app
 
 
 def _add_dialect(app: FastAPI, dialect: Dialect) -> None:
-    """Serve a dialect's routes, and its own kind of 405 and 404 on them and below its roots."""
+    """Serve a dialect's routes, and its own kind of 405 on them."""
     for route in dialect.routes:
         app.add_route(route.path, _endpoint(dialect, route), methods=[route.method])
     for path in dict.fromkeys(route.path for route in dialect.routes):
         allowed = ", ".join(route.method for route in dialect.routes if route.path == path)
         app.add_route(path, _refusal(dialect, MethodNotAllowed(), {"Allow": allowed}), methods=METHODS)
-    for root in dialect.roots:
-        app.add_route(root + "/{rest:path}", _refusal(dialect, NotFound()), methods=METHODS)
+
+
+def _refuse_in_the_words_of(dialects: Sequence[Dialect]) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """Answer for what no route answers, as the dialect does that owns the path."""
+
+    async def answer(request: Request, error: Exception) -> Response:
+        status = getattr(error, "status_code", NotFound.http_status)
+        refusal = MethodNotAllowed() if status == MethodNotAllowed.http_status else NotFound()
+        owner = next((dialect for dialect in dialects if _owns(dialect, request.scope["path"])), None)
+        if owner is None:
+            return JSONResponse({"detail": refusal.message}, status_code=refusal.http_status)
+        return _respond(owner.render_refusal(refusal, read_call(request)))
+
+    return answer
+
+
+def _owns(dialect: Dialect, path: str) -> bool:
+    return any(path == root or path.startswith(f"{root}/") for root in dialect.roots)
 
 
 def _endpoint(dialect: Dialect, route: Route) -> Endpoint:
@@ -122,11 +136,22 @@ async def _perform(dialect: Dialect, route: Route, call: Call, request: Request)
     """Do what one call asks for; strangers are turned away before their body is read."""
     parts: Parts = request.app.state.parts
     tenant_id = parts.keys.tenant_of(dialect.api_key(call))
-    call = replace(call, base_url=parts.base_url or address_of(request), body=await read_body(request))
-    is_large = len(call.body) > LARGE_BODY_BYTES
-    operation = await asyncio.to_thread(dialect.parse, route, call) if is_large else dialect.parse(route, call)
-    outcome = await parts.operations.perform(operation, tenant_id=tenant_id, base_url=call.base_url)
+    call = replace(call, base_url=parts.base_url or address_of(request))
+    outcome = await _begin(dialect, route, call, request, tenant_id)
+    if outcome.is_awaited:
+        outcome = await parts.operations.wait(outcome, base_url=call.base_url)
     return dialect.render(outcome, call)
+
+
+async def _begin(dialect: Dialect, route: Route, call: Call, request: Request, tenant_id: str) -> Outcome:
+    """Read the body and perform what it asks for; the body is let go before anybody waits."""
+    parts: Parts = request.app.state.parts
+    bodies: Bodies = request.app.state.bodies
+    announced = request.headers.get("content-length", "")
+    async with bodies.receive(request.stream(), announced=announced) as body:
+        whole = replace(call, body=body)
+        operation = await bodies.read(lambda: dialect.parse(route, whole), size_bytes=len(body))
+        return await parts.operations.perform(operation, tenant_id=tenant_id, base_url=call.base_url)
 
 
 def read_call(request: Request) -> Call:
@@ -149,26 +174,8 @@ def address_of(request: Request) -> str:
     """
     host = request.headers.get("host", "")
     if not HOST.fullmatch(host):
-        raise BadCall("the Host header is not valid")
+        raise BadCall("the Host header is not valid as part of a link; the operator can set UXO_PUBLIC_URL")
     return f"{request.scope['scheme']}://{host}"
-
-
-async def read_body(request: Request) -> bytes:
-    """Read the whole body.
-
-    Raises:
-        BodyTooLarge: as soon as the body, or the length it announces, passes the limit.
-    """
-    announced = request.headers.get("content-length", "0")
-    if announced.isdecimal() and (len(announced) > 18 or int(announced) > MAX_BODY_BYTES):
-        raise BodyTooLarge
-    chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            raise BodyTooLarge
-        chunks.append(chunk)
-    return b"".join(chunks)
 
 
 async def serve_file(request: Request) -> Response:
@@ -180,7 +187,8 @@ async def serve_file(request: Request) -> Response:
         return JSONResponse({"detail": error.message}, status_code=410)
     except LinkUnknown as error:
         return JSONResponse({"detail": error.message}, status_code=404)
-    return FileResponse(file.path, media_type=file.content_type, headers=FILE_HEADERS)
+    headers = {"Cache-Control": f"private, max-age={file.lifetime_s}, immutable", **NOTHING_BUT_A_PICTURE}
+    return FileResponse(file.path, media_type=file.content_type, headers=headers)
 
 
 async def report_health(request: Request) -> Response:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from deployments.clock import utc_now
-from deployments.errors import BadCall, NotFound
+from deployments.errors import BadCall, NotFound, Unavailable
 from deployments.tasks.task import Task
 from models.catalog import CATALOG
 from models.request import GenerationRequest, InvalidRequest
@@ -61,8 +62,13 @@ class Outcome:
     task: Task
     #: One link or inline content per output of the task.
     pictures: tuple[str, ...]
-    #: Whether the caller wanted the end and the server stopped waiting before it.
-    gave_up_waiting: bool = False
+    #: Whether the caller wants to be answered only once the task has ended.
+    is_awaited: bool = False
+
+    @property
+    def gave_up_waiting(self) -> bool:
+        """Whether the caller wanted the end and the server stopped waiting before it."""
+        return self.is_awaited and not self.task.state.is_terminal
 
 
 class Operations:
@@ -76,7 +82,7 @@ class Operations:
         self._wait_s = wait_s
 
     async def perform(self, operation: Operation, *, tenant_id: str, base_url: str) -> Outcome:
-        """Do what was asked.
+        """Do what was asked, without waiting for the end of any task.
 
         Raises:
             CallRefused: when it cannot be done; nothing was changed.
@@ -84,11 +90,22 @@ class Operations:
         match operation:
             case Submit():
                 task = await self._accept(operation, tenant_id=tenant_id)
-                task = await self._wait(task) if operation.wait else task
-                return self._outcome(task, base_url=base_url, gave_up_waiting=operation.wait)
+                return self._outcome(task, base_url=base_url, is_awaited=operation.wait)
             case Read():
                 task = await self._read(operation.task_id, tenant_id=tenant_id)
                 return self._outcome(task, base_url=base_url)
+
+    async def wait(self, outcome: Outcome, *, base_url: str) -> Outcome:
+        """Wait for the end of a task; what comes back has it, or says that the patience of this server ended first."""
+        task = outcome.task
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._wait_s):
+                while not task.state.is_terminal:
+                    seen = self._signal.mark()
+                    task = await self._look_again(task)
+                    if not task.state.is_terminal:
+                        await self._signal.wait(seen, timeout_s=1.0)
+        return self._outcome(task, base_url=base_url, is_awaited=True)
 
     async def _accept(self, submit: Submit, *, tenant_id: str) -> Task:
         _check(submit.request)
@@ -110,24 +127,17 @@ class Operations:
             raise NotFound("task not found")
         return task
 
-    async def _wait(self, task: Task) -> Task:
-        """Return the task once it has ended, or as it is when the patience of this server ends first."""
+    async def _look_again(self, task: Task) -> Task:
         try:
-            async with asyncio.timeout(self._wait_s):
-                while not task.state.is_terminal:
-                    seen = self._signal.mark()
-                    task = await self._read(task.id, tenant_id=task.tenant_id)
-                    if not task.state.is_terminal:
-                        await self._signal.wait(seen, timeout_s=1.0)
-        except TimeoutError:
-            pass
-        return task
+            return await self._read(task.id, tenant_id=task.tenant_id)
+        except Unavailable:  # the task is accepted: its caller must get its id, whatever becomes of the database
+            return task
 
-    def _outcome(self, task: Task, *, base_url: str, gave_up_waiting: bool = False) -> Outcome:
+    def _outcome(self, task: Task, *, base_url: str, is_awaited: bool = False) -> Outcome:
         return Outcome(
             task=task,
             pictures=tuple(self._sinks[output.sink].link(output.value, base_url=base_url) for output in task.outputs),
-            gave_up_waiting=gave_up_waiting and not task.state.is_terminal,
+            is_awaited=is_awaited,
         )
 
 

@@ -143,6 +143,6 @@ def test_giving_up_the_wait_keeps_the_id(dialect: Dialect, state: TaskState, mak
     """A caller whose wait was cut short still learns which task goes on."""
     task = make_task(state=state)
 
-    reply = dialect.render(Outcome(task=task, pictures=(), gave_up_waiting=True), made_call(dialect.routes[0]))
+    reply = dialect.render(Outcome(task=task, pictures=(), is_awaited=True), made_call(dialect.routes[0]))
 
     assert task.id.encode() in reply.body

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from deployments.delivery.sink import Sink
-from deployments.errors import BadCall, FaultKind, NotFound
+from deployments.errors import BadCall, FaultKind, NotFound, Unavailable
 from deployments.operations import Operation, Operations, Outcome, Read, Submit
 from deployments.tasks.signals import StoreSignal
 from deployments.tasks.store import TaskStore
@@ -23,6 +23,19 @@ CarryOut = Callable[[], Awaitable[Task]]
 BASE_URL = "http://host:8000"
 #: Longer than any test may take: whoever waits so long was not woken.
 LONG_S = 3600.0
+
+
+class StumblingStore(TaskStore):
+    """A store that cannot be read the first time."""
+
+    has_stumbled: asyncio.Event
+
+    async def read(self, task_id: str, *, tenant_id: str) -> Task | None:
+        """Fail once, then read."""
+        if not self.has_stumbled.is_set():
+            self.has_stumbled.set()
+            raise Unavailable
+        return await super().read(task_id, tenant_id=tenant_id)
 
 
 class NoBackstop:
@@ -53,17 +66,18 @@ def patient(signal: StoreSignal) -> NoBackstop:
 
 @pytest.fixture
 def make_operations(store: TaskStore, patient: NoBackstop, sinks: Mapping[str, Sink]) -> MakeOperations:
-    """Return a maker of operations; give it how long callers are kept waiting."""
+    """Return a maker of operations; give it how long callers are kept waiting, or another store."""
 
-    def make(*, wait_s: float = LONG_S) -> Operations:
+    def make(*, store: TaskStore = store, wait_s: float = LONG_S) -> Operations:
         return Operations(store=store, signal=patient, sinks=sinks, wait_s=wait_s)
 
     return make
 
 
 async def perform(operations: Operations, operation: Operation, *, tenant_id: str = "alice") -> Outcome:
-    """Perform an operation for a tenant, Alice if nothing else is said."""
-    return await operations.perform(operation, tenant_id=tenant_id, base_url=BASE_URL)
+    """Perform an operation for a tenant, Alice if nothing else is said, and wait for its end if it says so."""
+    outcome = await operations.perform(operation, tenant_id=tenant_id, base_url=BASE_URL)
+    return await operations.wait(outcome, base_url=BASE_URL) if outcome.is_awaited else outcome
 
 
 def submit(request: GenerationRequest, **fields: Any) -> Submit:
@@ -152,6 +166,22 @@ async def test_patience_ends_and_the_task_goes_on(
     await carry_out()
     later = await perform(operations, Read(task_id=outcome.task.id))
     assert (later.task.state, later.gave_up_waiting) == (TaskState.SUCCEEDED, False)
+
+
+async def test_a_waiting_caller_outlasts_a_database_that_is_away(
+    make_operations: MakeOperations, make_request: MakeRequest, database_url: str, carry_out: CarryOut
+) -> None:
+    """A task that is accepted is told to its caller, though the database could not be read while the caller waited."""
+    stumbling = await StumblingStore.open(database_url)
+    stumbling.has_stumbled = asyncio.Event()
+    waiting = asyncio.create_task(perform(make_operations(store=stumbling), submit(make_request(), wait=True)))
+    await asyncio.wait_for(stumbling.has_stumbled.wait(), 20)
+
+    ended = await carry_out()
+    outcome = await asyncio.wait_for(waiting, 20)
+
+    await stumbling.close()
+    assert (outcome.task.id, outcome.task.state) == (ended.id, TaskState.SUCCEEDED)
 
 
 async def test_a_caller_who_hangs_up_leaves_the_task(

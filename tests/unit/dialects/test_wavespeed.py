@@ -122,7 +122,7 @@ def test_task_is_shown(case: Any, make_task: Callable[..., Task]) -> None:
             "fault": fault and Fault(kind=FaultKind(fault["kind"]), message=fault["message"]),
         }
     )
-    outcome = Outcome(task=task, pictures=tuple(case["pictures"]), gave_up_waiting=case["gave_up_waiting"])
+    outcome = Outcome(task=task, pictures=tuple(case["pictures"]), is_awaited=case["gave_up_waiting"])
 
     reply = DIALECT.render(outcome, Call(method="GET", path="/", base_url=BASE_URL))
 

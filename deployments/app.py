@@ -18,8 +18,7 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.background import Background
 from deployments.delivery.files import FilesSink
-from deployments.delivery.inline import InlineSink
-from deployments.delivery.sink import Sink
+from deployments.delivery.sink import open_sinks
 from deployments.dialects import DIALECTS
 from deployments.housekeeper import Housekeeper
 from deployments.ingress import Parts, make_ingress
@@ -129,11 +128,11 @@ async def open_parts() -> AsyncIterator[Parts]:
     """Open what an ingress works through."""
     settings = read_settings()
     keys = KeyRing(configured_keys(settings.bootstrap_keys, settings.folder))
-    files = open_files(settings)
+    files = FilesSink.open(settings)
     store = await TaskStore.open(settings.store_url)
     signal = open_signal(settings.store_url)
     try:
-        operations = Operations(store=store, signal=signal, sinks=sinks_of(files), wait_s=settings.sync_wait_s)
+        operations = Operations(store=store, signal=signal, sinks=open_sinks(settings), wait_s=settings.sync_wait_s)
         yield Parts(operations=operations, keys=keys, files=files, store=store, base_url=settings.base_url)
     finally:
         await signal.close()
@@ -148,7 +147,7 @@ async def run_replica(engine: Engine, limits: Limits, settings: Settings) -> Non
         store=store,
         signal=signal,
         fetcher=ReferenceFetcher(allow_private_networks=settings.allow_private_networks),
-        sinks=sinks_of(open_files(settings)),
+        sinks=open_sinks(settings),
     )
     name = serve.get_replica_context().replica_tag
     try:
@@ -162,7 +161,8 @@ async def run_housekeeper(settings: Settings) -> None:
     """Open what the housekeeper tidies, and run it until cancelled."""
     store = await TaskStore.open(settings.store_url)
     try:
-        await Housekeeper(store=store, files=open_files(settings)).run()
+        files = FilesSink.open(settings)
+        await Housekeeper(store=store, files=files, keep_s=settings.output_ttl_s).run()
     finally:
         await store.close()
 
@@ -172,13 +172,3 @@ def load_engine(models: list[str], settings: Settings) -> Engine:
     return Engine(
         {name: load_pipeline(CATALOG[name], weights=settings.weights, device=settings.device) for name in models}
     )
-
-
-def open_files(settings: Settings) -> FilesSink:
-    """Open the folder of pictures that this service hands out itself."""
-    return FilesSink(settings.folder.resolve() / "outputs", ttl_s=settings.output_ttl_s)
-
-
-def sinks_of(files: FilesSink) -> dict[str, Sink]:
-    """Return every sink by its kind."""
-    return {"files": files, "inline": InlineSink()}

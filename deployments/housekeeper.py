@@ -1,6 +1,6 @@
 """The housekeeper: what must happen even when nobody calls and no replica lives.
 
-It gives tasks whose lease ended back to the queue, and deletes pictures whose time is over.
+It gives tasks whose lease ended back to the queue, and deletes pictures and tasks whose time is over.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from deployments.rounds import forever
 
 if TYPE_CHECKING:
     from deployments.delivery.files import FilesSink
-    from deployments.tasks.store import Rescued, TaskStore
+    from deployments.tasks.store import Forgotten, Rescued, TaskStore
 
 log = structlog.get_logger()
 
@@ -22,21 +22,25 @@ log = structlog.get_logger()
 RESCUE_EVERY_S = 1.0
 #: Seconds between sweeps, each of which lists the whole folder.
 SWEEP_EVERY_S = 60.0
+#: Seconds between rounds of forgetting, each of which deletes a few thousand rows at most.
+FORGET_EVERY_S = 10.0
 
 
 class Housekeeper:
     """Tidies the store and the files sink, round after round."""
 
-    def __init__(self, *, store: TaskStore, files: FilesSink) -> None:
-        """Take what is to be kept tidy."""
+    def __init__(self, *, store: TaskStore, files: FilesSink, keep_s: float) -> None:
+        """Take what is to be kept tidy, and how long an ended task is kept, in seconds."""
         self._store = store
         self._files = files
+        self._keep_s = keep_s
 
     async def run(self) -> None:
         """Tidy until cancelled."""
         async with asyncio.TaskGroup() as loops:
             loops.create_task(forever(self.rescue_once, every_s=RESCUE_EVERY_S))
             loops.create_task(forever(self.sweep_once, every_s=SWEEP_EVERY_S))
+            loops.create_task(forever(self.forget_once, every_s=FORGET_EVERY_S))
 
     async def rescue_once(self) -> Rescued:
         """Queue again, or give up, every task whose lease has ended."""
@@ -51,3 +55,10 @@ class Housekeeper:
         if swept:
             log.info("pictures_swept", swept=swept)
         return swept
+
+    async def forget_once(self) -> Forgotten:
+        """Delete the tasks whose time is over, and the requests that nobody needs any more."""
+        forgotten = await self._store.forget(keep_s=self._keep_s)
+        if forgotten.tasks or forgotten.requests:
+            log.info("tasks_forgotten", tasks=forgotten.tasks, requests=forgotten.requests)
+        return forgotten

@@ -12,15 +12,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
 from deployments.delivery.encode import encode
 from deployments.device_thread import DeviceThread
-from deployments.errors import EngineFailed, ReferenceUnusable, TaskFault
+from deployments.errors import EngineFailed, ReferenceUnusable, TaskFault, UxoError
 from deployments.outbound.decoding import decode
 from deployments.outbound.refused import ReferenceRefused
 from deployments.rounds import forever
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from deployments.delivery.sink import Sink
-    from deployments.outbound.references import ReferenceFetcher
     from deployments.tasks.signals import StoreSignal
     from deployments.tasks.store import TaskStore
 
@@ -50,11 +49,30 @@ class Limits:
     capacity: int
     #: How long a claim lasts without a sign of life, in seconds.
     lease_s: float
+    #: Seconds after which a device that has not answered is given up, and this replica with it.
+    stuck_s: float = 40.0
 
     @property
     def beat_s(self) -> float:
         """Seconds between signs of life: three may be lost before the lease is."""
         return self.lease_s / 4
+
+    @property
+    def doubt_s(self) -> float:
+        """Seconds for which one call to the device may last before nothing is beaten for any more."""
+        return self.lease_s / 2
+
+
+class Fetcher(Protocol):
+    """Brings the bytes of references; ``outbound.references.ReferenceFetcher`` does."""
+
+    async def fetch(self, source: str) -> bytes:
+        """Bring the bytes behind an address or a data URI.
+
+        Raises:
+            ReferenceRefused: with the reason, in words for the caller.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,18 +84,30 @@ class Doors:
     #: Says when the store has changed.
     signal: StoreSignal
     #: Brings the bytes of references.
-    fetcher: ReferenceFetcher
+    fetcher: Fetcher
     #: Take the pictures, by kind.
     sinks: Mapping[str, Sink]
 
 
-@dataclass(slots=True, kw_only=True)
+class DeviceStuck(UxoError):
+    """A call to the device does not return; the process has to be replaced."""
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
 class _Held:
-    """A claim this replica works on."""
+    """A claim this replica works on; the same task claimed again is another one."""
 
     claim: Claim
     since_s: float
     steps_done: int = 0
+
+    @property
+    def task_id(self) -> str:
+        return self.claim.task.id
+
+    @property
+    def fence(self) -> int:
+        return self.claim.task.fence
 
     @property
     def spent_ms(self) -> int:
@@ -106,11 +136,16 @@ class Replica:
         return f"<Replica {self._name} [{len(self._held)} of {self._limits.capacity} tasks]>"
 
     async def run(self) -> None:
-        """Claim, step and beat until cancelled; then hand back what is unfinished."""
+        """Claim, step and beat until cancelled; then hand back what is unfinished.
+
+        Raises:
+            DeviceStuck: in a group, when the device no longer answers.
+        """
         try:
             async with asyncio.TaskGroup() as loops:
                 for once in (self._claim_once, self._step_once, self._beat_once):
                     loops.create_task(forever(once))
+                loops.create_task(self._watch_device())
         finally:
             await self._hand_back()
 
@@ -144,27 +179,39 @@ class Replica:
     async def _beat_once(self) -> None:
         """Renew the leases while the device moves; let go of what is no longer ours."""
         await asyncio.sleep(self._limits.beat_s)
-        if not self._held or not self._device.has_moved():
+        if self._device.stuck_s > self._limits.doubt_s:
             return
+        asked = dict(self._held)
         beats = [
             Beat(task_id=task_id, fence=held.claim.task.fence, steps_done=held.steps_done)
-            for task_id, held in self._held.items()
+            for task_id, held in asked.items()
         ]
         ours = await self._doors.store.beat(beats, lease_s=self._limits.lease_s)
-        for beat in beats:
-            if beat.task_id not in ours:
-                await self._let_go(beat.task_id)
+        for task_id, held in asked.items():
+            if task_id not in ours and self._is_held(held):
+                self._let_go(held)
+
+    async def _watch_device(self) -> None:
+        while self._device.stuck_s < self._limits.stuck_s:  # noqa: ASYNC110 -- a thread that hangs can set no event
+            await asyncio.sleep(self._limits.beat_s)
+        log.error("device_stuck", replica=self._name, stuck_s=round(self._device.stuck_s))
+        raise DeviceStuck
 
     def _hold(self, claim: Claim) -> None:
         task = claim.task
         waited_s = (task.started_at or task.created_at) - task.created_at
         log.info("task_claimed", task_id=task.id, attempt=task.attempt, waited_s=waited_s.total_seconds())
-        self._held[task.id] = _Held(claim=claim, since_s=time.monotonic())
+        held = _Held(claim=claim, since_s=time.monotonic())
+        self._held[task.id] = held
         self._note_room()
-        self._run_errand(task.id, self._feed(claim))
+        self._run_errand(held, self._feed(held))
 
-    def _drop(self, task_id: str) -> None:
-        self._held.pop(task_id, None)
+    def _is_held(self, held: _Held) -> bool:
+        return self._held.get(held.task_id) is held
+
+    def _drop(self, held: _Held) -> None:
+        if self._is_held(held):
+            del self._held[held.task_id]
         self._note_room()
 
     def _note_room(self) -> None:
@@ -173,47 +220,55 @@ class Replica:
         else:
             self._has_room.clear()
 
-    async def _let_go(self, task_id: str) -> None:
+    def _let_go(self, held: _Held) -> None:
         """Stop working on a task that was cancelled or claimed by another replica."""
-        log.warning("task_lost", task_id=task_id)
-        self._drop(task_id)
-        await self._device.call(self._engine.evict, task_id)
+        log.warning("task_lost", task_id=held.task_id)
+        self._drop(held)
+        self._run_errand(held, self._evict(held))  # beside the beats, which must not wait for the device
+
+    async def _evict(self, held: _Held) -> None:
+        await self._device.call(self._engine.evict, held.task_id)
 
     def _send_on(self, report: StepReport) -> None:
-        for task_id, steps_done in report.progress.items():
-            if task_id in self._held:
-                self._held[task_id].steps_done = steps_done
-        for task_id, error in report.failed.items():
-            self._run_errand(task_id, self._fail(task_id, error))
-        for task_id, images in report.finished.items():
-            self._run_errand(task_id, self._deliver(task_id, images))
+        for task_id, held in self._held_of(report.progress):
+            held.steps_done = report.progress[task_id]
+        for task_id, held in self._held_of(report.failed):
+            self._run_errand(held, self._fail(held, report.failed[task_id]))
+        for task_id, held in self._held_of(report.finished):
+            self._run_errand(held, self._deliver(held, report.finished[task_id]))
 
-    def _run_errand(self, task_id: str, errand: Coroutine[Any, Any, None]) -> None:
+    def _held_of(self, task_ids: Iterable[str]) -> list[tuple[str, _Held]]:
+        return [(task_id, self._held[task_id]) for task_id in task_ids if task_id in self._held]
+
+    def _run_errand(self, held: _Held, errand: Coroutine[Any, Any, None]) -> None:
         """Run what one task needs beside the loops; what it raises touches that task alone."""
-        running = asyncio.create_task(self._guard(task_id, errand))
+        running = asyncio.create_task(self._guard(held, errand))
         self._errands.add(running)
         running.add_done_callback(self._errands.discard)
 
-    async def _guard(self, task_id: str, errand: Coroutine[Any, Any, None]) -> None:
+    async def _guard(self, held: _Held, errand: Coroutine[Any, Any, None]) -> None:
         try:
             await errand
         except Exception:  # the store or a sink is in trouble: the lease ends by itself, and the task is tried again
-            log.exception("errand_failed", task_id=task_id)
-            self._drop(task_id)
+            log.exception("errand_failed", task_id=held.task_id)
+            self._drop(held)
 
-    async def _feed(self, claim: Claim) -> None:
+    async def _feed(self, held: _Held) -> None:
         """Bring a claimed task's references and make it resident."""
+        request = held.claim.request
         try:
-            images = await self._bring(claim.request.references)
-            await self._device.call(self._engine.admit, claim.task.id, claim.request, images)
+            images = await self._bring(request.references)
+            if not self._is_held(held):
+                return
+            await self._device.call(self._engine.admit, held.task_id, request, images)
         except (ReferenceUnusable, UnusableReference) as error:
-            await self._fail(claim.task.id, ReferenceUnusable(str(error)))
+            await self._fail(held, ReferenceUnusable(str(error)))
             return
         except Exception as error:  # noqa: BLE001 -- whatever a model raises is this task's failure, not the replica's
-            await self._fail(claim.task.id, error)
+            await self._fail(held, error)
             return
-        if claim.task.id not in self._held:
-            await self._device.call(self._engine.evict, claim.task.id)
+        if held.task_id not in self._held:
+            await self._evict(held)
         self._has_work.set()
 
     async def _bring(self, references: Sequence[Reference]) -> list[Image.Image]:
@@ -227,16 +282,13 @@ class Replica:
         except ReferenceRefused as error:
             raise ReferenceUnusable(f"reference {position} {error.message}") from error
 
-    async def _deliver(self, task_id: str, images: Sequence[GeneratedImage]) -> None:
+    async def _deliver(self, held: _Held, images: Sequence[GeneratedImage]) -> None:
         """Place a finished task's pictures, then finish it: bytes first, so that a success always has them."""
-        held = self._held.get(task_id)
-        if held is None:
-            return
         outputs = [await self._put(held.claim, index, image) for index, image in enumerate(images)]
         success = Success(outputs=tuple(outputs), inference_ms=held.spent_ms)
-        is_ours = await self._doors.store.succeed(task_id, fence=held.claim.task.fence, success=success)
-        log.info("task_succeeded" if is_ours else "task_lost", task_id=task_id, inference_ms=held.spent_ms)
-        self._drop(task_id)
+        is_ours = await self._doors.store.succeed(held.task_id, fence=held.fence, success=success)
+        log.info("task_succeeded" if is_ours else "task_lost", task_id=held.task_id, inference_ms=held.spent_ms)
+        self._drop(held)
 
     async def _put(self, claim: Claim, index: int, image: GeneratedImage) -> Output:
         encoded = await asyncio.to_thread(encode, image, claim.request.output_format)
@@ -251,16 +303,15 @@ class Replica:
             seed=image.seed,
         )
 
-    async def _fail(self, task_id: str, error: Exception) -> None:
-        held = self._held.get(task_id)
-        if held is None:
+    async def _fail(self, held: _Held, error: Exception) -> None:
+        if not self._is_held(held):
             return
         fault = error if isinstance(error, TaskFault) else EngineFailed()
-        log.warning("task_failed", task_id=task_id, kind=fault.kind, error=repr(error))
+        log.warning("task_failed", task_id=held.task_id, kind=fault.kind, error=repr(error))
         await self._doors.store.fail(
-            task_id, fence=held.claim.task.fence, fault=Fault(kind=fault.kind, message=fault.message)
+            held.task_id, fence=held.fence, fault=Fault(kind=fault.kind, message=fault.message)
         )
-        self._drop(task_id)
+        self._drop(held)
 
     async def _hand_back(self) -> None:
         """Give every unfinished task back to the queue at once, without waiting for its lease to end."""
@@ -272,6 +323,6 @@ class Replica:
             errand.cancel()
         await asyncio.gather(*errands, return_exceptions=True)
         self._device.close()
-        for held in self._held.values():
-            await self._doors.store.release(held.claim.task.id, fence=held.claim.task.fence)
-        log.info("replica_stopped", replica=self._name, handed_back=len(self._held))
+        handing_back = [self._doors.store.release(held.task_id, fence=held.fence) for held in self._held.values()]
+        released = await asyncio.gather(*handing_back, return_exceptions=True)  # one that fails holds up no other
+        log.info("replica_stopped", replica=self._name, handed_back=released.count(True), held=len(self._held))

@@ -1,4 +1,4 @@
-"""From a catalog entry to a pipeline that is ready to step; the one place that resolves import paths.
+"""From a catalog entry to a pipeline that is ready to step.
 
 Imports nothing heavy by itself: torch arrives with the first ``load_pipeline``, inside a replica.
 """
@@ -6,7 +6,8 @@ Imports nothing heavy by itself: torch arrives with the first ``load_pipeline``,
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from models.catalog import ModelSpec
@@ -30,10 +31,5 @@ def load_pipeline(spec: ModelSpec, *, weights: str, device: str) -> Pipeline:
     if weights != TINY:
         raise ValueError(f"UXO_WEIGHTS={weights!r} cannot be loaded yet; use UXO_WEIGHTS={TINY}")
     components = import_module("models.tiny").components(spec.name, device=device)
-    pipeline: Pipeline = _resolve(spec.pipeline)(components)
+    pipeline: Pipeline = resolve_name(spec.pipeline)(components)
     return pipeline
-
-
-def _resolve(import_path: str) -> Any:
-    module, _, name = import_path.partition(":")
-    return getattr(import_module(module), name)

@@ -15,10 +15,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 from deployments.clock import utc_now
 from deployments.delivery.sink import EncodedImage
 from deployments.errors import UxoError
+
+if TYPE_CHECKING:
+    from deployments.settings import Settings
 
 _CONTENT_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 _NAME = re.compile(r"[A-Za-z0-9-]{1,128}-(?P<expiry>[0-9]{1,12})-[0-9a-f]{32}\.(?P<extension>jpg|png|webp)")
@@ -41,6 +45,8 @@ class StoredFile:
     path: Path
     #: Media type, e.g. ``image/jpeg``.
     content_type: str
+    #: Seconds until it may no longer be handed out.
+    lifetime_s: int
 
 
 class FilesSink:
@@ -51,6 +57,11 @@ class FilesSink:
         self._folder = folder
         self._ttl_s = ttl_s
         self._clock = clock
+
+    @classmethod
+    def open(cls, settings: Settings) -> Self:
+        """Keep pictures in ``outputs`` below the service's folder."""
+        return cls(settings.folder.resolve() / "outputs", ttl_s=settings.output_ttl_s)
 
     async def put(self, name: str, image: EncodedImage) -> str:
         """Write a picture so that it is there whole, on disk, or not at all; return its file name.
@@ -83,12 +94,13 @@ class FilesSink:
         name = _NAME.fullmatch(value)
         if name is None:
             raise LinkUnknown
-        if self._is_over(name):
+        lifetime_s = int(name["expiry"]) - int(self._now_s())
+        if lifetime_s <= 0:
             raise LinkExpired
         path = self._folder / value
         if not await asyncio.to_thread(path.is_file):
             raise LinkUnknown
-        return StoredFile(path=path, content_type=_CONTENT_TYPES[name["extension"]])
+        return StoredFile(path=path, content_type=_CONTENT_TYPES[name["extension"]], lifetime_s=lifetime_s)
 
     async def sweep(self) -> int:
         """Delete the files whose time is over, unfinished ones too, and return how many."""
@@ -102,10 +114,7 @@ class FilesSink:
 
     def _has_expired(self, path: Path) -> bool:
         name = _NAME.fullmatch(path.name.removesuffix(_DRAFT_SUFFIX))
-        return name is not None and self._is_over(name)
-
-    def _is_over(self, name: re.Match[str]) -> bool:
-        return int(name["expiry"]) <= self._now_s()
+        return name is not None and int(name["expiry"]) <= self._now_s()
 
     def _now_s(self) -> float:
         return self._clock().timestamp()

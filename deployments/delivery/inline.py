@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import base64
+from typing import TYPE_CHECKING, Self
 
 from deployments.delivery.sink import EncodedImage
+
+if TYPE_CHECKING:
+    from deployments.settings import Settings
 
 
 class InlineSink:
     """Keeps pictures in the task's own row."""
+
+    @classmethod
+    def open(cls, _settings: Settings) -> Self:
+        """Build it; there is nothing to set."""
+        return cls()
 
     async def put(self, name: str, image: EncodedImage) -> str:  # noqa: ARG002 -- the protocol's argument
         """Return the picture as naked base64; it is as safe as the task it is stored with."""

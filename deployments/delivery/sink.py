@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pkgutil import resolve_name
 from types import MappingProxyType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from deployments.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +52,15 @@ class Sink(Protocol):
         ...
 
 
-#: Where each kind of sink lives.
+#: Where each kind of sink lives, as ``module:Class``; its ``open`` takes the settings and touches nothing outside yet.
 SINKS: Mapping[str, str] = MappingProxyType(
     {
         "files": "deployments.delivery.files:FilesSink",
         "inline": "deployments.delivery.inline:InlineSink",
     }
 )
+
+
+def open_sinks(settings: Settings) -> dict[str, Sink]:
+    """Build every sink, by its kind."""
+    return {kind: resolve_name(where).open(settings) for kind, where in SINKS.items()}

@@ -50,6 +50,14 @@ Index(
     postgresql_where=tasks.c.lease_expires_at.is_not(None),
 )
 
+# For the sweeping of old tasks, which must not read all the others.
+Index(
+    "tasks_by_end",
+    tasks.c.finished_at,
+    sqlite_where=tasks.c.finished_at.is_not(None),
+    postgresql_where=tasks.c.finished_at.is_not(None),
+)
+
 # Beside the tasks and not in them: a request may hold 50 MB of data URIs, which no read of a state should touch.
 task_requests = Table(
     "task_requests",

@@ -14,7 +14,7 @@ lose its database. Knows no task and no table.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
+from pkgutil import resolve_name
 from types import MappingProxyType
 from typing import Protocol, cast
 
@@ -47,5 +47,4 @@ def open_signal(url: str) -> StoreSignal:
     kind = make_url(url).get_backend_name()
     if kind not in SIGNALS:
         raise ValueError(f"nothing watches a {kind} database; there are signals for: {', '.join(SIGNALS)}")
-    module, name = SIGNALS[kind].split(":")
-    return cast("StoreSignal", getattr(import_module(module), name)(url))
+    return cast("StoreSignal", resolve_name(SIGNALS[kind])(url))

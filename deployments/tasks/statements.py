@@ -16,10 +16,10 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    delete,
     exists,
     func,
     insert,
-    or_,
     select,
     update,
 )
@@ -90,19 +90,13 @@ def _claim() -> Update:
 #: Lease up to :at_most queued tasks in fair order; skip rows that another replica is claiming right now.
 CLAIM = _claim().returning(tasks)
 
-_STEPS_GREW = tasks.c.steps_done < _STEPS
-_STILL_TO_BE_STARTED = and_(_STEPS == 0, tasks.c.steps_done == 0)
-
-#: Note a claimed task's progress; renew its lease where it moved, or where its first step is still to come.
+#: Note a claimed task's progress and renew its lease, while the claim is still mine.
 BEAT = (
     update(tasks)
     .where(_MINE)
     .values(
-        steps_done=case((_STEPS_GREW, _STEPS), else_=tasks.c.steps_done),
-        lease_expires_at=case(
-            (or_(_STEPS_GREW, _STILL_TO_BE_STARTED), database_now() + _LEASE_S),
-            else_=tasks.c.lease_expires_at,
-        ),
+        steps_done=case((tasks.c.steps_done < _STEPS, _STEPS), else_=tasks.c.steps_done),
+        lease_expires_at=database_now() + _LEASE_S,
     )
 )
 
@@ -161,6 +155,23 @@ QUARANTINE = (
 
 #: Queue again the tasks whose lease ran out.
 REQUEUE = update(tasks).where(_EXPIRED, tasks.c.attempt < _MAX_ATTEMPTS).values(**_QUEUED_AGAIN)
+
+_ENDED_LONG_AGO = tasks.c.finished_at <= database_now() - bindparam("keep_s", type_=Double)
+
+#: Forget up to :at_most tasks that ended long ago, and what they were to make.
+FORGET_TASKS = delete(tasks).where(
+    tasks.c.id.in_(select(tasks.c.id).where(_ENDED_LONG_AGO).limit(bindparam("at_most", type_=Integer)))
+)
+
+#: Forget what up to :at_most ended tasks were to make; a failed one may be asked for again, so its wish stays.
+FORGET_REQUESTS = delete(task_requests).where(
+    task_requests.c.task_id.in_(
+        select(task_requests.c.task_id)
+        .join(tasks)
+        .where(tasks.c.state.in_([TaskState.SUCCEEDED, TaskState.CANCELLED]))
+        .limit(bindparam("at_most", type_=Integer))
+    )
+)
 
 #: Count what waits and what runs, by model.
 BACKLOG = (

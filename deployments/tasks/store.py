@@ -43,6 +43,16 @@ class Rescued:
     quarantined: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgotten:
+    """What one round of forgetting deleted."""
+
+    #: Tasks that ended long ago.
+    tasks: int
+    #: Requests of tasks that need them no more.
+    requests: int
+
+
 class TaskStore:
     """Tasks in a database; every method raises Unavailable while that cannot be reached.
 
@@ -116,10 +126,7 @@ class TaskStore:
         return await self._with_requests([from_row(row) for row in taken])
 
     async def beat(self, beats: Sequence[Beat], *, lease_s: float) -> frozenset[str]:
-        """Note progress and renew the leases of tasks that moved.
-
-        A lease is renewed where the steps grew, and where there were and are none: then the task still waits for its
-        first step. A task that hangs before that step is therefore the replica's own to notice.
+        """Note progress and renew leases; only a replica whose device moves may say so.
 
         Returns:
             The ids that are still this claim's; a replica drops the others: lost, cancelled or ended.
@@ -167,6 +174,21 @@ class TaskStore:
 
         return await self._database.write(work)
 
+    async def forget(self, *, keep_s: float, limit: int = 5000) -> Forgotten:
+        """Delete tasks that ended more than ``keep_s`` ago, and the requests of all that ended well or were cancelled.
+
+        Args:
+            keep_s: how long an ended task can be read, in seconds.
+            limit: at most so many of each, so that no other writer waits long; what is left is for the next round.
+        """
+
+        async def work(connection: AsyncConnection) -> Forgotten:
+            old = await connection.execute(statements.FORGET_TASKS, {"keep_s": keep_s, "at_most": limit})
+            requests = await connection.execute(statements.FORGET_REQUESTS, {"at_most": limit})
+            return Forgotten(tasks=old.rowcount, requests=requests.rowcount)
+
+        return await self._database.write(work)
+
     async def backlog(self) -> Mapping[str, Mapping[TaskState, int]]:
         """Count queued and running tasks by model; a model without any is left out."""
         counts: dict[str, dict[TaskState, int]] = defaultdict(lambda: {TaskState.QUEUED: 0, TaskState.RUNNING: 0})
@@ -190,7 +212,7 @@ class TaskStore:
             return []
         rows = await self._database.rows(statements.READ_REQUESTS, {"task_ids": [task.id for task in tasks]})
         texts = {row.task_id: row.request for row in rows}
-        claims = [await asyncio.to_thread(_claim_of, task, texts[task.id]) for task in tasks]
+        claims = [await asyncio.to_thread(_claim_of, task, texts.get(task.id, "")) for task in tasks]
         return [claim for claim in claims if claim is not None]
 
 

@@ -100,7 +100,7 @@ class Task:
     created_at: datetime
     #: Where it is in its life.
     state: TaskState = TaskState.QUEUED
-    #: Claims so far.
+    #: Claims so far, without those that were handed back unblamed.
     attempt: int = 0
     #: Grows with every claim; a write with an older fence is refused.
     fence: int = 0
@@ -136,7 +136,7 @@ class Beat:
     task_id: str
     #: The claim's fence.
     fence: int
-    #: Steps taken so far; the lease is renewed only while this grows.
+    #: Steps taken so far.
     steps_done: int
 
 

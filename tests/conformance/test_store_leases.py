@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from deployments.errors import FaultKind
-from deployments.tasks.store import Rescued, TaskStore
+from deployments.tasks.store import Forgotten, Rescued, TaskStore
 from deployments.tasks.task import Beat, Claim, Fault, Output, Success, Task, TaskState
 from models.request import GenerationRequest
 
@@ -224,21 +224,65 @@ async def test_beats_show_progress(store: TaskStore, claim_one: ClaimOne) -> Non
     assert (await read(store, task)).steps_done == 3
 
 
-@pytest.mark.parametrize(
-    ("before", "now", "is_kept"),
-    [(0, 0, True), (0, 1, True), (3, 4, True), (3, 3, False), (3, 2, False), (3, 0, False)],
-)
-async def test_only_progress_renews_a_lease(
-    store: TaskStore, claim_one: ClaimOne, *, before: int, now: int, is_kept: bool
-) -> None:
-    """A task that moved, or waits for its first step, keeps its lease; one that hangs loses it."""
+@pytest.mark.parametrize(("before", "now"), [(0, 0), (0, 1), (3, 4), (3, 3)])
+async def test_a_beat_renews_a_lease(store: TaskStore, claim_one: ClaimOne, *, before: int, now: int) -> None:
+    """A task that is beaten for keeps its lease, also while it waits between two of its steps."""
     task = await claim_one(lease_s=-1)
     await beat(store, task, steps_done=before, lease_s=-1)
 
     is_mine = await beat(store, task, steps_done=now, lease_s=60)
 
-    assert is_mine  # a hanging task is told nothing until it is lost
-    assert await store.rescue() == Rescued(requeued=0 if is_kept else 1, quarantined=0)
+    assert is_mine
+    assert await store.rescue() == Rescued(requeued=0, quarantined=0)
+
+
+async def test_old_news_does_not_turn_back_progress(store: TaskStore, claim_one: ClaimOne) -> None:
+    """Steps that were reported once stay taken."""
+    task = await claim_one()
+    await beat(store, task, steps_done=3, lease_s=60)
+
+    await beat(store, task, steps_done=2, lease_s=60)
+
+    assert (await read(store, task)).steps_done == 3
+
+
+async def test_what_ended_long_ago_is_forgotten(store: TaskStore, claim_one: ClaimOne) -> None:
+    """A task whose time is over is gone; one that ended just now, or is under way, stays."""
+    running, old, fresh = await claim_one(), await claim_one(), await claim_one()
+    await succeed(store, old)
+    assert await store.forget(keep_s=-1) == Forgotten(tasks=1, requests=0)
+    await succeed(store, fresh)
+
+    forgotten = await store.forget(keep_s=3600)
+
+    assert forgotten == Forgotten(tasks=0, requests=1)
+    assert await store.read(old.id, tenant_id=old.tenant_id) is None
+    assert (await read(store, fresh)).state is TaskState.SUCCEEDED
+    assert (await read(store, running)).state is TaskState.RUNNING
+
+
+async def test_only_requests_that_nobody_needs_are_forgotten(
+    store: TaskStore, claim_one: ClaimOne, make_task: MakeTask, make_request: MakeRequest
+) -> None:
+    """What failed may be asked for again and what waits must be made; of the others the wish is deleted."""
+    for end in (succeed, fail, cancel, release):
+        await end(store, await claim_one())
+    await store.insert(make_task(), make_request())
+
+    assert await store.forget(keep_s=3600) == Forgotten(tasks=0, requests=2)
+
+    assert await store.forget(keep_s=3600) == Forgotten(tasks=0, requests=0)
+    assert len(await claim_all(store)) == 2
+
+
+async def test_a_round_of_forgetting_is_bounded(store: TaskStore, claim_one: ClaimOne) -> None:
+    """A round deletes no more than it was told to; the next one goes on."""
+    for _ in range(3):
+        await fail(store, await claim_one())
+
+    rounds = [await store.forget(keep_s=-1, limit=2) for _ in range(3)]
+
+    assert [each.tasks for each in rounds] == [2, 1, 0]
 
 
 async def test_a_round_of_beats_names_what_is_still_held(

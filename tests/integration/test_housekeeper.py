@@ -13,7 +13,7 @@ from deployments.delivery.files import FilesSink
 from deployments.errors import FaultKind, Unavailable
 from deployments.housekeeper import Housekeeper
 from deployments.tasks.signals import open_signal
-from deployments.tasks.store import Rescued, TaskStore
+from deployments.tasks.store import Forgotten, Rescued, TaskStore
 from deployments.tasks.task import Task, TaskState
 from models.request import GenerationRequest
 
@@ -21,6 +21,8 @@ MakeTask = Callable[..., Task]
 MakeRequest = Callable[..., GenerationRequest]
 #: A file whose time was over in 1970.
 EXPIRED = f"old-1-{'0' * 32}.jpg"
+#: How long ended tasks are kept here.
+KEEP_S = 3600.0
 
 
 class StumblingStore(TaskStore):
@@ -39,7 +41,7 @@ class StumblingStore(TaskStore):
 @pytest.fixture
 def housekeeper(store: TaskStore, files: FilesSink) -> Housekeeper:
     """Return a housekeeper."""
-    return Housekeeper(store=store, files=files)
+    return Housekeeper(store=store, files=files, keep_s=KEEP_S)
 
 
 async def lose(store: TaskStore) -> None:
@@ -59,6 +61,20 @@ async def test_a_tidy_house_is_left_alone(
 
     assert rescued == Rescued(requeued=0, quarantined=0)
     assert swept == 0
+
+
+async def test_what_nobody_needs_is_forgotten(
+    housekeeper: Housekeeper, store: TaskStore, make_task: MakeTask, make_request: MakeRequest
+) -> None:
+    """The wish of a cancelled task is deleted by the next round; the task itself can be read until its time is over."""
+    task = make_task()
+    await store.insert(task, make_request())
+    await store.cancel(task.id, tenant_id=task.tenant_id)
+
+    forgotten = await housekeeper.forget_once()
+
+    assert forgotten == Forgotten(tasks=0, requests=1)
+    assert await store.read(task.id, tenant_id=task.tenant_id) is not None
 
 
 async def test_a_lost_task_is_queued_again(
@@ -119,7 +135,7 @@ async def test_a_bad_round_does_not_end_the_housekeeping(
     await store.insert(task, make_request())
     await lose(store)
     seen = signal.mark()
-    running = asyncio.create_task(Housekeeper(store=store, files=files).run())
+    running = asyncio.create_task(Housekeeper(store=store, files=files, keep_s=KEEP_S).run())
 
     await asyncio.wait_for(signal.wait(seen, timeout_s=20), 20)
 

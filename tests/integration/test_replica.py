@@ -159,7 +159,7 @@ async def test_a_broken_sink_loses_no_task(
 ) -> None:
     """While pictures cannot be placed the task is tried again, and in the end given up visibly."""
     task = await submit(sink="broken")
-    housekeeper = Housekeeper(store=store, files=files)
+    housekeeper = Housekeeper(store=store, files=files, keep_s=60)
 
     async with running(make_replica()):
         async with asyncio.timeout(20):

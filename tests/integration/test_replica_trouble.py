@@ -15,14 +15,16 @@ from running_replica import running
 from solid_pipeline import SolidPipeline
 
 from deployments.delivery.sink import Sink
-from deployments.errors import FaultKind
+from deployments.errors import FaultKind, Unavailable
 from deployments.outbound.references import ReferenceFetcher
-from deployments.replica import Doors, Limits, Replica
+from deployments.outbound.refused import ReferenceRefused
+from deployments.pictures import read_picture
+from deployments.replica import DeviceStuck, Doors, Fetcher, Limits, Replica
 from deployments.tasks.signals import StoreSignal
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Fault, Task, TaskState
 from models.engine import Engine
-from models.request import GenerationRequest, UnusableReference
+from models.request import GenerationRequest, Reference, Role, UnusableReference
 from models.sample import Sample
 
 Submit = Callable[..., Awaitable[Task]]
@@ -43,6 +45,38 @@ class PickyPipeline(SolidPipeline):
         return super().prepare(request_id, request, images)
 
 
+class BadThenGood:
+    """Brings a bad picture to whoever asks first, but only once somebody else has asked, and good ones after that."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self._again = asyncio.Event()
+        self._was_bad = asyncio.Event()
+
+    async def fetch(self, _source: str) -> bytes:
+        """Wait for the other, then bring what is promised."""
+        if self.asked.is_set():
+            self._again.set()
+            await self._was_bad.wait()
+            return read_picture("mug")
+        self.asked.set()
+        await self._again.wait()
+        self._was_bad.set()
+        raise ReferenceRefused("is not a picture")
+
+
+class KeepingStore(TaskStore):
+    """A store in which one task cannot be handed back."""
+
+    kept = ""
+
+    async def release(self, task_id: str, *, fence: int) -> bool:
+        """Refuse for that one."""
+        if task_id == self.kept:
+            raise Unavailable
+        return await super().release(task_id, fence=fence)
+
+
 @pytest.fixture
 def pipeline() -> PickyPipeline:
     """Return the pipeline behind the engine."""
@@ -53,11 +87,14 @@ def pipeline() -> PickyPipeline:
 def make_replica(
     store: TaskStore, signal: StoreSignal, sinks: Mapping[str, Sink], pipeline: PickyPipeline
 ) -> Callable[[], Replica]:
-    """Return a maker of replicas with room for one task."""
+    """Return a maker of replicas with room for one task; give it the doors and limits that matter."""
 
-    def make() -> Replica:
-        doors = Doors(store=store, signal=signal, fetcher=ReferenceFetcher(allow_private_networks=False), sinks=sinks)
-        limits = Limits(capacity=1, lease_s=LEASE_S)
+    def make(
+        *, fetcher: Fetcher | None = None, store: TaskStore = store, capacity: int = 1, stuck_s: float = 60
+    ) -> Replica:
+        fetcher = fetcher or ReferenceFetcher(allow_private_networks=False)
+        doors = Doors(store=store, signal=signal, fetcher=fetcher, sinks=sinks)
+        limits = Limits(capacity=capacity, lease_s=LEASE_S, stuck_s=stuck_s)
         return Replica("r1", engine=Engine({"uno": pipeline}), doors=doors, limits=limits)
 
     return make
@@ -135,3 +172,52 @@ async def test_a_store_that_was_away_is_used_again(
         ended = await until(task, TaskState.SUCCEEDED)
 
     assert ended.attempt == 1
+
+
+async def test_a_device_that_hangs_ends_its_replica(
+    make_replica: Callable[..., Replica], pipeline: PickyPipeline, submit: Submit, until: Until
+) -> None:
+    """When a step does not return, the replica gives up with its reason, hands its task back, and can be replaced."""
+    task = await submit()
+    pipeline.gate.clear()
+
+    with pytest.raises(ExceptionGroup) as ended:
+        await asyncio.wait_for(make_replica(stuck_s=0.05).run(), 20)
+
+    pipeline.gate.set()
+    assert ended.group_contains(DeviceStuck)
+    await until(task, TaskState.QUEUED)
+
+
+async def test_a_task_claimed_again_is_fed_for_its_newest_claim(
+    make_replica: Callable[..., Replica], store: TaskStore, submit: Submit, until: Until
+) -> None:
+    """When the first claim's references turn out bad after the same task was claimed again, the new claim goes on."""
+    fetcher = BadThenGood()
+    async with running(make_replica(fetcher=fetcher)):
+        task = await submit(references=(Reference(role=Role.SUBJECT, source="http://a/b.png"),))
+        await asyncio.wait_for(fetcher.asked.wait(), 20)
+        await store.release(task.id, fence=1)
+
+        ended = await until(task, TaskState.SUCCEEDED, TaskState.FAILED)
+
+    assert (ended.state, ended.fence) == (TaskState.SUCCEEDED, 2)
+
+
+async def test_one_task_that_cannot_be_handed_back_keeps_no_other(
+    make_replica: Callable[..., Replica], database_url: str, pipeline: PickyPipeline, submit: Submit, until: Until
+) -> None:
+    """A replica that stops hands back every task, though the store refuses one of them."""
+    pipeline.gate.clear()
+    tasks = [await submit(), await submit()]
+    keeping = await KeepingStore.open(database_url)
+    keeping.kept = tasks[0].id
+    async with running(make_replica(capacity=2, store=keeping)):
+        for task in tasks:
+            await until(task, TaskState.RUNNING)
+    pipeline.gate.set()
+    await keeping.close()
+
+    states = [(await until(task)).state for task in tasks]
+
+    assert states == [TaskState.RUNNING, TaskState.QUEUED]

@@ -119,7 +119,7 @@ class TaskLife(RuleBasedStateMachine):
 
     @rule(handle=handles, steps_done=STEPS, lease_s=LEASES_S)
     def beat(self, handle: Handle, steps_done: int, lease_s: float) -> None:
-        """A beat tells whether the claim counts, and renews the lease only of what moves or has not begun."""
+        """A beat tells whether the claim counts, and renews its lease if it does."""
         each = self.believed[handle.task_id]
         beat = Beat(task_id=handle.task_id, fence=handle.fence, steps_done=steps_done)
 
@@ -128,8 +128,7 @@ class TaskLife(RuleBasedStateMachine):
         assert (handle.task_id in held) == each.is_held_by(handle)
         if not held:
             return
-        if steps_done > each.task.steps_done or steps_done == each.task.steps_done == 0:
-            each.is_expired = lease_s < 0
+        each.is_expired = lease_s < 0
         each.task = replace(each.task, steps_done=max(steps_done, each.task.steps_done))
 
     @rule(handle=handles)

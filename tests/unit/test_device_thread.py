@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -71,49 +72,46 @@ async def test_what_a_call_raises_is_raised_for_its_caller_alone(device: DeviceT
     assert await device.call(int, "7") == 7
 
 
-async def test_an_idle_device_has_moved(device: DeviceThread) -> None:
-    """While nobody waits for the device, it does not hang, however often one asks."""
+async def test_an_idle_device_is_not_stuck(device: DeviceThread) -> None:
+    """While nobody waits for the device, it is not stuck, however long ago its last call was."""
     await device.call(int)
 
-    assert [device.has_moved() for _ in range(3)] == [True, True, True]
+    assert device.stuck_s == 0
 
 
-async def test_a_hanging_call_has_not_moved(device: DeviceThread, gate: threading.Event) -> None:
-    """While one call is inside and none has ended, the device has not moved, though others wait."""
+async def test_a_hanging_call_is_stuck_for_longer_and_longer(device: DeviceThread, gate: threading.Event) -> None:
+    """While one call is inside and none has ended, the time grows, though others wait."""
     hanging = await hang(device, gate)
     waiting = asyncio.create_task(device.call(int))
 
-    moved = [device.has_moved() for _ in range(3)]
+    stuck_s = [device.stuck_s for _ in range(3)]
 
-    assert moved == [False, False, False]
+    assert stuck_s == sorted(set(stuck_s))
+    assert stuck_s[0] > 0
     gate.set()
     assert (await hanging, await waiting) == (True, 0)
+    assert device.stuck_s == 0
 
 
-async def test_a_call_that_ended_counts_once(device: DeviceThread, gate: threading.Event) -> None:
-    """An end since the last question is movement; when a later call hangs, the next question says so."""
-    await device.call(int)
+async def test_every_call_that_ends_starts_the_time_anew(device: DeviceThread, gate: threading.Event) -> None:
+    """A device with a long line of calls is not stuck while they end one after another, well or badly."""
+    started = time.monotonic()
     hanging = await hang(device, gate)
-
-    moved = [device.has_moved(), device.has_moved()]
-
-    assert moved == [True, False]
+    raising = asyncio.create_task(device.call(divmod, 1, 0))
     gate.set()
     await hanging
-    assert device.has_moved()
-
-
-async def test_a_call_that_raised_has_moved_too(device: DeviceThread, gate: threading.Event) -> None:
-    """A failure is an end: a device that refuses everything does not hang."""
+    second = threading.Event()
+    waiting = asyncio.create_task(device.call(second.wait, PATIENCE_S))
+    await asyncio.wait({waiting}, timeout=0)
     with pytest.raises(ZeroDivisionError):
-        await device.call(divmod, 1, 0)
-    hanging = await hang(device, gate)
+        await raising
+    since_s = time.monotonic() - started
 
-    moved = device.has_moved()
+    stuck_s = device.stuck_s
 
-    assert moved
-    gate.set()
-    await hanging
+    assert 0 < stuck_s < since_s
+    second.set()
+    assert await waiting
 
 
 async def test_a_closed_device_starts_nothing_more(device: DeviceThread, gate: threading.Event) -> None:

@@ -38,6 +38,8 @@ def upgrade() -> None:
     op.create_index("tasks_by_tenant", "tasks", ["tenant_id", "created_at"])
     has_lease = sa.text("lease_expires_at IS NOT NULL")
     op.create_index("tasks_by_lease", "tasks", ["lease_expires_at"], sqlite_where=has_lease, postgresql_where=has_lease)
+    has_end = sa.text("finished_at IS NOT NULL")
+    op.create_index("tasks_by_end", "tasks", ["finished_at"], sqlite_where=has_end, postgresql_where=has_end)
     op.create_table(
         "task_requests",
         sa.Column("task_id", sa.Text, sa.ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True),

@@ -6,6 +6,7 @@ its own doors; nothing but plain values crosses from here into a replica, and no
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -17,6 +18,8 @@ from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
 from deployments.background import Background
+from deployments.database.database import open_database
+from deployments.database.signals import open_signal
 from deployments.delivery.files import FilesSink
 from deployments.delivery.sink import open_sinks
 from deployments.dialects import DIALECTS
@@ -26,18 +29,19 @@ from deployments.operations import Operations
 from deployments.outbound.references import ReferenceFetcher
 from deployments.replica import Doors, Limits, Replica
 from deployments.settings import Settings, read_settings
-from deployments.tasks.signals import open_signal
+from deployments.tasks.bound import QueueBound
 from deployments.tasks.store import TaskStore
 from deployments.telemetry import configure_logging
-from deployments.tenants.keys import KeyRing, configured_keys
+from deployments.tenants.directory import TenantDirectory
+from deployments.tenants.keys import KeyRing, configured_keys, server_secret
 from models.catalog import CATALOG
 from models.engine import Engine
 from models.loading import load_pipeline
 
 #: Calls one ingress holds at once; synchronous ones wait here for their pictures.
 MAX_ONGOING_CALLS = 1024
-#: Seconds in which a deployment that is told to stop hands its work back.
-GRACE_S = 10.0
+#: Seconds of the grace that are kept for handing back what is unfinished.
+HAND_BACK_S = 4.0
 
 
 class Arguments(BaseModel):
@@ -49,6 +53,8 @@ class Arguments(BaseModel):
     replicas: dict[str, list[str]] = {"uno": ["uno"], "uso": ["uso"]}
     #: Tasks a replica holds at once.
     capacity: Annotated[int, Field(ge=1)] = 4
+    #: Seconds in which a deployment that is told to stop finishes what it holds, and hands back the rest.
+    grace_s: Annotated[float, Field(gt=HAND_BACK_S)] = 10.0
 
 
 def build(args: dict[str, Any]) -> Application:
@@ -58,17 +64,19 @@ def build(args: dict[str, Any]) -> Application:
         args: the fields of ``Arguments``.
     """
     arguments = Arguments.model_validate(args)
+    grace_s = arguments.grace_s
     replicas = [
-        _deploy(ReplicaDeployment, name).bind(models, arguments.capacity) for name, models in arguments.replicas.items()
+        _deploy(ReplicaDeployment, name, grace_s).bind(models, arguments.capacity, grace_s)
+        for name, models in arguments.replicas.items()
     ]
-    housekeeper = _deploy(HousekeeperDeployment, "housekeeper").bind()
-    ingress = _deploy(IngressDeployment, "ingress").options(max_ongoing_requests=MAX_ONGOING_CALLS)
+    housekeeper = _deploy(HousekeeperDeployment, "housekeeper", grace_s).bind(grace_s)
+    ingress = _deploy(IngressDeployment, "ingress", grace_s).options(max_ongoing_requests=MAX_ONGOING_CALLS)
     return ingress.bind(housekeeper, *replicas)
 
 
-def _deploy(target: type, name: str) -> Any:
+def _deploy(target: type, name: str, grace_s: float) -> Any:
     # Without a reservation of CPUs everything fits on a laptop; serve_config.yaml reserves what a cluster needs.
-    return serve.deployment(target, name=name, ray_actor_options={"num_cpus": 0}, graceful_shutdown_timeout_s=GRACE_S)
+    return serve.deployment(target, name=name, ray_actor_options={"num_cpus": 0}, graceful_shutdown_timeout_s=grace_s)
 
 
 def make_ingress_app() -> FastAPI:
@@ -88,31 +96,33 @@ class IngressDeployment:
 class ReplicaDeployment:
     """One device."""
 
-    def __init__(self, models: list[str], capacity: int) -> None:
+    def __init__(self, models: list[str], capacity: int, grace_s: float) -> None:
         """Load the models, then start claiming; Serve counts this replica as ready when this returns."""
         configure_logging()
         settings = read_settings()
         engine = load_engine(models, settings)
-        limits = Limits(capacity=capacity, lease_s=settings.lease_s)
-        self._background = Background("replica", lambda: run_replica(engine, limits, settings))
+        limits = Limits(capacity=capacity, lease_s=settings.lease_s, drain_s=grace_s - HAND_BACK_S)
+        self._grace_s = grace_s
+        self._background = Background("replica", lambda stopping: run_replica(engine, limits, settings, stopping))
 
     def check_health(self) -> None:
         """Let Serve replace this replica when its loops have ended."""
         self._background.check()
 
     def __del__(self) -> None:
-        """Hand unfinished work back."""
-        self._background.close(timeout_s=GRACE_S)
+        """Finish what there is time for, and hand back the rest."""
+        self._background.close(timeout_s=self._grace_s)
 
 
 class HousekeeperDeployment:
     """What must happen when nobody calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, grace_s: float) -> None:
         """Start tidying."""
         configure_logging()
         settings = read_settings()
-        self._background = Background("housekeeper", lambda: run_housekeeper(settings))
+        self._grace_s = grace_s
+        self._background = Background("housekeeper", lambda stopping: run_housekeeper(settings, stopping))
 
     def check_health(self) -> None:
         """Let Serve replace this housekeeper when its loop has ended."""
@@ -120,28 +130,44 @@ class HousekeeperDeployment:
 
     def __del__(self) -> None:
         """Stop."""
-        self._background.close(timeout_s=GRACE_S)
+        self._background.close(timeout_s=self._grace_s)
 
 
 @asynccontextmanager
 async def open_parts() -> AsyncIterator[Parts]:
     """Open what an ingress works through."""
     settings = read_settings()
-    keys = KeyRing(configured_keys(settings.bootstrap_keys, settings.folder))
-    files = FilesSink.open(settings)
-    store = await TaskStore.open(settings.store_url)
+    database = await open_database(settings.store_url)
     signal = open_signal(settings.store_url)
+    store = TaskStore(database)
+    operations = Operations(
+        store=store,
+        signal=signal,
+        sinks=open_sinks(settings),
+        bound=QueueBound(store, max_queued=settings.max_queued),
+        wait_s=settings.sync_wait_s,
+    )
     try:
-        operations = Operations(store=store, signal=signal, sinks=open_sinks(settings), wait_s=settings.sync_wait_s)
+        keys = await open_keys(settings, TenantDirectory(database))
+        files = FilesSink.open(settings)
         yield Parts(operations=operations, keys=keys, files=files, store=store, base_url=settings.base_url)
     finally:
         await signal.close()
-        await store.close()
+        await database.close()
 
 
-async def run_replica(engine: Engine, limits: Limits, settings: Settings) -> None:
-    """Open what a replica works through, and run it until cancelled."""
-    store = await TaskStore.open(settings.store_url)
+async def open_keys(settings: Settings, directory: TenantDirectory) -> KeyRing:
+    """Open the key ring, and make sure that the tenants whose keys the settings name are there."""
+    configured = configured_keys(settings.bootstrap_keys, settings.folder)
+    for tenant_id in configured:
+        await directory.ensure(tenant_id)
+    return KeyRing(configured, directory=directory, secret=server_secret(settings.secret, settings.folder))
+
+
+async def run_replica(engine: Engine, limits: Limits, settings: Settings, stopping: asyncio.Event) -> None:
+    """Open what a replica works through, and run it until told to stop."""
+    database = await open_database(settings.store_url)
+    store = TaskStore(database)
     signal = open_signal(settings.store_url)
     doors = Doors(
         store=store,
@@ -151,20 +177,20 @@ async def run_replica(engine: Engine, limits: Limits, settings: Settings) -> Non
     )
     name = serve.get_replica_context().replica_tag
     try:
-        await Replica(name, engine=engine, doors=doors, limits=limits).run()
+        await Replica(name, engine=engine, doors=doors, limits=limits).run(stopping)
     finally:
         await signal.close()
-        await store.close()
+        await database.close()
 
 
-async def run_housekeeper(settings: Settings) -> None:
-    """Open what the housekeeper tidies, and run it until cancelled."""
-    store = await TaskStore.open(settings.store_url)
+async def run_housekeeper(settings: Settings, stopping: asyncio.Event) -> None:
+    """Open what the housekeeper tidies, and run it until told to stop."""
+    database = await open_database(settings.store_url)
     try:
         files = FilesSink.open(settings)
-        await Housekeeper(store=store, files=files, keep_s=settings.output_ttl_s).run()
+        await Housekeeper(store=TaskStore(database), files=files, keep_s=settings.output_ttl_s).run(stopping)
     finally:
-        await store.close()
+        await database.close()
 
 
 def load_engine(models: list[str], settings: Settings) -> Engine:

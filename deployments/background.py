@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
+import structlog
+
 from deployments.errors import UxoError
+
+log = structlog.get_logger()
 
 
 class BackgroundEnded(UxoError):
@@ -15,18 +20,18 @@ class BackgroundEnded(UxoError):
 
 
 class Background:
-    """Runs one coroutine until it is closed."""
+    """Runs one coroutine until it is told to stop."""
 
-    def __init__(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def __init__(self, name: str, work: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
         """Start at once.
 
         Args:
             name: of the thread, for people who look at stacks.
-            work: makes the coroutine; it runs until it is cancelled, and tidies up then.
+            work: makes the coroutine; it runs until the event it is given is set, and then ends what it has begun.
         """
         self._work = work
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
         self._is_closing = False
         self._thread = threading.Thread(target=asyncio.run, args=(self._run(),), name=name, daemon=True)
         self._thread.start()
@@ -41,15 +46,18 @@ class Background:
             raise BackgroundEnded
 
     def close(self, *, timeout_s: float) -> None:
-        """Cancel the work and give it some time to tidy up."""
-        self._is_closing = True  # seen by a thread that has not made its task yet
-        if self._loop is not None and self._task is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._task.cancel)
+        """Tell the work to stop and give it some time to end."""
+        self._is_closing = True  # seen by a thread that has no loop yet
+        if self._loop is not None and self._thread.is_alive():
+            with suppress(RuntimeError):  # the loop has closed in this very moment
+                self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join(timeout_s)
 
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._task = asyncio.create_task(self._work())
         if self._is_closing:
-            self._task.cancel()
-        await asyncio.wait([self._task])
+            self._stopping.set()
+        try:
+            await self._work(self._stopping)
+        except Exception:  # the end of this thread is noticed by check; why it ended would be lost with the thread
+            log.exception("background_broke", thread=self._thread.name)

@@ -3,12 +3,16 @@
 UxoError
 ├── CallRefused                 nothing was accepted; the caller can act on it
 │   ├── BadCall                 400  the call itself is wrong; the message names the field
+│   │   └── KeyReused           400  the idempotency key belongs to another call
 │   ├── Unauthenticated         401
+│   ├── BudgetExhausted         402
+│   ├── ModelNotAllowed         403
 │   ├── NotFound                404  unknown, expired or another tenant's: told apart by nobody
 │   ├── MethodNotAllowed        405
 │   ├── BodyTooSlow             408
 │   ├── BodyTooLarge            413
 │   ├── Overloaded              429
+│   │   └── QuotaExceeded       429  of this tenant alone
 │   ├── InternalFault           500  a mistake of ours
 │   └── Unavailable             503
 └── TaskFault                   an accepted task failed; kept in the task as its FaultKind and message
@@ -40,15 +44,36 @@ class CallRefused(UxoError):
 
     http_status: ClassVar[int] = 400
 
+    @property
+    def retry_after_s(self) -> int | None:
+        """Return when the same call may succeed, in seconds; None when repeating it is of no use."""
+        return None
+
 
 class BadCall(CallRefused):
     """The call is malformed."""
+
+
+class KeyReused(BadCall):
+    """This idempotency key was used for another call."""
 
 
 class Unauthenticated(CallRefused):
     """The API key is missing or not valid."""
 
     http_status: ClassVar[int] = 401
+
+
+class BudgetExhausted(CallRefused):
+    """The budget does not cover this request."""
+
+    http_status: ClassVar[int] = 402
+
+
+class ModelNotAllowed(CallRefused):
+    """This model is not available to you."""
+
+    http_status: ClassVar[int] = 403
 
 
 class NotFound(CallRefused):
@@ -80,6 +105,19 @@ class Overloaded(CallRefused):
 
     http_status: ClassVar[int] = 429
 
+    def __init__(self, message: str | None = None, *, retry_after_s: int = 2) -> None:
+        super().__init__(message)
+        self._retry_after_s = retry_after_s
+
+    @property
+    def retry_after_s(self) -> int | None:
+        """Return when there may be room again, in seconds."""
+        return self._retry_after_s
+
+
+class QuotaExceeded(Overloaded):
+    """You have as much work waiting as you may."""
+
 
 class InternalFault(CallRefused):
     """The server made a mistake; it has been logged."""
@@ -91,6 +129,11 @@ class Unavailable(CallRefused):
     """The server cannot answer right now; try again shortly."""
 
     http_status: ClassVar[int] = 503
+
+    @property
+    def retry_after_s(self) -> int | None:
+        """Return when to try again, in seconds."""
+        return 2
 
 
 class FaultKind(StrEnum):

@@ -5,14 +5,15 @@ It gives tasks whose lease ended back to the queue, and deletes pictures and tas
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import structlog
 
-from deployments.rounds import forever
+from deployments.rounds import forever, run_until
 
 if TYPE_CHECKING:
+    import asyncio
+
     from deployments.delivery.files import FilesSink
     from deployments.tasks.store import Forgotten, Rescued, TaskStore
 
@@ -35,12 +36,14 @@ class Housekeeper:
         self._files = files
         self._keep_s = keep_s
 
-    async def run(self) -> None:
-        """Tidy until cancelled."""
-        async with asyncio.TaskGroup() as loops:
-            loops.create_task(forever(self.rescue_once, every_s=RESCUE_EVERY_S))
-            loops.create_task(forever(self.sweep_once, every_s=SWEEP_EVERY_S))
-            loops.create_task(forever(self.forget_once, every_s=FORGET_EVERY_S))
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Tidy until told to stop."""
+        await run_until(
+            stopping,
+            forever(self.rescue_once, every_s=RESCUE_EVERY_S),
+            forever(self.sweep_once, every_s=SWEEP_EVERY_S),
+            forever(self.forget_once, every_s=FORGET_EVERY_S),
+        )
 
     async def rescue_once(self) -> Rescued:
         """Queue again, or give up, every task whose lease has ended."""

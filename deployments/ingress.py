@@ -7,6 +7,7 @@ Whatever goes wrong is answered by the dialect, in its own words. Below this fil
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -23,6 +24,8 @@ from deployments.bodies import Bodies
 from deployments.delivery.files import FilesSink, LinkExpired, LinkUnknown
 from deployments.dialects.dialect import Call, Dialect, Reply, Route
 from deployments.errors import BadCall, CallRefused, InternalFault, MethodNotAllowed, NotFound
+from deployments.operations import Operation, Submit
+from deployments.tasks.accept import OnceKey
 
 if TYPE_CHECKING:
     from deployments.operations import Operations, Outcome
@@ -39,6 +42,8 @@ HOST = re.compile(r"[A-Za-z0-9._\-]+(:\d{1,5})?|\[[0-9a-fA-F:]+\](:\d{1,5})?")
 NOTHING_BUT_A_PICTURE = {"X-Content-Type-Options": "nosniff"}
 #: The methods for which an address of a dialect names the ones it does answer.
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+#: What a caller may name a call by.
+ONCE_KEY = re.compile(r"[\x20-\x7e]{1,255}")
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -135,7 +140,7 @@ def _refusal(dialect: Dialect, refusal: CallRefused, headers: Mapping[str, str] 
 async def _perform(dialect: Dialect, route: Route, call: Call, request: Request) -> Reply:
     """Do what one call asks for; strangers are turned away before their body is read."""
     parts: Parts = request.app.state.parts
-    tenant_id = parts.keys.tenant_of(dialect.api_key(call))
+    tenant_id = await parts.keys.tenant_of(dialect.api_key(call))
     call = replace(call, base_url=parts.base_url or address_of(request))
     outcome = await _begin(dialect, route, call, request, tenant_id)
     if outcome.is_awaited:
@@ -150,7 +155,7 @@ async def _begin(dialect: Dialect, route: Route, call: Call, request: Request, t
     announced = request.headers.get("content-length", "")
     async with bodies.receive(request.stream(), announced=announced) as body:
         whole = replace(call, body=body)
-        operation = await bodies.read(lambda: dialect.parse(route, whole), size_bytes=len(body))
+        operation = await bodies.read(lambda: counted_once(dialect.parse(route, whole), whole), size_bytes=len(body))
         return await parts.operations.perform(operation, tenant_id=tenant_id, base_url=call.base_url)
 
 
@@ -176,6 +181,22 @@ def address_of(request: Request) -> str:
     if not HOST.fullmatch(host):
         raise BadCall("the Host header is not valid as part of a link; the operator can set UXO_PUBLIC_URL")
     return f"{request.scope['scheme']}://{host}"
+
+
+def counted_once(operation: Operation, call: Call) -> Operation:
+    """Note the ``Idempotency-Key`` under which a submission counts once; every dialect honours it.
+
+    Raises:
+        BadCall: when the key is empty, too long or not printable ASCII.
+    """
+    key = call.headers.get("idempotency-key")
+    if key is None or not isinstance(operation, Submit):
+        return operation
+    if not ONCE_KEY.fullmatch(key):
+        raise BadCall("Idempotency-Key must be 1 to 255 printable ASCII characters")
+    # The body itself and not what was read from it: a seed that the caller leaves to us differs from call to call.
+    said = hashlib.sha256(b"\0".join([call.method.encode(), call.path.encode(), call.body])).hexdigest()
+    return replace(operation, once=OnceKey(key=key, fingerprint=said))
 
 
 async def serve_file(request: Request) -> Response:

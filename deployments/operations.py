@@ -1,6 +1,6 @@
-"""What a caller can do, the same in every dialect: submit a request and read a task.
+"""What a caller can do, the same in every dialect: submit a request, read a task, cancel it.
 
-dialect.parse ──► Submit | Read ──► Operations.perform ──► Outcome ──► dialect.render
+dialect.parse ──► Submit | Read | Cancel ──► Operations.perform ──► Outcome ──► dialect.render
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING
 from deployments.clock import utc_now
 from deployments.errors import BadCall, NotFound, Unavailable
 from deployments.tasks.task import Task
-from models.catalog import CATALOG
+from models.catalog import CATALOG, ModelSpec
+from models.cost import work_units
 from models.request import GenerationRequest, InvalidRequest
 
 if TYPE_CHECKING:
+    from deployments.database.signals import StoreSignal
     from deployments.delivery.sink import Sink
-    from deployments.tasks.signals import StoreSignal
+    from deployments.tasks.accept import OnceKey
+    from deployments.tasks.bound import QueueBound
     from deployments.tasks.store import TaskStore
 
 _NO_NOTES: Mapping[str, str] = MappingProxyType({})
@@ -41,6 +44,8 @@ class Submit:
     notes: Mapping[str, str] = field(default_factory=lambda: _NO_NOTES)
     #: Whether to hold the answer until the task ends.
     wait: bool = False
+    #: Under which key the call counts once, however often it arrives.
+    once: OnceKey | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +56,15 @@ class Read:
     task_id: str
 
 
-Operation = Submit | Read
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel:
+    """End one task, if it has not ended yet."""
+
+    #: Whatever the caller sent as its id.
+    task_id: str
+
+
+Operation = Submit | Read | Cancel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +87,12 @@ class Outcome:
 class Operations:
     """Carries out operations for one tenant at a time."""
 
-    def __init__(self, *, store: TaskStore, signal: StoreSignal, sinks: Mapping[str, Sink], wait_s: float) -> None:
+    def __init__(
+        self, *, store: TaskStore, signal: StoreSignal, sinks: Mapping[str, Sink], bound: QueueBound, wait_s: float
+    ) -> None:
         """Take the doors it works through; ``wait_s`` bounds how long a caller is kept waiting."""
         self._store = store
+        self._bound = bound
         self._signal = signal
         self._sinks = sinks
         self._wait_s = wait_s
@@ -94,6 +110,10 @@ class Operations:
             case Read():
                 task = await self._read(operation.task_id, tenant_id=tenant_id)
                 return self._outcome(task, base_url=base_url)
+            case Cancel():
+                await self._store.cancel(operation.task_id, tenant_id=tenant_id)
+                task = await self._read(operation.task_id, tenant_id=tenant_id)
+                return self._outcome(task, base_url=base_url)
 
     async def wait(self, outcome: Outcome, *, base_url: str) -> Outcome:
         """Wait for the end of a task; what comes back has it, or says that the patience of this server ended first."""
@@ -108,18 +128,22 @@ class Operations:
         return self._outcome(task, base_url=base_url, is_awaited=True)
 
     async def _accept(self, submit: Submit, *, tenant_id: str) -> Task:
-        _check(submit.request)
+        request = submit.request
+        spec = _checked(request)
+        await self._bound.check()
         task = Task(
             id=secrets.token_hex(16),
             tenant_id=tenant_id,
-            model=submit.request.model,
+            model=request.model,
             dialect=submit.dialect,
             notes=submit.notes,
             sink=submit.sink,
             created_at=utc_now(),
+            work_units=work_units(request),
+            price=spec.price(request),
+            steps_total=request.num_images * request.num_inference_steps,
         )
-        await self._store.insert(task, submit.request)
-        return task
+        return await self._store.accept(task, request, once=submit.once)
 
     async def _read(self, task_id: str, *, tenant_id: str) -> Task:
         task = await self._store.read(task_id, tenant_id=tenant_id)
@@ -141,8 +165,10 @@ class Operations:
         )
 
 
-def _check(request: GenerationRequest) -> None:
+def _checked(request: GenerationRequest) -> ModelSpec:
+    spec = CATALOG[request.model]
     try:
-        CATALOG[request.model].check(request)
+        spec.check(request)
     except InvalidRequest as error:
         raise BadCall(str(error)) from error
+    return spec

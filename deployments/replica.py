@@ -12,7 +12,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+from collections import deque
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,7 +25,7 @@ from deployments.device_thread import DeviceThread
 from deployments.errors import EngineFailed, ReferenceUnusable, TaskFault, UxoError
 from deployments.outbound.decoding import decode
 from deployments.outbound.refused import ReferenceRefused
-from deployments.rounds import forever
+from deployments.rounds import forever, run_until
 from deployments.tasks.task import Beat, Claim, Fault, Output, Success
 from models.engine import Engine, StepReport
 from models.request import GeneratedImage, Reference, UnusableReference
@@ -31,14 +33,16 @@ from models.request import GeneratedImage, Reference, UnusableReference
 if TYPE_CHECKING:
     from PIL import Image
 
+    from deployments.database.signals import StoreSignal
     from deployments.delivery.sink import Sink
-    from deployments.tasks.signals import StoreSignal
     from deployments.tasks.store import TaskStore
 
 log = structlog.get_logger()
 
 #: Seconds after which a claim is tried again without a signal.
 POLL_S = 1.0
+#: Seconds between two looks for cancelled tasks, however often the store changes.
+LOOK_EVERY_S = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +55,8 @@ class Limits:
     lease_s: float
     #: Seconds after which a device that has not answered is given up, and this replica with it.
     stuck_s: float = 40.0
+    #: Seconds in which it may finish what it holds once it is told to stop; the rest is handed back.
+    drain_s: float = 5.0
 
     @property
     def beat_s(self) -> float:
@@ -125,27 +131,32 @@ class Replica:
         self._limits = limits
         self._device = DeviceThread()
         self._held: dict[str, _Held] = {}
+        self._models = deque(sorted(engine.models))
         self._claiming: asyncio.Task[int] | None = None
         self._errands: set[asyncio.Task[None]] = set()
         self._has_room = asyncio.Event()
         self._has_work = asyncio.Event()
-        self._has_room.set()
+        self._is_empty = asyncio.Event()
+        self._note_room()
 
     def __repr__(self) -> str:
         """Say how full it is."""
         return f"<Replica {self._name} [{len(self._held)} of {self._limits.capacity} tasks]>"
 
-    async def run(self) -> None:
-        """Claim, step and beat until cancelled; then hand back what is unfinished.
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Claim, step and beat until told to stop; then finish what there is time for, and hand back the rest.
 
         Raises:
             DeviceStuck: in a group, when the device no longer answers.
         """
+        drained = asyncio.Event()
+        work = [forever(once) for once in (self._step_once, self._beat_once, self._look_once)]
         try:
-            async with asyncio.TaskGroup() as loops:
-                for once in (self._claim_once, self._step_once, self._beat_once):
-                    loops.create_task(forever(once))
-                loops.create_task(self._watch_device())
+            async with asyncio.TaskGroup() as working:
+                working.create_task(run_until(drained, *work, self._watch_device()))
+                await run_until(stopping, forever(self._claim_once))
+                await self._drain()
+                drained.set()
         finally:
             await self._hand_back()
 
@@ -160,7 +171,7 @@ class Replica:
 
     async def _claim(self) -> int:
         claims = await self._doors.store.claim(
-            models=self._engine.models,
+            models=self._next_models(),
             limit=self._limits.capacity - len(self._held),
             replica_id=self._name,
             lease_s=self._limits.lease_s,
@@ -168,6 +179,11 @@ class Replica:
         for claim in claims:
             self._hold(claim)
         return len(claims)
+
+    def _next_models(self) -> list[str]:
+        """Return the models, another one first each time, so that none has to wait for the others."""
+        self._models.rotate(1)
+        return list(self._models)
 
     async def _step_once(self) -> None:
         """Step the engine until it is idle, and send on what finishes on the way."""
@@ -190,6 +206,24 @@ class Replica:
         for task_id, held in asked.items():
             if task_id not in ours and self._is_held(held):
                 self._let_go(held)
+
+    async def _look_once(self) -> None:
+        """Let go of what was cancelled as soon as the store says that something has changed."""
+        seen = self._doors.signal.mark()
+        asked = list(self._held.values())
+        ours = await self._doors.store.still_claimed({held.task_id: held.fence for held in asked})
+        for held in asked:
+            if held.task_id not in ours and self._is_held(held):
+                self._let_go(held)
+        await self._doors.signal.wait(seen, timeout_s=POLL_S)
+        await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _drain(self) -> None:
+        if self._claiming is not None:
+            await asyncio.wait([self._claiming])
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.drain_s):
+                await self._is_empty.wait()
 
     async def _watch_device(self) -> None:
         while self._device.stuck_s < self._limits.stuck_s:  # noqa: ASYNC110 -- a thread that hangs can set no event
@@ -215,10 +249,8 @@ class Replica:
         self._note_room()
 
     def _note_room(self) -> None:
-        if len(self._held) < self._limits.capacity:
-            self._has_room.set()
-        else:
-            self._has_room.clear()
+        _show(self._has_room, len(self._held) < self._limits.capacity)
+        _show(self._is_empty, not self._held)
 
     def _let_go(self, held: _Held) -> None:
         """Stop working on a task that was cancelled or claimed by another replica."""
@@ -326,3 +358,10 @@ class Replica:
         handing_back = [self._doors.store.release(held.task_id, fence=held.fence) for held in self._held.values()]
         released = await asyncio.gather(*handing_back, return_exceptions=True)  # one that fails holds up no other
         log.info("replica_stopped", replica=self._name, handed_back=released.count(True), held=len(self._held))
+
+
+def _show(event: asyncio.Event, is_so: bool) -> None:  # noqa: FBT001 -- the fact to show
+    if is_so:
+        event.set()
+    else:
+        event.clear()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 import structlog
 
@@ -11,6 +12,15 @@ log = structlog.get_logger()
 
 #: Seconds after a round that failed, so that a database that is away is not asked without pause.
 AFTER_FAILURE_S = 1.0
+
+
+async def run_until(stopping: asyncio.Event, *loops: Coroutine[Any, Any, None]) -> None:
+    """Run loops side by side until told to stop; one that raises ends them all."""
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(loop) for loop in loops]
+        await stopping.wait()
+        for each in running:
+            each.cancel()
 
 
 async def forever(once: Callable[[], Awaitable[object]], *, every_s: float = 0.0) -> None:

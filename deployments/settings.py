@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from deployments.errors import UxoError
 
 #: Variables whose values are not repeated in messages: a database URL may hold a password.
-HOLD_SECRETS = frozenset({"UXO_DATABASE_URL", "UXO_BOOTSTRAP_KEYS"})
+HOLD_SECRETS = frozenset({"UXO_DATABASE_URL", "UXO_BOOTSTRAP_KEYS", "UXO_SECRET"})
 
 
 class SettingsInvalid(UxoError):
@@ -23,8 +23,8 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="UXO_", env_ignore_empty=True, frozen=True, extra="ignore")
 
-    #: SQLAlchemy URL of the task store; ``sqlite+aiosqlite:///<UXO_FOLDER>/uxo.db`` when empty.
-    database_url: Annotated[str, StringConstraints(pattern=r"^(sqlite\+aiosqlite:///.+)?$")] = ""
+    #: SQLAlchemy URL of the task store; ``sqlite:///<UXO_FOLDER>/uxo.db`` when empty.
+    database_url: Annotated[str, StringConstraints(pattern=r"^((sqlite(\+\w+)?:///|postgresql\+asyncpg://).+)?$")] = ""
     #: Start of every absolute link; empty means: as the caller addressed us.
     public_url: HttpUrl | None = None
     #: Address that ``uxo run`` listens on.
@@ -41,6 +41,11 @@ class Settings(BaseSettings):
     allow_private_networks: bool = False
     #: ``tenant:key,tenant:key``; empty means one demo tenant whose key is kept under ``UXO_FOLDER``.
     bootstrap_keys: str = ""
+    #: What API keys are hashed with, at least 32 characters, the same for every process; empty means: one made at
+    #: random and kept under ``UXO_FOLDER``.
+    secret: str = ""
+    #: Tasks that may wait, over all tenants; beyond it calls are refused with 429.
+    max_queued: Annotated[int, Field(ge=1)] = 100_000
     #: How long a finished picture can be fetched, in seconds.
     output_ttl_s: Annotated[float, Field(gt=0)] = 7 * 24 * 3600.0
     #: How long a synchronous call is held before it is told to poll, in seconds.
@@ -51,7 +56,7 @@ class Settings(BaseSettings):
     @property
     def store_url(self) -> str:
         """Return the database to use."""
-        return self.database_url or f"sqlite+aiosqlite:///{(self.folder / 'uxo.db').resolve()}"
+        return self.database_url or f"sqlite:///{(self.folder / 'uxo.db').resolve()}"
 
     @property
     def base_url(self) -> str | None:

@@ -28,7 +28,18 @@ from loadtest import figures
 from loadtest.figures import Cell
 from loadtest.machine import commit, machine
 from loadtest.server import PORTS_PER_SERVER, Plan, echo_config, our_config, serving
-from loadtest.targets import KEY, OPERATIONS, HttpTarget, StoreTarget, Target, first_task, idle_cores, measure
+from loadtest.targets import (
+    KEY,
+    OPERATIONS,
+    TENANT,
+    HttpTarget,
+    StoreTarget,
+    Target,
+    first_task,
+    idle_cores,
+    let_pile_up,
+    measure,
+)
 
 #: Seconds of load before the first round at each target and operation, not counted.
 WARM_UP_S = 0.5
@@ -123,8 +134,12 @@ async def all_targets(folder: Path, *, sockets: Path, port: int) -> AsyncIterato
         for plan in plans(folder, sockets=sockets, port=port):
             console.print(f"  starting {plan.name}")
             pid = stack.enter_context(serving(plan))
+            if plan.name.startswith("uxo"):
+                await let_pile_up(f"sqlite:///{plan.folder / 'uxo.db'}")
             targets.append(HttpTarget(name=plan.name, port=plan.port, pid=pid, task_id=await first_task(plan.port)))
-        store = await TaskStore.open(f"sqlite+aiosqlite:///{folder / 'store-alone.db'}")
+        alone = f"sqlite:///{folder / 'store-alone.db'}"
+        await let_pile_up(alone)
+        store = await TaskStore.open(alone)
         stack.push_async_callback(store.close)
         yield [*targets, StoreTarget(store=store)]
 
@@ -141,7 +156,7 @@ def plans(folder: Path, *, sockets: Path, port: int) -> list[Plan]:
             has_haproxy=has_haproxy,
             folder=folder / f"{name}-{has_haproxy:d}",
             sockets=sockets,
-            environment={"UXO_BOOTSTRAP_KEYS": f"loadtest:{KEY}"},
+            environment={"UXO_BOOTSTRAP_KEYS": f"{TENANT}:{KEY}"},
         )
         for number, (name, content) in enumerate(configs.items())
         for has_haproxy in (False, True)

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 #: Packages whose version moves the figures of the HTTP side.
-PACKAGES = ("ray", "fastapi", "uvicorn", "sqlalchemy", "aiosqlite")
+PACKAGES = ("ray", "fastapi", "uvicorn", "sqlalchemy", "asyncpg")
 
 
 def machine() -> Mapping[str, str | int | float]:

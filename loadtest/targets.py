@@ -16,13 +16,18 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from deployments.clock import utc_now
+from deployments.database.database import open_database
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Task
+from deployments.tenants.directory import TenantDirectory
+from deployments.tenants.tenant import Tenant
 from loadtest.closed_loop import Client, closed_loop, connected, http_clients, wire_call
 from loadtest.cpu import CpuTimes, cpu_times, spent_s
 from loadtest.figures import Cell, percentile
 from models.request import GenerationRequest, Reference, Role
 
+#: Who sends the load.
+TENANT = "loadtest"
 #: The key every call shows.
 KEY = "loadtest-0123456789abcdef"
 PROMPT = "the red mug on a rock by the sea, soft light of a late afternoon, seen from slightly above"
@@ -151,11 +156,20 @@ async def first_task(port: int) -> str:
     return str(answer.get("data", {}).get("id", "0" * 32))
 
 
-def new_task() -> Task:
+async def let_pile_up(url: str) -> None:
+    """Let the tenant of the load have as many tasks waiting as come in."""
+    database = await open_database(url)
+    directory = TenantDirectory(database)
+    await directory.ensure(TENANT)
+    await directory.change(Tenant(id=TENANT, max_queued=None))
+    await database.close()
+
+
+def new_task(*, tenant_id: str = TENANT) -> Task:
     """Return a task as an accepted submission makes it."""
     return Task(
         id=secrets.token_hex(16),
-        tenant_id="loadtest",
+        tenant_id=tenant_id,
         model="uno",
         dialect="wavespeed",
         notes={},
@@ -196,7 +210,7 @@ class StoreTarget:
         await self._keep_task_to_read()
 
         async def insert() -> None:
-            await self.store.insert(new_task(), request)
+            await self.store.accept(new_task(), request)
 
         async def read() -> None:
             await self.store.read(self.task.id, tenant_id=self.task.tenant_id)
@@ -209,7 +223,7 @@ class StoreTarget:
 
     async def _keep_task_to_read(self) -> None:
         if await self.store.read(self.task.id, tenant_id=self.task.tenant_id) is None:
-            await self.store.insert(self.task, new_request(SMALL_REFERENCE))
+            await self.store.accept(self.task, new_request(SMALL_REFERENCE))
 
 
 async def idle_cores(targets: Sequence[Target], *, seconds: float) -> dict[str, float]:

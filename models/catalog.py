@@ -20,6 +20,9 @@ MIN_GUIDANCE, MAX_GUIDANCE = 1.0, 20.0
 #: Pictures of one request.
 MAX_IMAGES = 20
 
+#: Pixels that are billed as one megapixel: a picture of 1024x1024 costs exactly the price of one.
+PIXELS_PER_MEGAPIXEL = 1024 * 1024
+
 #: Named sizes as (width, height), the same in every dialect that has names for them.
 #: Source: fal's public toolkit, image size presets, seen 2026-11.
 SIZE_PRESETS: Mapping[str, tuple[int, int]] = MappingProxyType(
@@ -48,6 +51,13 @@ class ModelSpec:
     default_steps: int
     #: Guidance when the caller says nothing.
     default_guidance: float
+    #: What a megapixel of result costs a tenant, in millionths of a dollar.
+    price_per_megapixel: int
+
+    def price(self, request: GenerationRequest) -> int:
+        """Return what a request costs its tenant, in millionths of a dollar, rounded up."""
+        pixels = request.num_images * request.width * request.height
+        return -(-pixels * self.price_per_megapixel // PIXELS_PER_MEGAPIXEL)
 
     def check(self, request: GenerationRequest) -> None:
         """Refuse what the engine cannot do.
@@ -76,6 +86,7 @@ UNO = ModelSpec(
     max_references=MappingProxyType({Role.SUBJECT: 4}),
     default_steps=28,
     default_guidance=3.5,
+    price_per_megapixel=50_000,
 )
 
 USO = ModelSpec(
@@ -84,6 +95,7 @@ USO = ModelSpec(
     max_references=MappingProxyType({Role.CONTENT: 1, Role.STYLE: 4}),
     default_steps=28,
     default_guidance=4.0,
+    price_per_megapixel=60_000,
 )
 
 #: Every model, by name; a new one is one file and one line here.

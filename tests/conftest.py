@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from postgresql_server import PostgresServer, require_postgresql
 
+from deployments.database.database import Database, migrate, open_database
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Task
+from deployments.tenants.directory import TenantDirectory
 from models.request import GenerationRequest
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -59,15 +63,68 @@ def make_task() -> Callable[..., Task]:
     return make
 
 
-@pytest.fixture(params=["sqlite"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Return the URL of an empty database, once for each kind."""
-    assert request.param == "sqlite"
-    return f"sqlite+aiosqlite:///{tmp_path / 'uxo.db'}"
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresServer]:
+    """Return a running PostgreSQL server, the same for all tests: none of them may stop it."""
+    require_postgresql()
+    server = PostgresServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql: PostgresServer) -> str:
+    """Return the name of a database that has its tables and nothing else, to be copied."""
+    name = postgresql.create_database("template_of_tests")
+    asyncio.run(migrate(postgresql.url(name)))
+    return name
 
 
 @pytest.fixture
-async def open_store(database_url: str) -> AsyncIterator[Callable[[], Awaitable[TaskStore]]]:
+def sqlite_url(tmp_path: Path) -> str:
+    """Return the URL of a SQLite file that is not there yet."""
+    return f"sqlite:///{tmp_path / 'uxo.db'}"
+
+
+@pytest.fixture
+def postgresql_url(postgresql: PostgresServer, postgresql_template: str) -> Iterator[str]:
+    """Return the URL of an empty database on the PostgreSQL server."""
+    name = postgresql.create_database(template=postgresql_template)
+    yield postgresql.url(name)
+    postgresql.drop_database(name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """Return the URL of an empty database, once for each kind."""
+    return cast("str", request.getfixturevalue(f"{request.param}_url"))
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """Return an open database, empty but for its tables."""
+    database = await open_database(database_url)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def directory(database: Database) -> TenantDirectory:
+    """Return a directory with two tenants, Alice and Bob."""
+    directory = TenantDirectory(database)
+    for tenant_id in ("alice", "bob"):
+        await directory.ensure(tenant_id)
+    return directory
+
+
+@pytest.fixture
+async def open_store(
+    database_url: str,
+    directory: TenantDirectory,  # noqa: ARG001 -- it makes the tenants whose tasks the stores will hold
+) -> AsyncIterator[Callable[[], Awaitable[TaskStore]]]:
     """Return an opener of further stores on the same database, as another process would have."""
     async with AsyncExitStack() as opened:
 
@@ -81,5 +138,5 @@ async def open_store(database_url: str) -> AsyncIterator[Callable[[], Awaitable[
 
 @pytest.fixture
 async def store(open_store: Callable[[], Awaitable[TaskStore]]) -> TaskStore:
-    """Return an open, empty store, once for each kind of database."""
+    """Return an open store without tasks, once for each kind of database; tasks are Alice's or Bob's."""
     return await open_store()

@@ -11,8 +11,8 @@ from deployments.replica import Replica
 
 @asynccontextmanager
 async def running(replica: Replica) -> AsyncIterator[None]:
-    """Run a replica; it is told to stop, and has stopped, when the block ends."""
-    task = asyncio.create_task(replica.run())
+    """Run a replica; it is cut off, and has handed back what it held, when the block ends."""
+    task = asyncio.create_task(replica.run(asyncio.Event()))
     try:
         yield
     finally:

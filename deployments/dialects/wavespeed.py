@@ -28,8 +28,6 @@ MAX_PROMPT_BYTES = 24 * 1024
 MAX_SEED = 2**31 - 1
 #: Longest address of a webhook in bytes.
 MAX_WEBHOOK_BYTES = 8 * 1024
-#: Seconds after which a caller that was turned away for load should try again.
-RETRY_AFTER_S = 2
 
 _OUTPUT_FORMATS = MappingProxyType({"jpeg": ImageFormat.JPEG, "png": ImageFormat.PNG})
 _SYNC_SWITCHES = ("enable_sync_mode", "sync_mode", "sync_model")
@@ -54,7 +52,7 @@ _FAULT_CODES = MappingProxyType(
     {FaultKind.REFERENCE_UNUSABLE: 1402, FaultKind.ENGINE_FAILED: 5000, FaultKind.QUARANTINED: 1403}
 )
 _SYNC_TIMED_OUT = 5004
-_TRY_AGAIN = frozenset({429, 503})
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class WebhookWithBase64(BadCall):
@@ -98,7 +96,9 @@ class WaveSpeed:
         answer: dict[str, Any] = {"code": refusal.http_status, "message": refusal.message}
         if isinstance(refusal, WebhookWithBase64):
             answer["error"] = refusal.message
-        return _reply(refusal.http_status, answer)
+        wait_s = refusal.retry_after_s
+        headers = {} if wait_s is None else {"Retry-After": str(wait_s)}
+        return _reply(refusal.http_status, answer, headers)
 
 
 def _submit(read_request: Callable[[Fields, int], GenerationRequest], call: Call) -> Submit:
@@ -204,6 +204,5 @@ def _timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _reply(status: int, answer: Mapping[str, Any]) -> Reply:
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if status in _TRY_AGAIN else {}
+def _reply(status: int, answer: Mapping[str, Any], headers: Mapping[str, str] = _NO_HEADERS) -> Reply:
     return Reply(status=status, body=json.dumps(answer).encode("ascii"), headers=headers)

@@ -1,4 +1,4 @@
-"""Every statement the store runs, one per purpose, built once.
+"""The statements that move, read and forget tasks, one per purpose, built once; accept and claim have their own.
 
 A move of a task is one conditional update: its ``where`` is the guard, so two callers never both win and there is no
 race to explain. Knows nothing of connections. Bound names start with ``this_`` where a column has the plain name.
@@ -10,22 +10,19 @@ from sqlalchemy import (
     ColumnElement,
     Double,
     Integer,
-    Select,
     Text,
-    Update,
     and_,
     bindparam,
     case,
     delete,
     exists,
     func,
-    insert,
     select,
     update,
 )
 
+from deployments.database.schema import database_now, idempotency_keys, is_in_state, task_requests, tasks
 from deployments.errors import FaultKind, Quarantined
-from deployments.tasks.schema import database_now, task_requests, tasks
 from deployments.tasks.task import TaskState
 
 _THIS_ID = bindparam("this_id", type_=Text)
@@ -46,49 +43,29 @@ _MINE: ColumnElement[bool] = and_(
 _EXPIRED: ColumnElement[bool] = and_(tasks.c.state == TaskState.RUNNING, tasks.c.lease_expires_at <= database_now())
 _MAX_ATTEMPTS = bindparam("max_attempts", type_=Integer)
 
-#: Write down an accepted task.
-INSERT_TASK = insert(tasks)
-
-#: Write down what an accepted task is to make.
-INSERT_REQUEST = insert(task_requests)
+#: What is needed of an ended task to settle its price.
+_SETTLED = (
+    tasks.c.id,
+    tasks.c.tenant_id,
+    tasks.c.model,
+    tasks.c.state,
+    tasks.c.price,
+    tasks.c.steps_done,
+    tasks.c.steps_total,
+    tasks.c.finished_at,
+)
 
 #: Read one task, as far as its tenant is the one who asks.
 READ = select(tasks).where(tasks.c.id == _THIS_ID, tasks.c.tenant_id == _THIS_TENANT)
 
+#: Read which of some tasks are running, and under which fence.
+READ_FENCES = select(tasks.c.id, tasks.c.fence).where(
+    tasks.c.id.in_(bindparam("task_ids", expanding=True)), tasks.c.state == TaskState.RUNNING
+)
+
 #: Read the requests of some tasks.
 READ_REQUESTS = select(task_requests).where(task_requests.c.task_id.in_(bindparam("task_ids", expanding=True)))
 
-
-def _next_in_fair_order() -> Select[tuple[str]]:
-    return (
-        select(tasks.c.id)
-        .where(tasks.c.state == TaskState.QUEUED, tasks.c.model.in_(bindparam("models", expanding=True)))
-        .order_by(tasks.c.fair_key, tasks.c.id)
-        .limit(bindparam("at_most", type_=Integer))
-        # SQLite has no row locks and leaves this out; there the transaction holds the whole file.
-        .with_for_update(skip_locked=True)
-    )
-
-
-def _claim() -> Update:
-    # In a common table expression the choice is made once; as a plain subquery PostgreSQL may run it again per row.
-    chosen = _next_in_fair_order().cte("chosen")
-    return (
-        update(tasks)
-        .where(tasks.c.id.in_(select(chosen.c.id)))
-        .values(
-            state=TaskState.RUNNING,
-            attempt=tasks.c.attempt + 1,
-            fence=tasks.c.fence + 1,
-            claimed_by=bindparam("replica_id", type_=Text),
-            lease_expires_at=database_now() + _LEASE_S,
-            started_at=database_now(),
-        )
-    )
-
-
-#: Lease up to :at_most queued tasks in fair order; skip rows that another replica is claiming right now.
-CLAIM = _claim().returning(tasks)
 
 #: Note a claimed task's progress and renew its lease, while the claim is still mine.
 BEAT = (
@@ -111,6 +88,7 @@ SUCCEED = (
         inference_ms=bindparam("this_inference_ms", type_=Integer),
         **_NO_LEASE,
     )
+    .returning(*_SETTLED)
 )
 
 #: End a task badly, while the claim is still mine.
@@ -124,6 +102,7 @@ FAIL = (
         fault_message=bindparam("this_fault_message", type_=Text),
         **_NO_LEASE,
     )
+    .returning(*_SETTLED)
 )
 
 #: Hand a task back unblamed, while the claim is still mine.
@@ -138,6 +117,7 @@ CANCEL = (
         tasks.c.state.in_([TaskState.QUEUED, TaskState.RUNNING]),
     )
     .values(state=TaskState.CANCELLED, finished_at=database_now(), **_NO_LEASE)
+    .returning(*_SETTLED)
 )
 
 #: End the tasks whose lease ran out for the last time that is allowed.
@@ -151,6 +131,7 @@ QUARANTINE = (
         fault_message=Quarantined().message,
         **_NO_LEASE,
     )
+    .returning(*_SETTLED)
 )
 
 #: Queue again the tasks whose lease ran out.
@@ -173,10 +154,20 @@ FORGET_REQUESTS = delete(task_requests).where(
     )
 )
 
+#: Forget keys that nobody will send again.
+FORGET_KEYS = delete(idempotency_keys).where(
+    idempotency_keys.c.created_at <= database_now() - bindparam("keep_keys_s", type_=Double)
+)
+
+#: Count what waits, up to a number that is enough to know.
+COUNT_QUEUED = select(func.count()).select_from(
+    select(tasks.c.id).where(is_in_state("queued")).limit(bindparam("at_most", type_=Integer)).subquery()
+)
+
 #: Count what waits and what runs, by model.
 BACKLOG = (
     select(tasks.c.model, tasks.c.state, func.count().label("tasks"))
-    .where(tasks.c.state.in_([TaskState.QUEUED, TaskState.RUNNING]))
+    .where(is_in_state("queued", "running"))
     .group_by(tasks.c.model, tasks.c.state)
 )
 

@@ -1,6 +1,6 @@
 """The task store: the truth about every accepted task.
 
-    insert ─► queued ─ claim ─► running ─ succeed | fail ─► ended
+    accept ─► queued ─ claim ─► running ─ succeed | fail ─► ended
                 ▲                  │
                 └─ release, rescue ┘        cancel: from queued or running, ended
 
@@ -13,23 +13,27 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import structlog
-from sqlalchemy import Executable, Row
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, Executable
 
+from deployments.database.database import Database, open_database
 from deployments.tasks import statements
-from deployments.tasks.database import Database, open_database
+from deployments.tasks.accept import OnceKey, Submission, accept
+from deployments.tasks.claim import ANYTHING_WAITS, Appetite, claim
 from deployments.tasks.request_json import UnreadableRequest, decode_request, encode_request
-from deployments.tasks.rows import fault_columns, from_row, success_columns, to_row
+from deployments.tasks.rows import fault_columns, from_row, success_columns
+from deployments.tasks.settle import end
 from deployments.tasks.task import Beat, Claim, Fault, Success, Task, TaskState
 from models.request import GenerationRequest
 
 log = structlog.get_logger(__name__)
 
+#: How long a key counts, in seconds; a call that comes again later is a new one.
+KEEP_KEYS_S = 24 * 3600.0
 _TASK_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 
@@ -77,23 +81,28 @@ class TaskStore:
         """Let running writes end and close the connections."""
         await self._database.close()
 
-    async def insert(self, task: Task, request: GenerationRequest) -> None:
-        """Write an accepted task and its request; once this returns, they survive any crash.
+    async def accept(self, task: Task, request: GenerationRequest, *, once: OnceKey | None = None) -> Task:
+        """Write a task and its request; once this returns, they survive any crash.
+
+        Args:
+            task: queued.
+            request: what it is to make.
+            once: under which key it was sent; of all calls under one key, the first makes the task.
+
+        Returns:
+            The task, or the one that the same call has made before.
 
         Raises:
+            CallRefused: when the tenant may not have it, or the key belongs to another call; nothing was written.
             ValueError: when the task is not a queued one.
             sqlalchemy.exc.IntegrityError: when the id is taken.
         """
         if task.state is not TaskState.QUEUED:
             raise ValueError(f"a task enters the store queued, not {task.state}")
         # Off the event loop: a request of 50 MB takes a third of a second.
-        row, text = to_row(task), await asyncio.to_thread(encode_request, request)
-
-        async def work(connection: AsyncConnection) -> None:
-            await connection.execute(statements.INSERT_TASK, row)
-            await connection.execute(statements.INSERT_REQUEST, {"task_id": task.id, "request": text})
-
-        await self._database.write(work)
+        text = await asyncio.to_thread(encode_request, request)
+        submission = Submission(task=task, request=text, once=once)
+        return await self._database.write(lambda connection: accept(connection, submission))
 
     async def read(self, task_id: str, *, tenant_id: str) -> Task | None:
         """Read a tenant's task; None when there is none such, or it is another tenant's."""
@@ -102,27 +111,25 @@ class TaskStore:
         rows = await self._database.rows(statements.READ, {"this_id": task_id, "this_tenant": tenant_id})
         return from_row(rows[0]) if rows else None
 
-    async def claim(self, *, models: Collection[str], limit: int, replica_id: str, lease_s: float) -> list[Claim]:
-        """Take up to ``limit`` queued tasks of some models, first in fair order first.
+    async def claim(self, *, models: Sequence[str], limit: int, replica_id: str, lease_s: float) -> list[Claim]:
+        """Take up to ``limit`` queued tasks, from the models in turn, each in its own fair order.
 
         A task whose request this version cannot read is left out: its lease ends, another version may read it, and
         after the last attempt it is quarantined.
 
         Args:
-            models: catalog names.
+            models: catalog names, the one whose turn it is first.
             limit: at most so many; none for 0 or less.
             replica_id: who takes them, for people to read.
             lease_s: how long they stay taken without a beat.
         """
         if limit <= 0 or not models:
             return []
-        values = {"models": sorted(models), "at_most": limit, "replica_id": replica_id, "lease_s": lease_s}
-
-        async def work(connection: AsyncConnection) -> list[Row[Any]]:
-            return list(await connection.execute(statements.CLAIM, values))
-
-        # The database returns what it updated in any order.
-        taken = sorted(await self._database.write(work), key=lambda row: (row.fair_key, row.id))
+        [anything] = await self._database.rows(ANYTHING_WAITS, {"models": models})
+        if not anything[0]:  # idle replicas ask often, and must not stand in the way of those who write
+            return []
+        appetite = Appetite(models=models, limit=limit, replica_id=replica_id, lease_s=lease_s)
+        taken = await self._database.write(lambda connection: claim(connection, appetite))
         return await self._with_requests([from_row(row) for row in taken])
 
     async def beat(self, beats: Sequence[Beat], *, lease_s: float) -> frozenset[str]:
@@ -134,20 +141,31 @@ class TaskStore:
         if not beats:
             return frozenset()
 
-        async def work(connection: AsyncConnection) -> frozenset[str]:
+        def work(connection: Connection) -> frozenset[str]:
             # Everyone takes rows in the same order, so no two beats can wait for each other.
             ordered = sorted(beats, key=lambda beat: beat.task_id)
-            return frozenset([beat.task_id for beat in ordered if await _beat_one(connection, beat, lease_s)])
+            return frozenset([beat.task_id for beat in ordered if _beat_one(connection, beat, lease_s)])
 
         return await self._database.write(work)
 
+    async def still_claimed(self, fences: Mapping[str, int]) -> frozenset[str]:
+        """Tell which of some claims are good: not lost, cancelled or ended.
+
+        Args:
+            fences: of each claim, by the id of its task.
+        """
+        if not fences:
+            return frozenset()
+        rows = await self._database.rows(statements.READ_FENCES, {"task_ids": sorted(fences)})
+        return frozenset(row.id for row in rows if row.fence == fences[row.id])
+
     async def succeed(self, task_id: str, *, fence: int, success: Success) -> bool:
         """End a claimed task well; False when the claim is no longer valid, and then nothing changed."""
-        return await self._move(statements.SUCCEED, _mine(task_id, fence) | success_columns(success))
+        return await self._end(statements.SUCCEED, _mine(task_id, fence) | success_columns(success))
 
     async def fail(self, task_id: str, *, fence: int, fault: Fault) -> bool:
         """End a claimed task badly; False when the claim is no longer valid, and then nothing changed."""
-        return await self._move(statements.FAIL, _mine(task_id, fence) | fault_columns(fault))
+        return await self._end(statements.FAIL, _mine(task_id, fence) | fault_columns(fault))
 
     async def release(self, task_id: str, *, fence: int) -> bool:
         """Hand a claimed task back to its old place in the queue, without blame: the attempt does not count.
@@ -155,22 +173,28 @@ class TaskStore:
         Returns:
             False when the claim is no longer valid, and then nothing changed.
         """
-        return await self._move(statements.RELEASE, _mine(task_id, fence))
+        values = _mine(task_id, fence)
+        return await self._database.write(
+            lambda connection: bool(connection.execute(statements.RELEASE, values).rowcount)
+        )
 
     async def cancel(self, task_id: str, *, tenant_id: str) -> bool:
-        """End a tenant's queued or running task; False when it has ended already, or is not there for this tenant."""
+        """End a tenant's queued or running task; False when it has ended already, or is not there for this tenant.
+
+        Once this returns, no picture of it is published.
+        """
         if not _is_task_id(task_id):
             return False
-        return await self._move(statements.CANCEL, {"this_id": task_id, "this_tenant": tenant_id})
+        return await self._end(statements.CANCEL, {"this_id": task_id, "this_tenant": tenant_id})
 
     async def rescue(self, *, max_attempts: int = 3) -> Rescued:
         """Queue again every task whose lease ran out, and give up those that had ``max_attempts`` attempts."""
 
-        async def work(connection: AsyncConnection) -> Rescued:
+        def work(connection: Connection) -> Rescued:
             values = {"max_attempts": max_attempts}
-            quarantined = await connection.execute(statements.QUARANTINE, values)
-            requeued = await connection.execute(statements.REQUEUE, values)
-            return Rescued(requeued=requeued.rowcount, quarantined=quarantined.rowcount)
+            quarantined = end(connection, statements.QUARANTINE, values)
+            requeued = connection.execute(statements.REQUEUE, values)
+            return Rescued(requeued=requeued.rowcount, quarantined=quarantined)
 
         return await self._database.write(work)
 
@@ -182,12 +206,18 @@ class TaskStore:
             limit: at most so many of each, so that no other writer waits long; what is left is for the next round.
         """
 
-        async def work(connection: AsyncConnection) -> Forgotten:
-            old = await connection.execute(statements.FORGET_TASKS, {"keep_s": keep_s, "at_most": limit})
-            requests = await connection.execute(statements.FORGET_REQUESTS, {"at_most": limit})
+        def work(connection: Connection) -> Forgotten:
+            old = connection.execute(statements.FORGET_TASKS, {"keep_s": keep_s, "at_most": limit})
+            requests = connection.execute(statements.FORGET_REQUESTS, {"at_most": limit})
+            connection.execute(statements.FORGET_KEYS, {"keep_keys_s": KEEP_KEYS_S})
             return Forgotten(tasks=old.rowcount, requests=requests.rowcount)
 
         return await self._database.write(work)
+
+    async def has_queued(self, number: int) -> bool:
+        """Whether at least so many tasks wait, over all tenants and models."""
+        [counted] = await self._database.rows(statements.COUNT_QUEUED, {"at_most": number})
+        return bool(counted[0] >= number)
 
     async def backlog(self) -> Mapping[str, Mapping[TaskState, int]]:
         """Count queued and running tasks by model; a model without any is left out."""
@@ -200,11 +230,8 @@ class TaskStore:
         """Return if the database answers."""
         await self._database.rows(statements.PING)
 
-    async def _move(self, statement: Executable, values: Mapping[str, Any]) -> bool:
-        async def work(connection: AsyncConnection) -> bool:
-            return bool((await connection.execute(statement, values)).rowcount)
-
-        return await self._database.write(work)
+    async def _end(self, statement: Executable, values: Mapping[str, Any]) -> bool:
+        return bool(await self._database.write(lambda connection: end(connection, statement, values)))
 
     async def _with_requests(self, tasks: Sequence[Task]) -> list[Claim]:
         # Read after the claim is committed: requests never change, and big ones must not hold up other writers.
@@ -225,9 +252,9 @@ def _mine(task_id: str, fence: int) -> dict[str, Any]:
     return {"this_id": task_id, "this_fence": fence}
 
 
-async def _beat_one(connection: AsyncConnection, beat: Beat, lease_s: float) -> bool:
+def _beat_one(connection: Connection, beat: Beat, lease_s: float) -> bool:
     values = _mine(beat.task_id, beat.fence) | {"this_steps": beat.steps_done, "lease_s": lease_s}
-    return bool((await connection.execute(statements.BEAT, values)).rowcount)
+    return bool((connection.execute(statements.BEAT, values)).rowcount)
 
 
 def _claim_of(task: Task, text: str) -> Claim | None:

@@ -98,6 +98,14 @@ class Task:
     sink: str
     #: When it was accepted.
     created_at: datetime
+    #: What it costs a GPU, in work units; more than 0.
+    work_units: float = 1.0
+    #: What it costs its tenant when it succeeds, in millionths of a dollar.
+    price: int = 0
+    #: Denoising steps to take, over all its pictures.
+    steps_total: int = 1
+    #: The ended task that it repeats, if an operator asked for that.
+    replay_of: str | None = None
     #: Where it is in its life.
     state: TaskState = TaskState.QUEUED
     #: Claims so far, without those that were handed back unblamed.

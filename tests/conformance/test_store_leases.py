@@ -70,7 +70,7 @@ def claim_one(store: TaskStore, make_task: MakeTask, make_request: MakeRequest) 
     """Return a maker of tasks that were accepted and claimed."""
 
     async def claim(*, lease_s: float = 60) -> Task:
-        await store.insert(make_task(), make_request())
+        await store.accept(make_task(), make_request())
         [claimed] = await claim_all(store, lease_s=lease_s)
         return claimed.task
 
@@ -176,7 +176,7 @@ async def test_rescue_puts_a_task_back_in_its_old_place(
     """A task whose lease ran out is claimed again before those accepted after it, and starts from noise."""
     lost, later = await claim_one(lease_s=-1), make_task()
     await beat(store, lost, steps_done=3, lease_s=-1)
-    await store.insert(later, make_request())
+    await store.accept(later, make_request())
 
     assert await store.rescue() == Rescued(requeued=1, quarantined=0)
 
@@ -267,7 +267,7 @@ async def test_only_requests_that_nobody_needs_are_forgotten(
     """What failed may be asked for again and what waits must be made; of the others the wish is deleted."""
     for end in (succeed, fail, cancel, release):
         await end(store, await claim_one())
-    await store.insert(make_task(), make_request())
+    await store.accept(make_task(), make_request())
 
     assert await store.forget(keep_s=3600) == Forgotten(tasks=0, requests=2)
 
@@ -290,7 +290,7 @@ async def test_a_round_of_beats_names_what_is_still_held(
 ) -> None:
     """Of many beats at once, exactly the tasks that were cancelled, lost or ended are missing from the answer."""
     for _ in range(5):
-        await store.insert(make_task(), make_request())
+        await store.accept(make_task(), make_request())
     held, cancelled, ended, released, outdated = [claim.task for claim in await claim_all(store)]
     await cancel(store, cancelled)
     await succeed(store, ended)
@@ -311,7 +311,7 @@ async def test_a_cancelled_task_is_never_claimed(
 ) -> None:
     """A queued task that is cancelled is never handed to a replica."""
     task = make_task()
-    await store.insert(task, make_request())
+    await store.accept(task, make_request())
 
     assert await cancel(store, task)
 
@@ -342,7 +342,7 @@ async def test_cancel_and_end_have_one_winner(
     """When a tenant cancels while the replica finishes, exactly one of them is told yes, and the state is theirs."""
     other_store = await open_store()
     for _ in range(20):
-        await store.insert(make_task(), make_request())
+        await store.accept(make_task(), make_request())
     tasks = [claim.task for claim in await claim_all(store)]
 
     answers = await asyncio.gather(

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from deployments.database.signals import StoreSignal, open_signal
 from deployments.delivery.files import FilesSink
 from deployments.delivery.inline import InlineSink
 from deployments.delivery.sink import EncodedImage, Sink
-from deployments.tasks.signals import StoreSignal, open_signal
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Claim, Output, Success, Task, TaskState
 from models.catalog import CATALOG
@@ -89,7 +89,7 @@ def submit(
 
     async def insert(*, sink: str = "inline", **fields: Any) -> Task:
         task = make_task(sink=sink)
-        await store.insert(task, make_request(**fields))
+        await store.accept(task, make_request(**fields))
         return task
 
     return insert
@@ -107,6 +107,6 @@ def until(store: TaskStore, signal: StoreSignal) -> Callable[..., Awaitable[Task
                 assert found is not None
                 if found.state in (states or TaskState):
                     return found
-                await signal.wait(seen, timeout_s=1)
+                await signal.wait(seen, timeout_s=0.02)  # that a task now runs wakes nobody on PostgreSQL
 
     return wait

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -12,13 +11,13 @@ import pytest
 from deployments.delivery.files import FilesSink
 from deployments.errors import FaultKind, Unavailable
 from deployments.housekeeper import Housekeeper
-from deployments.tasks.signals import open_signal
 from deployments.tasks.store import Forgotten, Rescued, TaskStore
 from deployments.tasks.task import Task, TaskState
 from models.request import GenerationRequest
 
 MakeTask = Callable[..., Task]
 MakeRequest = Callable[..., GenerationRequest]
+Until = Callable[..., Awaitable[Task]]
 #: A file whose time was over in 1970.
 EXPIRED = f"old-1-{'0' * 32}.jpg"
 #: How long ended tasks are kept here.
@@ -53,9 +52,9 @@ async def test_a_tidy_house_is_left_alone(
     housekeeper: Housekeeper, store: TaskStore, make_task: MakeTask, make_request: MakeRequest
 ) -> None:
     """Queued tasks, living leases and the folder that is not there yet are none of its business."""
-    await store.insert(make_task(), make_request())
+    await store.accept(make_task(), make_request())
     await store.claim(models=["uno"], limit=1, replica_id="r1", lease_s=60)
-    await store.insert(make_task(), make_request())
+    await store.accept(make_task(), make_request())
 
     rescued, swept = await housekeeper.rescue_once(), await housekeeper.sweep_once()
 
@@ -68,7 +67,7 @@ async def test_what_nobody_needs_is_forgotten(
 ) -> None:
     """The wish of a cancelled task is deleted by the next round; the task itself can be read until its time is over."""
     task = make_task()
-    await store.insert(task, make_request())
+    await store.accept(task, make_request())
     await store.cancel(task.id, tenant_id=task.tenant_id)
 
     forgotten = await housekeeper.forget_once()
@@ -82,7 +81,7 @@ async def test_a_lost_task_is_queued_again(
 ) -> None:
     """A task whose lease has ended waits for another replica after one round."""
     task = make_task()
-    await store.insert(task, make_request())
+    await store.accept(task, make_request())
     await lose(store)
 
     rescued = await housekeeper.rescue_once()
@@ -98,7 +97,7 @@ async def test_a_task_that_kills_replicas_is_given_up(
 ) -> None:
     """The third lost attempt is the last: the task fails, and says why."""
     task = make_task()
-    await store.insert(task, make_request())
+    await store.accept(task, make_request())
 
     rounds = []
     for _ in range(3):
@@ -126,24 +125,18 @@ async def test_pictures_end(housekeeper: Housekeeper, tmp_path: Path) -> None:
 
 
 async def test_a_bad_round_does_not_end_the_housekeeping(
-    database_url: str, files: FilesSink, make_task: MakeTask, make_request: MakeRequest
+    store: TaskStore, database_url: str, files: FilesSink, make_task: MakeTask, make_request: MakeRequest, until: Until
 ) -> None:
     """After a round that failed comes another, until the housekeeper is told to stop."""
-    store = await StumblingStore.open(database_url)
-    signal = open_signal(database_url)
+    stumbling, stopping = await StumblingStore.open(database_url), asyncio.Event()
     task = make_task()
-    await store.insert(task, make_request())
+    await store.accept(task, make_request())
     await lose(store)
-    seen = signal.mark()
-    running = asyncio.create_task(Housekeeper(store=store, files=files, keep_s=KEEP_S).run())
+    running = asyncio.create_task(Housekeeper(store=stumbling, files=files, keep_s=KEEP_S).run(stopping))
 
-    await asyncio.wait_for(signal.wait(seen, timeout_s=20), 20)
+    await until(task, TaskState.QUEUED)
 
-    found = await store.read(task.id, tenant_id=task.tenant_id)
-    running.cancel()
-    with suppress(asyncio.CancelledError):
-        await running
-    await signal.close()
-    await store.close()
-    assert found is not None
-    assert (found.state, store.rescues) == (TaskState.QUEUED, 2)
+    stopping.set()
+    await asyncio.wait_for(running, 20)
+    await stumbling.close()
+    assert stumbling.rescues >= 2

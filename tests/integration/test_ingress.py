@@ -18,15 +18,17 @@ import structlog
 from fastapi import FastAPI
 
 from deployments.bodies import LARGE_BODY_BYTES, MAX_BODY_BYTES
+from deployments.database.signals import StoreSignal
 from deployments.delivery.files import FilesSink
 from deployments.delivery.sink import EncodedImage, Sink
 from deployments.dialects.wavespeed import WaveSpeed
 from deployments.ingress import MAX_FRESH_SEED, Parts, make_ingress
 from deployments.operations import Operations
-from deployments.tasks.signals import StoreSignal
+from deployments.tasks.bound import QueueBound
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Claim, Task
 from deployments.telemetry import configure_logging
+from deployments.tenants.directory import TenantDirectory
 from deployments.tenants.keys import KeyRing
 
 CarryOut = Callable[[], Awaitable[Task]]
@@ -62,11 +64,15 @@ class Answer:
 
 
 @pytest.fixture
-def parts(store: TaskStore, signal: StoreSignal, sinks: Mapping[str, Sink], files: FilesSink) -> Parts:
+def parts(
+    store: TaskStore, directory: TenantDirectory, signal: StoreSignal, sinks: Mapping[str, Sink], files: FilesSink
+) -> Parts:
     """Return what the ingress works through; two tenants have keys."""
+    bound = QueueBound(store, max_queued=100)
+    configured = {"alice": (KEY,), "bob": ("bob-key-0123456789",)}
     return Parts(
-        operations=Operations(store=store, signal=signal, sinks=sinks, wait_s=20),
-        keys=KeyRing({"alice": (KEY,), "bob": ("bob-key-0123456789",)}),
+        operations=Operations(store=store, signal=signal, sinks=sinks, bound=bound, wait_s=20),
+        keys=KeyRing(configured, directory=directory, secret="s" * 32),
         files=files,
         store=store,
     )
@@ -389,6 +395,7 @@ async def test_health(client: httpx.AsyncClient) -> None:
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_without_its_store_the_service_is_unavailable(client: httpx.AsyncClient, tmp_path: Path) -> None:
     """When the database has gone, health says so, and submissions are told to come back in the dialect's shape."""
     (tmp_path / "uxo.db").unlink()
@@ -400,6 +407,7 @@ async def test_without_its_store_the_service_is_unavailable(client: httpx.AsyncC
     assert int(submission.headers["retry-after"]) > 0
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_a_mistake_of_ours_is_a_500_of_the_dialect(
     client: httpx.AsyncClient, tmp_path: Path, configure_logs: Callable[[], None], capsys: pytest.CaptureFixture[str]
 ) -> None:

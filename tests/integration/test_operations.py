@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from deployments.database.signals import StoreSignal
 from deployments.delivery.sink import Sink
 from deployments.errors import BadCall, FaultKind, NotFound, Unavailable
 from deployments.operations import Operation, Operations, Outcome, Read, Submit
-from deployments.tasks.signals import StoreSignal
+from deployments.tasks.bound import QueueBound
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Claim, Fault, Task, TaskState
 from models.request import GenerationRequest, Reference, Role
@@ -69,7 +70,8 @@ def make_operations(store: TaskStore, patient: NoBackstop, sinks: Mapping[str, S
     """Return a maker of operations; give it how long callers are kept waiting, or another store."""
 
     def make(*, store: TaskStore = store, wait_s: float = LONG_S) -> Operations:
-        return Operations(store=store, signal=patient, sinks=sinks, wait_s=wait_s)
+        bound = QueueBound(store, max_queued=100)
+        return Operations(store=store, signal=patient, sinks=sinks, bound=bound, wait_s=wait_s)
 
     return make
 

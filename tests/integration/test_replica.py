@@ -10,13 +10,13 @@ import pytest
 from running_replica import running
 from solid_pipeline import SolidPipeline
 
+from deployments.database.signals import StoreSignal
 from deployments.delivery.files import FilesSink
 from deployments.delivery.sink import EncodedImage, Sink
 from deployments.errors import FaultKind
 from deployments.housekeeper import Housekeeper
 from deployments.outbound.references import ReferenceFetcher
 from deployments.replica import Doors, Limits, Replica
-from deployments.tasks.signals import StoreSignal
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Task, TaskState
 from models.engine import Engine

@@ -14,13 +14,13 @@ from PIL import Image
 from running_replica import running
 from solid_pipeline import SolidPipeline
 
+from deployments.database.signals import StoreSignal
 from deployments.delivery.sink import Sink
 from deployments.errors import FaultKind, Unavailable
 from deployments.outbound.references import ReferenceFetcher
 from deployments.outbound.refused import ReferenceRefused
 from deployments.pictures import read_picture
 from deployments.replica import DeviceStuck, Doors, Fetcher, Limits, Replica
-from deployments.tasks.signals import StoreSignal
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Fault, Task, TaskState
 from models.engine import Engine
@@ -159,6 +159,7 @@ async def test_what_a_model_cannot_prepare_fails_by_itself(
     await until(good, TaskState.SUCCEEDED)
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_a_store_that_was_away_is_used_again(
     make_replica: Callable[[], Replica], tmp_path: Path, round_failed: asyncio.Event, submit: Submit, until: Until
 ) -> None:
@@ -182,7 +183,7 @@ async def test_a_device_that_hangs_ends_its_replica(
     pipeline.gate.clear()
 
     with pytest.raises(ExceptionGroup) as ended:
-        await asyncio.wait_for(make_replica(stuck_s=0.05).run(), 20)
+        await asyncio.wait_for(make_replica(stuck_s=0.05).run(asyncio.Event()), 20)
 
     pipeline.gate.set()
     assert ended.group_contains(DeviceStuck)

@@ -1,4 +1,4 @@
-"""Wake-ups from a real SQLite file: none is missed, none is invented."""
+"""Wake-ups from a real database: none is missed, none is invented."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from deployments.tasks.signals import StoreSignal, open_signal
-from deployments.tasks.sqlite_signal import SqliteSignal
+from deployments.database.signals import StoreSignal, open_signal
+from deployments.database.sqlite_signal import SqliteSignal
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Task
 from models.request import GenerationRequest
@@ -24,9 +24,11 @@ LONG_S = 30.0
 
 @pytest.fixture
 async def signal(store: TaskStore, database_url: str) -> AsyncIterator[StoreSignal]:
-    """Return a signal on the file of ``store``."""
+    """Return a signal on the database of ``store`` that is watching already."""
     await store.ping()
     opened = open_signal(database_url)
+    if database_url.startswith("postgresql"):
+        await opened.wait(opened.mark(), timeout_s=LONG_S)  # beginning to listen is a change
     yield opened
     await opened.close()
 
@@ -39,7 +41,7 @@ async def test_a_write_wakes_every_waiter(
     waiters = [asyncio.create_task(signal.wait(mark, timeout_s=LONG_S)) for _ in range(50)]
     began = time.monotonic()
 
-    await store.insert(make_task(), make_request())
+    await store.accept(make_task(), make_request())
     await asyncio.gather(*waiters)
 
     assert time.monotonic() - began < LONG_S / 2
@@ -50,7 +52,7 @@ async def test_a_write_before_the_wait_is_not_missed(
 ) -> None:
     """What was written after the mark was taken ends a wait that begins later."""
     mark = signal.mark()
-    await store.insert(make_task(), make_request())
+    await store.accept(make_task(), make_request())
     began = time.monotonic()
 
     await signal.wait(mark, timeout_s=LONG_S)
@@ -62,7 +64,9 @@ async def test_a_new_mark_waits_for_new_writes(
     store: TaskStore, signal: StoreSignal, make_task: MakeTask, make_request: MakeRequest
 ) -> None:
     """A write that came before the mark wakes nobody; the wait runs to its timeout and returns."""
-    await store.insert(make_task(), make_request())
+    before = signal.mark()
+    await store.accept(make_task(), make_request())
+    await signal.wait(before, timeout_s=LONG_S)
     mark = signal.mark()
     began = time.monotonic()
 
@@ -101,7 +105,7 @@ async def test_every_write_of_many_is_noticed(
     watching = asyncio.create_task(watch())
 
     for _ in range(100):
-        await store.insert(make_task(), make_request())
+        await store.accept(make_task(), make_request())
     await asyncio.wait_for(watching, LONG_S / 2)
 
     assert seen == 100
@@ -119,10 +123,11 @@ async def test_a_waiter_that_goes_away_leaves_the_others_waiting(
     await asyncio.wait({leaving})
 
     assert not staying.done()
-    await store.insert(make_task(), make_request())
+    await store.accept(make_task(), make_request())
     await asyncio.wait_for(staying, LONG_S / 2)
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_nobody_looks_while_nobody_waits(store: TaskStore, database_url: str) -> None:
     """An idle signal costs nothing: it stops looking once the last wait is over."""
     await store.ping()
@@ -138,7 +143,7 @@ async def test_nobody_looks_while_nobody_waits(store: TaskStore, database_url: s
 async def test_a_missing_file_is_waited_out(tmp_path: Path) -> None:
     """Without a database a wait runs to its timeout, raises nothing and makes no file."""
     path = tmp_path / "not_there.db"
-    signal = open_signal(f"sqlite+aiosqlite:///{path}")
+    signal = open_signal(f"sqlite:///{path}")
 
     await signal.wait(signal.mark(), timeout_s=0.05)
     await signal.close()
@@ -148,7 +153,7 @@ async def test_a_missing_file_is_waited_out(tmp_path: Path) -> None:
 
 async def test_a_file_that_appears_is_a_change(tmp_path: Path) -> None:
     """Whoever waited for a database that was away is woken when it comes."""
-    url = f"sqlite+aiosqlite:///{tmp_path / 'late.db'}"
+    url = f"sqlite:///{tmp_path / 'late.db'}"
     signal = open_signal(url)
     waiting = asyncio.create_task(signal.wait(signal.mark(), timeout_s=LONG_S))
 

@@ -15,11 +15,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine
 
+from deployments.database import sqlite
+from deployments.database.database import open_database
+from deployments.database.schema import metadata
 from deployments.errors import Unavailable
-from deployments.tasks import sqlite
-from deployments.tasks.schema import metadata
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Task
+from deployments.tenants.directory import TenantDirectory
 from models.request import GenerationRequest
 
 MakeTask = Callable[..., Task]
@@ -28,7 +30,7 @@ MakeRequest = Callable[..., GenerationRequest]
 
 def url_of(path: Path, *, lock_timeout_s: float | None = None) -> str:
     """Write a file's address as settings do."""
-    url = f"sqlite+aiosqlite:///{quote(str(path))}"
+    url = f"sqlite:///{quote(str(path))}"
     return url if lock_timeout_s is None else f"{url}?timeout={lock_timeout_s}"
 
 
@@ -36,6 +38,13 @@ def url_of(path: Path, *, lock_timeout_s: float | None = None) -> str:
 def path(tmp_path: Path) -> Path:
     """Return where a database file can be made."""
     return tmp_path / "uxo.db"
+
+
+async def open_for_alice(url: str) -> TaskStore:
+    """Open a store in which Alice may have tasks."""
+    database = await open_database(url)
+    await TenantDirectory(database).ensure("alice")
+    return TaskStore(database)
 
 
 @pytest.mark.parametrize("folder", ["var", "a b", "50%", "%41#b"])
@@ -55,8 +64,8 @@ async def test_what_was_accepted_is_there_after_a_restart(
 ) -> None:
     """Opening a database again migrates nothing away."""
     task = make_task()
-    store = await TaskStore.open(url_of(path))
-    await store.insert(task, make_request())
+    store = await open_for_alice(url_of(path))
+    await store.accept(task, make_request())
     await store.close()
 
     store = await TaskStore.open(url_of(path))
@@ -77,22 +86,22 @@ async def test_stores_opened_at_once_in_one_process_all_open(path: Path) -> None
         await store.close()
 
 
-@pytest.mark.parametrize("url", ["sqlite+aiosqlite://", "sqlite+aiosqlite:///:memory:"])
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
 async def test_a_database_in_memory_is_refused(url: str) -> None:
     """A database that no other process could see is refused by saying what to write instead."""
     with pytest.raises(ValueError, match="needs a file"):
         await TaskStore.open(url)
 
 
-async def test_writes_are_durable_and_reads_cannot_write(path: Path) -> None:
+def test_writes_are_durable_and_reads_cannot_write(path: Path) -> None:
     """The writing connection syncs every commit and keeps references whole; the reading ones are read-only."""
     sqlite.create(url_of(path))
-    writing = sqlite.writing_engine(url_of(path), checkout_timeout_s=1)
-    reading = sqlite.reading_engine(url_of(path), checkout_timeout_s=1)
+    writing = sqlite.writing_engine(url_of(path))
+    reading = sqlite.reading_engine(url_of(path))
 
-    async with writing.connect() as writer, reading.connect() as reader:
+    with writing.connect() as writer, reading.connect() as reader:
         pragmas = [
-            (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar_one()
+            connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
             for connection, name in [
                 (writer, "journal_mode"),
                 (writer, "synchronous"),
@@ -100,25 +109,25 @@ async def test_writes_are_durable_and_reads_cannot_write(path: Path) -> None:
                 (reader, "query_only"),
             ]
         ]
-    await writing.dispose()
-    await reading.dispose()
+    writing.dispose()
+    reading.dispose()
 
     assert pragmas == ["wal", 2, 1, 1]  # 2 is FULL
 
 
 async def test_a_lock_held_too_long_is_unavailable(path: Path, make_task: MakeTask, make_request: MakeRequest) -> None:
     """While another process writes for too long, writes are refused and reads go on; afterwards both work again."""
-    store = await TaskStore.open(url_of(path, lock_timeout_s=0.05))
+    store = await open_for_alice(url_of(path, lock_timeout_s=0.05))
     task = make_task()
     with closing(sqlite3.connect(path, isolation_level=None)) as writer:
         writer.execute("BEGIN IMMEDIATE")
 
         with pytest.raises(Unavailable):
-            await store.insert(task, make_request())
+            await store.accept(task, make_request())
 
         assert await store.read(task.id, tenant_id=task.tenant_id) is None
 
-    await store.insert(task, make_request())
+    await store.accept(task, make_request())
     assert await store.read(task.id, tenant_id=task.tenant_id) == task
     await store.close()
 
@@ -135,13 +144,13 @@ async def test_a_file_that_cannot_be_migrated_in_time_is_unavailable(path: Path)
 
 async def test_a_deleted_file_is_unavailable(path: Path, make_task: MakeTask, make_request: MakeRequest) -> None:
     """A file that was deleted under an open store takes no more tasks: they would be written into nowhere."""
-    store = await TaskStore.open(url_of(path))
-    await store.insert(make_task(), make_request())
+    store = await open_for_alice(url_of(path))
+    await store.accept(make_task(), make_request())
 
     os.remove(path)  # noqa: PTH107 -- no pathlib in a coroutine
 
     with pytest.raises(Unavailable):
-        await store.insert(make_task(), make_request())
+        await store.accept(make_task(), make_request())
     with pytest.raises(Unavailable):
         await store.ping()
     assert path.name not in os.listdir(path.parent)  # noqa: PTH208 -- the same
@@ -152,14 +161,14 @@ async def test_a_file_that_comes_back_is_used_again(
     tmp_path: Path, path: Path, make_task: MakeTask, make_request: MakeRequest
 ) -> None:
     """A database that is put back serves again without a restart."""
-    store = await TaskStore.open(url_of(path))
+    store = await open_for_alice(url_of(path))
     os.rename(path, tmp_path / "away.db")  # noqa: PTH104 -- no pathlib in a coroutine
     with pytest.raises(Unavailable):
         await store.ping()
 
     os.rename(tmp_path / "away.db", path)  # noqa: PTH104 -- the same
 
-    await store.insert(make_task(), make_request())
+    await store.accept(make_task(), make_request())
     await store.ping()
     await store.close()
 
@@ -197,7 +206,7 @@ def test_a_migration_that_fails_leaves_nothing_behind(path: Path) -> None:
     sqlite.create(url_of(path))
 
     assert left_behind == {"task_requests"}
-    assert tables_of(path) == {"alembic_version", "tasks", "task_requests"}
+    assert tables_of(path) == {"alembic_version", *metadata.tables}
 
 
 def tables_of(path: Path) -> set[str]:

@@ -1,4 +1,4 @@
-"""Several operating-system processes on one SQLite file: nothing is lost, nothing is done twice."""
+"""Several operating-system processes on one database: nothing is lost, nothing is done twice."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def claimer(url: str, *, replica_id: str, lease_s: float) -> Iterator[Claimer]:
 async def insert_many(store: TaskStore, tasks: list[Task], request: GenerationRequest) -> None:
     """Insert some tasks that all wish for the same."""
     for task in tasks:
-        await store.insert(task, request)
+        await store.accept(task, request)
 
 
 async def test_two_processes_claim_each_task_once(
@@ -99,10 +99,10 @@ async def test_what_a_killed_process_held_is_rescued(
     assert await store.rescue() == Rescued(requeued=0, quarantined=0)
 
 
-def test_processes_that_open_a_fresh_file_at_once_all_open(database_url: str) -> None:
+def test_processes_that_open_a_fresh_file_at_once_all_open(sqlite_url: str) -> None:
     """Four processes that all find no database make one together, and each of them ends well."""
     with ExitStack() as running:
-        claimers = [running.enter_context(claimer(database_url, replica_id="a", lease_s=60)) for _ in range(4)]
+        claimers = [running.enter_context(claimer(sqlite_url, replica_id="a", lease_s=60)) for _ in range(4)]
         for each in claimers:
             each.go()
         answers = [each.claimed() for each in claimers]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -18,13 +19,13 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from sqlalchemy import delete
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, delete
 
+from deployments.database.schema import tasks as tasks_table
 from deployments.errors import FaultKind
-from deployments.tasks.schema import tasks as tasks_table
 from deployments.tasks.store import Rescued, TaskStore
 from deployments.tasks.task import ALLOWED_MOVES, Beat, Fault, Success, Task, TaskState
+from deployments.tenants.directory import TenantDirectory
 from models.request import GenerationRequest
 
 MakeTask = Callable[..., Task]
@@ -88,8 +89,8 @@ class TaskLife(RuleBasedStateMachine):
     def empty(self) -> None:
         """Begin without tasks."""
 
-        async def work(connection: AsyncConnection) -> None:
-            await connection.execute(delete(tasks_table))
+        def work(connection: Connection) -> None:
+            connection.execute(delete(tasks_table))
 
         self.run(self.store._database.write(work))
 
@@ -97,25 +98,32 @@ class TaskLife(RuleBasedStateMachine):
     def insert(self, model: str) -> str:
         """An accepted task is queued."""
         task = self.make_task(model=model)
-        self.run(self.store.insert(task, self.request))
+        self.run(self.store.accept(task, self.request))
         self.believed[task.id] = Believed(task)
         return task.id
 
     @rule(target=handles, models=st.sets(MODELS), limit=st.integers(0, 3), lease_s=LEASES_S)
     def claim(self, models: set[str], limit: int, lease_s: float) -> object:
-        """The oldest queued tasks of the models are claimed, and no others."""
-        waiting = [
-            each for each in self.believed.values() if each.task.state is TaskState.QUEUED and each.task.model in models
-        ]
-        oldest = sorted(waiting, key=lambda each: each.task.created_at)[:limit]
+        """The oldest queued tasks of the models are claimed, one of each model in turn, and no others."""
+        turns = sorted(models)
+        oldest = self.next_in_turn(turns)[:limit]
 
-        claims = self.run(self.store.claim(models=models, limit=limit, replica_id="r", lease_s=lease_s))
+        claims = self.run(self.store.claim(models=turns, limit=limit, replica_id="r", lease_s=lease_s))
 
         assert [claim.task.id for claim in claims] == [each.task.id for each in oldest]
         for each in oldest:
             each.is_expired = lease_s < 0
             each.move(TaskState.RUNNING, attempt=each.task.attempt + 1, fence=each.task.fence + 1)
         return multiple(*(Handle(claim.task.id, claim.task.fence) for claim in claims))
+
+    def next_in_turn(self, turns: list[str]) -> list[Believed]:
+        """Return what waits, the oldest of every model, then the second oldest of every model, and so on."""
+        waiting = sorted(
+            (each for each in self.believed.values() if each.task.state is TaskState.QUEUED),
+            key=lambda each: each.task.created_at,
+        )
+        lines = [[each for each in waiting if each.task.model == model] for model in turns]
+        return [each for row in zip_longest(*lines) for each in row if each is not None]
 
     @rule(handle=handles, steps_done=STEPS, lease_s=LEASES_S)
     def beat(self, handle: Handle, steps_done: int, lease_s: float) -> None:
@@ -201,6 +209,7 @@ def test_task_life(database_url: str, make_task: MakeTask, make_request: MakeReq
     """Whatever is asked in whatever order, nothing is lost or doubled, and an end is an end."""
     with asyncio.Runner() as runner:
         store = runner.run(TaskStore.open(database_url))
+        runner.run(TenantDirectory(store._database).ensure("alice"))
         try:
             run_state_machine_as_test(
                 lambda: TaskLife(runner=runner, store=store, make_task=make_task, make_request=make_request),  # type: ignore[arg-type]  # it asks for a class, but only calls it

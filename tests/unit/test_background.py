@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import Coroutine
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from deployments.background import Background, BackgroundEnded
 
@@ -24,21 +24,19 @@ class Work:
         self.tidied = threading.Event()
         self.thread = ""
 
-    async def go_on(self) -> None:
-        """Run until cancelled, then tidy up, which takes a turn of the loop."""
+    async def go_on(self, stopping: asyncio.Event) -> None:
+        """Run until told to stop, then tidy up, which takes a turn of the loop."""
         self.thread = threading.current_thread().name
         self.started.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            await asyncio.to_thread(str)
-            self.tidied.set()
+        await stopping.wait()
+        await asyncio.to_thread(str)
+        self.tidied.set()
 
-    async def end(self) -> None:
+    async def end(self, _stopping: asyncio.Event) -> None:
         """End by itself."""
         self.started.set()
 
-    async def break_down(self) -> None:
+    async def break_down(self, _stopping: asyncio.Event) -> None:
         """Fail."""
         self.started.set()
         raise RuntimeError("the work broke")
@@ -66,7 +64,7 @@ def test_work_runs_on_a_thread_of_its_own_name(work: Work) -> None:
 
 
 def test_closing_lets_the_work_tidy_up(work: Work) -> None:
-    """When close returns, the work has been cancelled, has tidied up and its thread is gone."""
+    """When close returns, the work was told to stop, has tidied up and its thread is gone."""
     background = Background("w", work.go_on)
     assert work.started.wait(PATIENCE_S)
 
@@ -91,9 +89,9 @@ def test_closing_before_the_work_began_ends_it(work: Work) -> None:
     """Work that is told to stop while it is only being made is stopped all the same."""
     may_begin = threading.Event()
 
-    def begin() -> Coroutine[Any, Any, None]:
+    def begin(stopping: asyncio.Event) -> Coroutine[Any, Any, None]:
         assert may_begin.wait(PATIENCE_S)
-        return work.go_on()
+        return work.go_on(stopping)
 
     background = Background("w", begin)
     closing = threading.Thread(target=background.close, kwargs={"timeout_s": 2})
@@ -110,9 +108,9 @@ def test_closing_waits_no_longer_than_it_is_given() -> None:
     """Work that will not end holds nobody up beyond the time that was given."""
     started, may_end = threading.Event(), threading.Event()
 
-    async def stubborn() -> None:
+    async def stubborn(_stopping: asyncio.Event) -> None:
         started.set()
-        may_end.wait(PATIENCE_S)  # not a coroutine's wait: nothing can cancel it
+        may_end.wait(PATIENCE_S)
 
     background = Background("w", stubborn)
     assert started.wait(PATIENCE_S)
@@ -133,13 +131,12 @@ def test_work_that_ended_by_itself_fails_its_check(work: Work) -> None:
         background.check()
 
 
-def test_work_that_broke_fails_its_check_and_says_why(work: Work, caplog: pytest.LogCaptureFixture) -> None:
+def test_work_that_broke_fails_its_check_and_says_why(work: Work) -> None:
     """Work that raised is a reason to replace the process, and what it raised is in the log."""
-    with caplog.at_level(logging.ERROR):
+    with capture_logs() as logs:
         background = Background("w", work.break_down)
         thread_of(background).join(PATIENCE_S)
-        del background._task
 
     with pytest.raises(BackgroundEnded):
         background.check()
-    assert "the work broke" in caplog.text
+    assert [(event["event"], event["thread"]) for event in logs] == [("background_broke", "w")]

@@ -14,6 +14,7 @@ from deployments.tenants.keys import configured_keys, demo_key
 
 KEY = "alice-key-0123456789"
 SetVariable = Callable[[str, str], None]
+VARIABLES = [f"UXO_{field.upper()}" for field in Settings.model_fields]
 
 
 @pytest.fixture(autouse=True)
@@ -32,14 +33,16 @@ def test_with_nothing_set_one_machine_serves_the_tiny_models() -> None:
     assert (settings.weights, settings.device, settings.folder) == ("tiny", "cpu", Path("var"))
     assert (settings.allow_private_networks, settings.bootstrap_keys) == (False, "")
     assert (settings.output_ttl_s, settings.sync_wait_s, settings.lease_s) == (604_800, 300, 20)
-    assert settings.store_url == f"sqlite+aiosqlite:///{Path('var/uxo.db').resolve()}"
-    assert settings.base_url is None
+    assert settings.store_url == f"sqlite:///{Path('var/uxo.db').resolve()}"
+    assert (settings.base_url, settings.secret, settings.max_queued) == (None, "", 100_000)
 
 
 @pytest.mark.parametrize(
     ("variable", "text", "value"),
     [
+        ("UXO_DATABASE_URL", "sqlite:////srv/a.db", "sqlite:////srv/a.db"),
         ("UXO_DATABASE_URL", "sqlite+aiosqlite:////srv/a.db", "sqlite+aiosqlite:////srv/a.db"),
+        ("UXO_DATABASE_URL", "postgresql+asyncpg://db/uxo", "postgresql+asyncpg://db/uxo"),
         ("UXO_HOST", "0.0.0.0", "0.0.0.0"),  # noqa: S104 -- nothing is bound here
         ("UXO_PORT", "65535", 65535),
         ("UXO_WEIGHTS", "tiny", "tiny"),
@@ -47,6 +50,8 @@ def test_with_nothing_set_one_machine_serves_the_tiny_models() -> None:
         ("UXO_FOLDER", "/srv/uxo", Path("/srv/uxo")),
         ("UXO_ALLOW_PRIVATE_NETWORKS", "true", True),
         ("UXO_BOOTSTRAP_KEYS", f"alice:{KEY}", f"alice:{KEY}"),
+        ("UXO_SECRET", "s" * 32, "s" * 32),
+        ("UXO_MAX_QUEUED", "1", 1),
         ("UXO_OUTPUT_TTL_S", "60", 60.0),
         ("UXO_SYNC_WAIT_S", "0.5", 0.5),
         ("UXO_LEASE_S", "5", 5.0),
@@ -66,15 +71,15 @@ def test_the_database_lies_in_the_folder(set_variable: SetVariable, folder: str)
     """Moving the folder moves the embedded database with it."""
     set_variable("UXO_FOLDER", folder)
 
-    assert read_settings().store_url == f"sqlite+aiosqlite:///{folder}/uxo.db"
+    assert read_settings().store_url == f"sqlite:///{folder}/uxo.db"
 
 
 def test_a_database_of_ones_own_wins(set_variable: SetVariable) -> None:
     """A named database is used as it is, wherever the folder lies."""
     set_variable("UXO_FOLDER", "/srv/uxo")
-    set_variable("UXO_DATABASE_URL", "sqlite+aiosqlite:////mnt/shared.db?timeout=9")
+    set_variable("UXO_DATABASE_URL", "sqlite:////mnt/shared.db?timeout=9")
 
-    assert read_settings().store_url == "sqlite+aiosqlite:////mnt/shared.db?timeout=9"
+    assert read_settings().store_url == "sqlite:////mnt/shared.db?timeout=9"
 
 
 @pytest.mark.parametrize(
@@ -102,6 +107,9 @@ def test_a_public_address_begins_links(set_variable: SetVariable, text: str, bas
         ("UXO_PUBLIC_URL", "ftp://pictures.example"),
         ("UXO_WEIGHTS", "/srv/flux"),
         ("UXO_ALLOW_PRIVATE_NETWORKS", "perhaps"),
+        ("UXO_MAX_QUEUED", "0"),
+        ("UXO_MAX_QUEUED", "-1"),
+        ("UXO_MAX_QUEUED", "many"),
         ("UXO_OUTPUT_TTL_S", "-1"),
         ("UXO_SYNC_WAIT_S", "0"),
         ("UXO_LEASE_S", "soon"),
@@ -118,7 +126,7 @@ def test_a_bad_value_is_one_line_that_names_its_variable(set_variable: SetVariab
     assert "\n" not in refusal.value.message
 
 
-@pytest.mark.parametrize("text", ["sqlite+aiosqlite://", "postgresql://user:open-sesame@db/uxo"])
+@pytest.mark.parametrize("text", ["sqlite://", "postgresql://user:open-sesame@db/uxo"])
 def test_a_bad_database_url_is_named_and_not_shown(set_variable: SetVariable, text: str) -> None:
     """A value that may hold a password is not repeated, and no chained error repeats it either."""
     set_variable("UXO_DATABASE_URL", text)
@@ -130,7 +138,7 @@ def test_a_bad_database_url_is_named_and_not_shown(set_variable: SetVariable, te
     assert "sesame" not in "".join(traceback.format_exception(refusal.value))
 
 
-@pytest.mark.parametrize("variable", ["UXO_PUBLIC_URL", "UXO_DATABASE_URL", "UXO_WEIGHTS", "UXO_DEVICE", "UXO_PORT"])
+@pytest.mark.parametrize("variable", VARIABLES)
 def test_an_empty_variable_counts_as_unset(set_variable: SetVariable, variable: str) -> None:
     """A variable set to nothing means its default, as a deployment's template leaves it."""
     set_variable(variable, "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -110,6 +111,38 @@ def test_every_preset_and_default_is_within_the_limits(
             guidance_scale=spec.default_guidance,
         )
     )
+
+
+@pytest.mark.parametrize(
+    ("spec", "fields", "price"),
+    [
+        (UNO, {"width": 1024, "height": 1024}, 50_000),
+        (USO, {"width": 1024, "height": 1024}, 60_000),
+        (UNO, {"width": 1024, "height": 1024, "num_images": 4}, 200_000),
+        (UNO, {"width": 512, "height": 512}, 12_500),
+        (UNO, {"width": 512, "height": 512, "num_images": 3}, 37_500),
+        (UNO, {"width": 2048, "height": 2048}, 200_000),
+        # 128 x 129 pixels at 50,000 the megapixel are 787.35…, and a part of a millionth counts whole.
+        (UNO, {"width": 128, "height": 129}, 788),
+    ],
+)
+def test_the_price_is_by_the_megapixel(
+    make_request: MakeRequest, spec: ModelSpec, fields: dict[str, int], price: int
+) -> None:
+    """A result costs its pixels, all pictures together, rounded up once and to a whole millionth of a dollar."""
+    assert spec.price(make_request(model=spec.name, **fields)) == price
+
+
+@pytest.mark.parametrize("fields", [{"num_inference_steps": 50}, {"guidance_scale": 20.0}, {"seed": 9}])
+def test_the_price_is_for_the_result(make_request: MakeRequest, fields: dict[str, Any]) -> None:
+    """How a picture is made does not change what it costs."""
+    assert UNO.price(make_request(**fields)) == UNO.price(make_request())
+
+
+@pytest.mark.parametrize("spec", CATALOG.values(), ids=CATALOG)
+def test_nothing_is_given_away(make_request: MakeRequest, spec: ModelSpec) -> None:
+    """The smallest picture of every model has a price."""
+    assert spec.price(make_request(model=spec.name, width=MIN_SIDE, height=MIN_SIDE)) > 0
 
 
 @pytest.mark.parametrize("name", CATALOG)

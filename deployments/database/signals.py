@@ -35,7 +35,12 @@ class StoreSignal(Protocol):
 
 
 #: The signal of each kind of database, as ``module:Class`` called with the URL; a new one is one file and one line.
-SIGNALS: Mapping[str, str] = MappingProxyType({"sqlite": "deployments.tasks.sqlite_signal:SqliteSignal"})
+SIGNALS: Mapping[str, str] = MappingProxyType(
+    {
+        "sqlite": "deployments.database.sqlite_signal:SqliteSignal",
+        "postgresql": "deployments.database.postgresql_signal:PostgresqlSignal",
+    }
+)
 
 
 def open_signal(url: str) -> StoreSignal:

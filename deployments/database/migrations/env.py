@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from deployments.tasks.schema import metadata
+from deployments.database.schema import metadata
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
 # The caller's transaction is open already, so this one adds nothing and, above all, commits nothing.

@@ -10,7 +10,7 @@ import asyncio
 import sqlite3
 from contextlib import suppress
 
-from deployments.tasks import sqlite
+from deployments.database import sqlite
 
 #: How often the file is looked at while somebody waits: the most that a wake-up is late.
 LOOK_EVERY_S = 0.010

@@ -1,0 +1,155 @@
+"""The accept: one transaction that writes a task, what it may cost, and the key under which it can be asked for again.
+
+    lock the tenant ─► answered before? ─► admit ─► place in fair order ─► write
+
+The tenant's row is locked first, so all submissions of one tenant are judged one after another: no budget is overspent
+and no key makes two tasks, however many copies race. Other tenants' submissions go on beside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Double, Row, Text, bindparam, func, insert, select, update
+
+from deployments.database.schema import database_now, idempotency_keys, is_in_state, task_requests, tasks, tenants
+from deployments.errors import KeyReused, Unauthenticated
+from deployments.tasks.rows import from_row, to_row
+from deployments.tasks.task import Task
+from deployments.tenants.directory import tenant_of
+from deployments.tenants.quotas import Ask, Standing, admit
+
+_TENANT = bindparam("this_tenant", type_=Text)
+_MODEL = bindparam("this_model", type_=Text)
+_IS_QUEUED = is_in_state("queued")
+_FINISH = tasks.c.fair_key + tasks.c.work_units / tasks.c.weight
+
+#: Read a tenant and the time, and keep everybody else from judging a submission of that tenant meanwhile.
+LOCK_TENANT = select(tenants, database_now().label("now_s")).where(tenants.c.id == _TENANT).with_for_update()
+
+#: Read which task a key has made, and of what call.
+FIND_ANSWERED = (
+    select(idempotency_keys.c.fingerprint, tasks)
+    .join(tasks, tasks.c.id == idempotency_keys.c.task_id)
+    .where(idempotency_keys.c.tenant_id == _TENANT, idempotency_keys.c.key == bindparam("this_key", type_=Text))
+)
+
+#: Add up what waits for a tenant, and where its work of one model ends in fair order.
+MEASURE = select(
+    func.count().filter(_IS_QUEUED).label("queued"),
+    func.coalesce(func.sum(tasks.c.work_units).filter(_IS_QUEUED), 0.0).label("queued_units"),
+    func.min(tasks.c.created_at).filter(_IS_QUEUED).label("oldest"),
+    func.max(_FINISH).filter(tasks.c.model == _MODEL).label("finish"),
+).where(tasks.c.tenant_id == _TENANT, is_in_state("queued", "running"))
+
+_RUNNING_NOW = select(func.max(tasks.c.fair_key)).where(tasks.c.model == _MODEL, is_in_state("running"))
+_NEXT_UP = select(func.min(tasks.c.fair_key)).where(tasks.c.model == _MODEL, _IS_QUEUED)
+
+#: Read how far fair order has come for one model: to the task that was started last, or else to the next one.
+VIRTUAL_NOW = select(func.coalesce(_RUNNING_NOW.scalar_subquery(), _NEXT_UP.scalar_subquery(), 0.0))
+
+#: Hold what a task may cost, and use up a share of the tenant's pace.
+HOLD = (
+    update(tenants)
+    .where(tenants.c.id == _TENANT)
+    .values(held=tenants.c.held + bindparam("price"), paced_until_s=bindparam("this_pace", type_=Double))
+)
+
+#: Write down an accepted task.
+INSERT_TASK = insert(tasks)
+
+#: Write down what an accepted task is to make.
+INSERT_REQUEST = insert(task_requests)
+
+#: Write down which task a key has made.
+INSERT_KEY = insert(idempotency_keys)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnceKey:
+    """A caller's wish that a call, however often it arrives, counts once."""
+
+    #: Chosen by the caller; its own within one tenant.
+    key: str
+    #: What tells one call from another, e.g. a hash of its path and body.
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """A task on its way into the store, with all that is written beside it."""
+
+    #: Queued, with its price and work.
+    task: Task
+    #: What it is to make, as JSON.
+    request: str
+    #: Under which key it was sent, if any.
+    once: OnceKey | None = None
+
+
+def accept(connection: Connection, submission: Submission) -> Task:
+    """Write a task, or find the one that the same call has made before.
+
+    Raises:
+        CallRefused: when the tenant may not have it; then nothing is written.
+    """
+    task = submission.task
+    tenant_row = _lock(connection, task.tenant_id)
+    answered = submission.once and _answered(connection, task.tenant_id, submission.once)
+    if answered:
+        return answered
+    measured = connection.execute(MEASURE, {"this_tenant": task.tenant_id, "this_model": task.model}).one()
+    pace = admit(_standing(tenant_row, measured), Ask(model=task.model, work_units=task.work_units, price=task.price))
+    now = connection.execute(VIRTUAL_NOW, {"this_model": task.model}).scalar_one()
+    place = {"fair_key": fair_key(virtual_now=now, finish=measured.finish), "weight": tenant_row.weight}
+    _write(connection, submission, place)
+    connection.execute(HOLD, {"this_tenant": task.tenant_id, "price": task.price, "this_pace": pace})
+    return task
+
+
+def fair_key(*, virtual_now: float, finish: float | None) -> float:
+    """Return a task's place in the order of its model: where its tenant's work before it ends, or now.
+
+    Args:
+        virtual_now: how far the order has come.
+        finish: where the tenant's last unfinished task would end, ``fair_key + work_units / weight``.
+
+    Source: start-time fair queueing, Goyal, Vin and Cheng, 1996, section 2; the start tag, seen 2026-11.
+    """
+    return virtual_now if finish is None else max(virtual_now, finish)
+
+
+def _lock(connection: Connection, tenant_id: str) -> Row[Any]:
+    row = connection.execute(LOCK_TENANT, {"this_tenant": tenant_id}).one_or_none()
+    if row is None:  # deleted after its key was looked up
+        raise Unauthenticated
+    return row
+
+
+def _answered(connection: Connection, tenant_id: str, once: OnceKey) -> Task | None:
+    row = connection.execute(FIND_ANSWERED, {"this_tenant": tenant_id, "this_key": once.key}).one_or_none()
+    if row is None:
+        return None
+    if row.fingerprint != once.fingerprint:
+        raise KeyReused
+    return from_row(row)
+
+
+def _standing(row: Row[Any], measured: Row[Any]) -> Standing:
+    return Standing(
+        tenant=tenant_of(row),
+        now_s=row.now_s,
+        queued=measured.queued,
+        queued_units=measured.queued_units,
+        oldest_wait_s=0.0 if measured.oldest is None else row.now_s - measured.oldest,
+    )
+
+
+def _write(connection: Connection, submission: Submission, place: dict[str, float]) -> None:
+    task, once = submission.task, submission.once
+    connection.execute(INSERT_TASK, to_row(task) | place)
+    connection.execute(INSERT_REQUEST, {"task_id": task.id, "request": submission.request})
+    if once is not None:
+        key = {"tenant_id": task.tenant_id, "key": once.key, "fingerprint": once.fingerprint}
+        connection.execute(INSERT_KEY, key | {"task_id": task.id, "created_at": task.created_at.timestamp()})

@@ -1,0 +1,100 @@
+"""The claim: one transaction that leases the next tasks in fair order to a replica.
+
+Models take turns, each in the order of its own fair keys; a tenant at its cap of running tasks is passed over. Claims
+wait for one another, so that the cap holds at every moment.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Double, Row, Select, Text, Update, bindparam, exists, func, select, update
+
+from deployments.database.schema import claiming_turn, database_now, is_in_state, tasks, tenants
+from deployments.tasks.task import TaskState
+
+#: See whether anything waits for some models; cheap, and needs no lock.
+ANYTHING_WAITS = select(exists().where(is_in_state("queued"), tasks.c.model.in_(bindparam("models", expanding=True))))
+
+#: Wait until no other replica is claiming.
+TAKE_TURN = select(claiming_turn())
+
+_BUSY_TENANTS = (
+    select(tasks.c.tenant_id)
+    .join(tenants, tenants.c.id == tasks.c.tenant_id)
+    .where(is_in_state("running"), tenants.c.max_running.is_not(None))
+    .group_by(tasks.c.tenant_id, tenants.c.max_running)
+    .having(func.count() >= tenants.c.max_running)
+)
+
+
+def _next_in_fair_order() -> Select[tuple[str]]:
+    return (
+        select(tasks.c.id)
+        .where(
+            is_in_state("queued"),
+            tasks.c.model == bindparam("this_model", type_=Text),
+            tasks.c.tenant_id.not_in(_BUSY_TENANTS),
+        )
+        .order_by(tasks.c.fair_key, tasks.c.created_at, tasks.c.id)
+        .limit(1)
+        # SQLite has no row locks and leaves this out; there the transaction holds the whole file.
+        .with_for_update(skip_locked=True)
+    )
+
+
+def _claim_one() -> Update:
+    # In a common table expression the choice is made once; as a plain subquery PostgreSQL may run it again per row.
+    chosen = _next_in_fair_order().cte("chosen")
+    return (
+        update(tasks)
+        .where(tasks.c.id.in_(select(chosen.c.id)))
+        .values(
+            state=TaskState.RUNNING,
+            attempt=tasks.c.attempt + 1,
+            fence=tasks.c.fence + 1,
+            claimed_by=bindparam("replica_id", type_=Text),
+            lease_expires_at=database_now() + bindparam("lease_s", type_=Double),
+            started_at=database_now(),
+        )
+    )
+
+
+#: Lease the next queued task of one model; skip rows that are locked and tenants that run as much as they may.
+CLAIM_ONE = _claim_one().returning(tasks)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appetite:
+    """What a replica would take."""
+
+    #: Catalog names, in the order in which they take turns.
+    models: Sequence[str]
+    #: Tasks, at most.
+    limit: int
+    #: Who takes them, for people to read.
+    replica_id: str
+    #: How long they stay taken without a beat, in seconds.
+    lease_s: float
+
+
+def claim(connection: Connection, appetite: Appetite) -> list[Row[Any]]:
+    """Lease up to ``limit`` tasks and return their rows in the order in which they were chosen."""
+    connection.execute(TAKE_TURN)
+    taken: list[Row[Any]] = []
+    turns = deque(appetite.models)
+    while turns and len(taken) < appetite.limit:
+        model = turns.popleft()
+        row = _claim_next(connection, model, appetite)
+        if row is not None:
+            taken.append(row)
+            turns.append(model)
+    return taken
+
+
+def _claim_next(connection: Connection, model: str, appetite: Appetite) -> Row[Any] | None:
+    values = {"this_model": model, "replica_id": appetite.replica_id, "lease_s": appetite.lease_s}
+    return connection.execute(CLAIM_ONE, values).one_or_none()

@@ -1,0 +1,61 @@
+"""The end of a task, and its price: both in one transaction, so that a task is charged exactly once.
+
+succeeded                the price
+failed, quarantined      nothing
+cancelled                the share of its steps that were taken
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Executable, Row, Text, bindparam, insert, update
+
+from deployments.database.schema import charges, tenants
+from deployments.tasks.task import TaskState
+
+#: Give back what was held for a tenant's tasks, and add what they have cost.
+SETTLE = (
+    update(tenants)
+    .where(tenants.c.id == bindparam("this_tenant", type_=Text))
+    .values(held=tenants.c.held - bindparam("released"), spent=tenants.c.spent + bindparam("charged"))
+)
+
+#: Write down what a task has cost; a second time is refused by the table's key.
+INSERT_CHARGE = insert(charges)
+
+
+def end(connection: Connection, statement: Executable, values: Mapping[str, Any]) -> int:
+    """Run a statement that ends tasks and returns their rows, and settle what they cost.
+
+    Returns:
+        How many tasks it ended.
+    """
+    ended = connection.execute(statement, values).all()
+    _settle(connection, ended)
+    return len(ended)
+
+
+def charge(state: TaskState, *, price: int, steps_done: int, steps_total: int) -> int:
+    """Return what an ended task costs, in the unit of its price."""
+    match state:
+        case TaskState.SUCCEEDED:
+            return price
+        case TaskState.CANCELLED:
+            return price * min(steps_done, steps_total) // steps_total
+    return 0
+
+
+def _settle(connection: Connection, ended: Sequence[Row[Any]]) -> None:
+    # Everyone locks tenants in the same order, so no two transactions can wait for each other.
+    for row in sorted(ended, key=lambda row: str(row.tenant_id)):
+        amount = charge(TaskState(row.state), price=row.price, steps_done=row.steps_done, steps_total=row.steps_total)
+        connection.execute(SETTLE, {"this_tenant": row.tenant_id, "released": row.price, "charged": amount})
+        if amount:
+            _write_down(connection, row, amount)
+
+
+def _write_down(connection: Connection, row: Row[Any], amount: int) -> None:
+    entry = {"task_id": row.id, "tenant_id": row.tenant_id, "model": row.model}
+    connection.execute(INSERT_CHARGE, entry | {"amount": amount, "charged_at": row.finished_at})

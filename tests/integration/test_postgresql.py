@@ -1,0 +1,317 @@
+"""What is special about PostgreSQL: a server that goes away and comes back, limits on waiting, and collisions."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from postgresql_server import PostgresServer, require_postgresql
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError, ProgrammingError
+from sqlalchemy.pool import NullPool
+
+from deployments.database.database import Database, migrate, open_database
+from deployments.database.postgresql import ATTEMPTS, POOL_SIZE, make_engine
+from deployments.database.schema import metadata
+from deployments.database.signals import StoreSignal, open_signal
+from deployments.errors import Unavailable
+
+#: The promise: service returns so soon after its database, in seconds.
+BACK_WITHIN_S = 3.0
+#: Far longer than anything here takes.
+LONG_S = 30.0
+
+COUNT = text("SELECT total FROM counter")
+ADD = text("UPDATE counter SET total = total + 1")
+SERIALIZABLE = text("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
+TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    """Return a server of this module's own, which its tests may stop."""
+    require_postgresql()
+    server = PostgresServer(durable=True)
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def url(server: PostgresServer) -> str:
+    """Return the URL of a database in which something can be counted; its server runs."""
+    if not server.is_running():
+        server.start()
+    name = server.create_database()
+    server.run_sql("CREATE TABLE counter AS SELECT 0 AS total", database=name)
+    return server.url(name)
+
+
+@pytest.fixture
+async def database(url: str) -> AsyncIterator[Database]:
+    """Return the database, opened as a process opens it."""
+    database = await open_database(url)
+    yield database
+    await database.close()
+
+
+def add(connection: Connection) -> None:
+    """Count one."""
+    connection.execute(ADD)
+
+
+async def total(database: Database) -> int:
+    """Read how much was counted."""
+    return int((await database.rows(COUNT))[0].total)
+
+
+async def until_it_works(call: Callable[[], Awaitable[object]]) -> float:
+    """Call again and again while the answer is Unavailable, and tell how long that took, in seconds."""
+    began = time.monotonic()
+    while True:
+        try:
+            await call()
+        except Unavailable:
+            assert time.monotonic() - began < LONG_S
+        else:
+            return time.monotonic() - began
+
+
+def stop(server: PostgresServer) -> None:
+    """Stop the server as an operator does, who waits for nobody."""
+    server.stop("fast")
+
+
+def crash(server: PostgresServer) -> None:
+    """Stop the server as it stops when one of its processes has broken its memory."""
+    server.stop("immediate")
+
+
+def kill(server: PostgresServer) -> None:
+    """Stop the server as a power cut does."""
+    server.kill()
+
+
+@pytest.mark.parametrize("go_away", [stop, crash, kill])
+async def test_service_returns_with_the_server(
+    server: PostgresServer, database: Database, go_away: Callable[[PostgresServer], None]
+) -> None:
+    """Without its server every call is refused quickly; with it, the same open database works again."""
+    await asyncio.gather(*(database.write(add) for _ in range(POOL_SIZE)))
+    await asyncio.to_thread(go_away, server)
+    began = time.monotonic()
+    refused = await asyncio.gather(
+        *(database.write(add) for _ in range(20)), *(total(database) for _ in range(20)), return_exceptions=True
+    )
+    refused_after_s = time.monotonic() - began
+
+    await asyncio.to_thread(server.start)
+    back_after_s = await until_it_works(lambda: total(database))
+    await database.write(add)
+
+    assert {type(answer) for answer in refused} == {Unavailable}
+    assert refused_after_s < BACK_WITHIN_S
+    assert back_after_s < BACK_WITHIN_S
+    assert await total(database) == POOL_SIZE + 1
+
+
+@pytest.mark.parametrize("go_away", [stop, crash, kill])
+async def test_what_was_answered_outlives_the_server(
+    server: PostgresServer, database: Database, go_away: Callable[[PostgresServer], None]
+) -> None:
+    """Of writes under way while the server goes, all that were answered are there, and none that was never begun."""
+    outcomes: list[BaseException | None] = []
+    first = asyncio.Event()
+
+    async def keep_adding() -> None:
+        while not any(outcomes):
+            [outcome] = await asyncio.gather(database.write(add), return_exceptions=True)
+            outcomes.append(outcome)
+            first.set()
+
+    adding = [asyncio.create_task(keep_adding()) for _ in range(4)]
+    await asyncio.wait_for(first.wait(), LONG_S)
+
+    await asyncio.to_thread(go_away, server)
+    await asyncio.wait_for(asyncio.gather(*adding), LONG_S)
+    await asyncio.to_thread(server.start)
+    await until_it_works(lambda: total(database))
+
+    lost = [outcome for outcome in outcomes if outcome is not None]
+    assert {type(outcome) for outcome in lost} == {Unavailable}
+    assert len(outcomes) - len(lost) <= await total(database) <= len(outcomes)
+
+
+async def test_a_restart_between_two_calls_is_not_noticed(server: PostgresServer, database: Database) -> None:
+    """A server that was away while nobody asked it costs nobody a refusal."""
+    await asyncio.gather(*(total(database) for _ in range(POOL_SIZE)))
+
+    await asyncio.to_thread(server.stop)
+    await asyncio.to_thread(server.start)
+
+    assert await asyncio.gather(*(total(database) for _ in range(POOL_SIZE))) == [0] * POOL_SIZE
+
+
+async def test_a_server_that_was_never_there_is_unavailable(server: PostgresServer, url: str) -> None:
+    """A process may start before its database, and needs no restart when that comes."""
+    server.stop()
+    database = await open_database(url)
+    with pytest.raises(Unavailable):
+        await database.rows(COUNT)
+
+    server.start()
+
+    assert await total(database) == 0
+    await database.close()
+
+
+async def test_an_unknown_database_is_unavailable(server: PostgresServer) -> None:
+    """A database that is not there yet may be made while the process runs."""
+    database = await open_database(server.url("not_there"))
+
+    with pytest.raises(Unavailable):
+        await database.rows(text("SELECT 1"))
+
+    await database.close()
+
+
+async def test_a_server_that_is_full_is_unavailable(server: PostgresServer, url: str) -> None:
+    """A server that takes no more connections refuses calls, and takes them when there is room again."""
+    name = url.rpartition("/")[2]
+    server.run_sql(f"CREATE ROLE {name} LOGIN CONNECTION LIMIT 0; GRANT SELECT ON counter TO {name}", database=name)
+    database = await open_database(url.replace("uxo@", f"{name}@"))
+    with pytest.raises(Unavailable):
+        await total(database)
+
+    server.run_sql(f"ALTER ROLE {name} CONNECTION LIMIT 1")
+
+    assert await total(database) == 0
+    await database.close()
+
+
+async def test_a_row_that_stays_locked_is_unavailable(url: str, database: Database) -> None:
+    """A write waits for a row only so long and a read not at all; afterwards both work."""
+    other = make_engine(url, poolclass=NullPool)
+    async with other.begin() as holding:
+        await holding.execute(ADD)
+
+        with pytest.raises(Unavailable):
+            await asyncio.wait_for(database.write(add), LONG_S)
+
+        assert await total(database) == 0
+    await other.dispose()
+
+    await database.write(add)
+    assert await total(database) == 2
+
+
+async def test_collisions_are_tried_again(database: Database) -> None:
+    """Transactions of which only one at a time can win all win, one after another, and each counts once."""
+
+    def add_serially(connection: Connection) -> None:
+        connection.execute(SERIALIZABLE)
+        connection.execute(COUNT)
+        connection.execute(ADD)
+
+    await asyncio.gather(*(database.write(add_serially) for _ in range(ATTEMPTS)))
+
+    assert await total(database) == ATTEMPTS
+
+
+async def test_a_caller_who_goes_away_leaves_a_whole_transaction(database: Database) -> None:
+    """A write whose caller is cancelled runs to its end, and closing waits for that."""
+
+    def add_twice(connection: Connection) -> None:
+        connection.execute(ADD)
+        connection.execute(ADD)
+
+    leaving = asyncio.create_task(database.write(add_twice))
+    await asyncio.sleep(0)  # it has begun
+
+    leaving.cancel()
+    await asyncio.wait({leaving})
+    await database.close()
+
+    assert leaving.cancelled()
+    assert await total(database) == 2
+
+
+async def test_a_mistake_in_a_statement_is_not_called_unavailable(database: Database) -> None:
+    """A column that is not there and a number that is none are our mistakes, and stay loud."""
+    with pytest.raises(ProgrammingError):
+        await database.rows(text("SELECT nothing FROM counter"))
+    with pytest.raises(DBAPIError, match="division by zero"):
+        await database.rows(text("SELECT 1 / 0"))
+
+    assert await total(database) == 0
+
+
+async def test_a_signal_outlives_the_server(server: PostgresServer, url: str) -> None:
+    """Who waits is woken when the server goes, when it comes back, and by the first notification after that."""
+    signal = open_signal(url)
+    await wake(signal, lambda: None)  # beginning to listen
+
+    await wake(signal, server.kill)
+    await wake(signal, server.start)
+    await wake(signal, lambda: notify(server, url))
+
+    await signal.close()
+
+
+async def test_a_signal_of_another_database_wakes_nobody(server: PostgresServer, url: str) -> None:
+    """Databases of one server do not hear each other."""
+    signal = open_signal(url)
+    await wake(signal, lambda: None)  # beginning to listen
+    mark = signal.mark()
+
+    notify(server, server.url())
+    await signal.wait(mark, timeout_s=0.1)
+
+    assert signal.mark() == mark
+    await signal.close()
+
+
+async def wake(signal: StoreSignal, act: Callable[[], None]) -> None:
+    """Do something, and wait until the signal has noticed it."""
+    mark = signal.mark()
+    await asyncio.to_thread(act)
+    async with asyncio.timeout(LONG_S):
+        while signal.mark() == mark:
+            await signal.wait(mark, timeout_s=LONG_S)
+
+
+def notify(server: PostgresServer, url: str) -> None:
+    """Notify as the trigger of the tasks table does."""
+    server.run_sql("NOTIFY uxo_tasks", database=url.rpartition("/")[2])
+
+
+async def test_the_migrations_make_what_the_schema_says(url: str) -> None:
+    """After all migrations, by several processes at once, the tables are those that the statements are built on."""
+    await asyncio.gather(*(migrate(url) for _ in range(3)))
+
+    engine = make_engine(url, poolclass=NullPool)
+    async with engine.connect() as connection:
+        differences = await connection.run_sync(
+            lambda connection: compare_metadata(MigrationContext.configure(connection), metadata)
+        )
+    await engine.dispose()
+    assert [each for each in differences if each[0] != "remove_table"] == []  # the table that is counted in is ours
+
+
+async def test_a_migration_that_fails_leaves_nothing_behind(server: PostgresServer, url: str) -> None:
+    """A migration that breaks after its first table takes that back too, and the next one finishes the job."""
+    name = url.rpartition("/")[2]
+    server.run_sql("CREATE TABLE task_requests (in_the_way TEXT)", database=name)
+    with pytest.raises(ProgrammingError, match="already exists"):
+        await migrate(url)
+    left_behind = server.run_sql(TABLES, database=name).split()
+    server.run_sql("DROP TABLE task_requests", database=name)
+
+    await migrate(url)
+
+    assert left_behind == ["counter", "task_requests"]
+    assert server.run_sql(TABLES, database=name).split() == sorted(["alembic_version", "counter", *metadata.tables])

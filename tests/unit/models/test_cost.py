@@ -1,0 +1,74 @@
+"""What a request costs a GPU: the unit, and what makes a request dear."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from models.cost import work_units
+from models.request import GenerationRequest, Reference, Role
+
+MakeRequest = Callable[..., GenerationRequest]
+UNIT = {"width": 1024, "height": 1024, "num_inference_steps": 1}
+
+
+@pytest.fixture
+def cost(make_request: MakeRequest) -> Callable[..., float]:
+    """Return the cost of a request; give it what differs from the unit, and the roles of its references."""
+
+    def of(*roles: Role, **fields: Any) -> float:
+        references = tuple(Reference(role=role, source="http://a/b.png") for role in roles)
+        return work_units(make_request(references=references, **(UNIT | fields)))
+
+    return of
+
+
+def test_the_unit_is_one_step_of_one_megapixel(cost: Callable[..., float]) -> None:
+    """One step of one picture of 1024x1024 without references costs exactly 1."""
+    assert cost() == 1.0
+
+
+@pytest.mark.parametrize(("steps", "pictures"), [(28, 1), (1, 4), (28, 4), (50, 20)])
+def test_steps_and_pictures_add_up(cost: Callable[..., float], steps: int, pictures: int) -> None:
+    """Every step of every picture costs the same."""
+    assert cost(num_inference_steps=steps, num_images=pictures) == pytest.approx(steps * pictures)
+
+
+@pytest.mark.parametrize(
+    ("side", "low", "high"), [(256, 0.05, 0.25), (512, 0.2, 0.4), (1536, 2.1, 3.5), (2048, 4.0, 8.0)]
+)
+def test_the_cost_follows_the_pixels(cost: Callable[..., float], side: int, low: float, high: float) -> None:
+    """Small pictures cost more than their share of pixels, for the prompt costs too; large ones as well: attention."""
+    assert low < cost(width=side, height=side) < high
+
+
+def test_a_picture_costs_the_same_lying_or_standing(cost: Callable[..., float]) -> None:
+    """Only how many patches of 16 pixels a picture has matters, the last one begun counting whole."""
+    assert cost(width=768, height=1024) == cost(width=1024, height=768)
+    assert cost(width=1009, height=1024) == cost(width=1024, height=1024)
+    assert cost(width=1008, height=1024) < cost(width=1024, height=1024)
+
+
+@pytest.mark.parametrize("role", Role)
+def test_every_reference_costs(cost: Callable[..., float], role: Role) -> None:
+    """A reference of any role makes every step dearer."""
+    assert cost(role) > cost()
+
+
+def test_more_references_never_cost_less_than_fewer_of_their_size(cost: Callable[..., float]) -> None:
+    """Of several pictures each one adds the same; a lone one is larger, and costs more than two small ones."""
+    one, two, three, four = (cost(*[Role.SUBJECT] * number) for number in (1, 2, 3, 4))
+
+    assert two < one < three < four
+
+
+def test_a_style_costs_less_than_a_picture(cost: Callable[..., float]) -> None:
+    """A style is a few tokens, beside a picture or alone."""
+    assert 1 < cost(Role.STYLE) < cost(Role.CONTENT) < cost(Role.STYLE, Role.CONTENT)
+
+
+def test_nothing_is_free(cost: Callable[..., float]) -> None:
+    """The smallest request costs more than nothing, so that no number of them comes for free."""
+    assert cost(width=128, height=128, num_inference_steps=1) > 0.05

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from deployments.clock import utc_now
 from deployments.errors import BadCall, NotFound, Unavailable
+from deployments.tasks.ends import Ends
 from deployments.tasks.task import Task
 from models.catalog import CATALOG, ModelSpec
 from models.cost import work_units
@@ -93,7 +94,7 @@ class Operations:
         """Take the doors it works through; ``wait_s`` bounds how long a caller is kept waiting."""
         self._store = store
         self._bound = bound
-        self._signal = signal
+        self._ends = Ends(store, signal)
         self._sinks = sinks
         self._wait_s = wait_s
 
@@ -117,14 +118,10 @@ class Operations:
 
     async def wait(self, outcome: Outcome, *, base_url: str) -> Outcome:
         """Wait for the end of a task; what comes back has it, or says that the patience of this server ended first."""
-        task = outcome.task
         with suppress(TimeoutError):
             async with asyncio.timeout(self._wait_s):
-                while not task.state.is_terminal:
-                    seen = self._signal.mark()
-                    task = await self._look_again(task)
-                    if not task.state.is_terminal:
-                        await self._signal.wait(seen, timeout_s=1.0)
+                await self._ends.wait(outcome.task.id)
+        task = await self._look_again(outcome.task)
         return self._outcome(task, base_url=base_url, is_awaited=True)
 
     async def _accept(self, submit: Submit, *, tenant_id: str) -> Task:

@@ -41,6 +41,8 @@ log = structlog.get_logger()
 
 #: Seconds after which a claim is tried again without a signal.
 POLL_S = 1.0
+#: Over how many steps the time of one is averaged.
+STEPS_REMEMBERED = 8
 #: Seconds between two looks for cancelled tasks, however often the store changes.
 LOOK_EVERY_S = 0.25
 
@@ -51,6 +53,9 @@ class Limits:
 
     #: Tasks it holds at once: one that steps, the others being fetched, waiting or delivered.
     capacity: int
+    #: Seconds of stepping that it keeps in hand, which is time to fetch what comes next. What it holds beyond that
+    #: would stand before a task of another tenant that comes in later.
+    ahead_s: float = 0.25
     #: How long a claim lasts without a sign of life, in seconds.
     lease_s: float
     #: Seconds after which a device that has not answered is given up, and this replica with it.
@@ -116,6 +121,10 @@ class _Held:
         return self.claim.task.fence
 
     @property
+    def steps_left(self) -> int:
+        return self.claim.task.steps_total - self.steps_done
+
+    @property
     def spent_ms(self) -> int:
         return round((time.monotonic() - self.since_s) * 1000)
 
@@ -137,6 +146,7 @@ class Replica:
         self._has_room = asyncio.Event()
         self._has_work = asyncio.Event()
         self._is_empty = asyncio.Event()
+        self._step_s = 0.0
         self._note_room()
 
     def __repr__(self) -> str:
@@ -161,7 +171,7 @@ class Replica:
             await self._hand_back()
 
     async def _claim_once(self) -> None:
-        """Claim what there is room for; when there is nothing to claim, wait until there may be."""
+        """Claim one task once there is room; when there is nothing to claim, wait until there may be."""
         await self._has_room.wait()
         seen = self._doors.signal.mark()
         # Shielded: a claim that is committed must be held, or stopping here would leave it to the end of its lease.
@@ -172,7 +182,7 @@ class Replica:
     async def _claim(self) -> int:
         claims = await self._doors.store.claim(
             models=self._next_models(),
-            limit=self._limits.capacity - len(self._held),
+            limit=1,
             replica_id=self._name,
             lease_s=self._limits.lease_s,
         )
@@ -190,7 +200,10 @@ class Replica:
         await self._has_work.wait()
         self._has_work.clear()  # before stepping, so that an admission meanwhile sets it again
         while not self._engine.is_idle:
+            started = time.monotonic()
             self._send_on(await self._device.call(self._engine.step))
+            self._step_s += (time.monotonic() - started - self._step_s) / STEPS_REMEMBERED
+            self._note_room()
 
     async def _beat_once(self) -> None:
         """Renew the leases while the device moves; let go of what is no longer ours."""
@@ -249,7 +262,8 @@ class Replica:
         self._note_room()
 
     def _note_room(self) -> None:
-        _show(self._has_room, len(self._held) < self._limits.capacity)
+        is_busy = self._step_s * sum(held.steps_left for held in self._held.values()) > self._limits.ahead_s
+        _show(self._has_room, len(self._held) < self._limits.capacity and not is_busy)
         _show(self._is_empty, not self._held)
 
     def _let_go(self, held: _Held) -> None:

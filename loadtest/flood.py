@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import random
 import sys
 import tempfile
@@ -32,6 +33,7 @@ from deployments.outbound.references import ReferenceFetcher
 from deployments.replica import Doors, Limits, Replica
 from deployments.tasks.bound import QueueBound
 from deployments.tasks.store import TaskStore
+from deployments.telemetry import configure_logging
 from deployments.tenants.directory import TenantDirectory
 from loadtest.figures import percentile
 from loadtest.machine import commit, machine
@@ -41,7 +43,7 @@ from models.request import GenerationRequest
 
 POLITE = [f"polite-{number}" for number in range(1, 10)]
 FLOODER = "flooder"
-STEPS = 4
+STEPS = 10
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 console = Console(highlight=False, soft_wrap=True)
@@ -75,12 +77,12 @@ def flood(
     *,
     output: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("var/bench/flood.json"),
     seconds: Annotated[float, typer.Option(min=1, help="Length of each of the two phases.")] = 60.0,
-    capacity: Annotated[int, typer.Option(min=1, help="Tasks that each of the four replicas holds at once.")] = 2,
+    capacity: Annotated[int, typer.Option(min=1, help="Tasks that each of the eight replicas holds at once.")] = 4,
     polite_load: Annotated[float, typer.Option(help="Asked for by the nine, as a share of what can be done.")] = 0.7,
     database: Annotated[str, typer.Option(help="An empty database; a SQLite file that is thrown away if none.")] = "",
 ) -> None:
     """Measure the latency of polite tenants alone and beside a flood."""
-    scene = Scene(replicas=4, capacity=capacity, task_s=0.4, polite_load=polite_load, flood_load=10.0, seconds=seconds)
+    scene = Scene(replicas=8, capacity=capacity, task_s=1.0, polite_load=polite_load, flood_load=10.0, seconds=seconds)
     with tempfile.TemporaryDirectory(dir=".") as folder:
         url = database or f"sqlite:///{Path(folder).resolve() / 'uxo.db'}"
         found = asyncio.run(run(url, scene))
@@ -103,6 +105,7 @@ async def run(url: str, scene: Scene) -> dict[str, Any]:
 @asynccontextmanager
 async def service(url: str, scene: Scene) -> AsyncIterator[tuple[Operations, TaskStore]]:
     """Run replicas for the length of the block."""
+    configure_logging(level=logging.WARNING)
     async with AsyncExitStack() as stack:
         database = await open_database(url)
         stack.push_async_callback(database.close)

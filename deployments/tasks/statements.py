@@ -63,6 +63,11 @@ READ_FENCES = select(tasks.c.id, tasks.c.fence).where(
     tasks.c.id.in_(bindparam("task_ids", expanding=True)), tasks.c.state == TaskState.RUNNING
 )
 
+#: Read which of some tasks have not ended.
+READ_ALIVE = select(tasks.c.id).where(
+    tasks.c.id.in_(bindparam("task_ids", expanding=True)), is_in_state("queued", "running")
+)
+
 #: Read the requests of some tasks.
 READ_REQUESTS = select(task_requests).where(task_requests.c.task_id.in_(bindparam("task_ids", expanding=True)))
 
@@ -137,11 +142,19 @@ QUARANTINE = (
 #: Queue again the tasks whose lease ran out.
 REQUEUE = update(tasks).where(_EXPIRED, tasks.c.attempt < _MAX_ATTEMPTS).values(**_QUEUED_AGAIN)
 
-_ENDED_LONG_AGO = tasks.c.finished_at <= database_now() - bindparam("keep_s", type_=Double)
+# Asked once, in a query of its own: what may change from row to row, as the time does, is not looked up in an index.
+_LONG_AGO = select(database_now() - bindparam("keep_s", type_=Double)).scalar_subquery()
+_ENDED_LONG_AGO = tasks.c.finished_at <= _LONG_AGO
 
 #: Forget up to :at_most tasks that ended long ago, and what they were to make.
 FORGET_TASKS = delete(tasks).where(
-    tasks.c.id.in_(select(tasks.c.id).where(_ENDED_LONG_AGO).limit(bindparam("at_most", type_=Integer)))
+    tasks.c.id.in_(
+        select(tasks.c.id)
+        .where(_ENDED_LONG_AGO)
+        # The oldest first, which makes PostgreSQL begin there, and not look through all when there are none.
+        .order_by(tasks.c.finished_at)
+        .limit(bindparam("at_most", type_=Integer))
+    )
 )
 
 #: Forget what up to :at_most ended tasks were to make; a failed one may be asked for again, so its wish stays.
@@ -156,7 +169,7 @@ FORGET_REQUESTS = delete(task_requests).where(
 
 #: Forget keys that nobody will send again.
 FORGET_KEYS = delete(idempotency_keys).where(
-    idempotency_keys.c.created_at <= database_now() - bindparam("keep_keys_s", type_=Double)
+    idempotency_keys.c.created_at <= select(database_now() - bindparam("keep_keys_s", type_=Double)).scalar_subquery()
 )
 
 #: Count what waits, up to a number that is enough to know.

@@ -159,6 +159,11 @@ class TaskStore:
         rows = await self._database.rows(statements.READ_FENCES, {"task_ids": sorted(fences)})
         return frozenset(row.id for row in rows if row.fence == fences[row.id])
 
+    async def alive(self, task_ids: Sequence[str]) -> frozenset[str]:
+        """Tell which of some tasks have not ended."""
+        rows = await self._database.rows(statements.READ_ALIVE, {"task_ids": task_ids})
+        return frozenset(row.id for row in rows)
+
     async def succeed(self, task_id: str, *, fence: int, success: Success) -> bool:
         """End a claimed task well; False when the claim is no longer valid, and then nothing changed."""
         return await self._end(statements.SUCCEED, _mine(task_id, fence) | success_columns(success))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -27,16 +27,16 @@ LONG_S = 3600.0
 
 
 class StumblingStore(TaskStore):
-    """A store that cannot be read the first time."""
+    """A store that cannot be asked what has ended the first time."""
 
     has_stumbled: asyncio.Event
 
-    async def read(self, task_id: str, *, tenant_id: str) -> Task | None:
-        """Fail once, then read."""
+    async def alive(self, task_ids: Sequence[str]) -> frozenset[str]:
+        """Fail once, then tell."""
         if not self.has_stumbled.is_set():
             self.has_stumbled.set()
             raise Unavailable
-        return await super().read(task_id, tenant_id=tenant_id)
+        return await super().alive(task_ids)
 
 
 class NoBackstop:

@@ -187,6 +187,14 @@ async def test_stopping_hands_unfinished_work_back_at_once(
     assert (after.state, after.attempt) == (TaskState.QUEUED, 0)
 
 
+async def claims_nothing_more(replica: Replica) -> bool:
+    """Return once a replica says that it holds two of two tasks; the row is written a moment before it knows."""
+    async with asyncio.timeout(20):
+        while repr(replica) != "<Replica r1 [2 of 2 tasks]>":  # noqa: ASYNC110 -- a replica tells nobody
+            await asyncio.sleep(0.001)
+    return True
+
+
 async def test_it_claims_no_more_than_it_has_room_for(
     store: TaskStore, pipeline: SolidPipeline, make_replica: MakeReplica, submit: Submit, until: Until
 ) -> None:
@@ -197,10 +205,11 @@ async def test_it_claims_no_more_than_it_has_room_for(
 
     async with running(replica):
         await asyncio.to_thread(pipeline.waiting.wait, 10)
+        await until(tasks[1], TaskState.RUNNING)
+        is_full = await claims_nothing_more(replica)
         backlog = await store.backlog()
-        text = repr(replica)
         pipeline.gate.set()
         await until(tasks[2], *ENDED)
 
+    assert is_full
     assert backlog["uno"] == {TaskState.QUEUED: 1, TaskState.RUNNING: 2}
-    assert text == "<Replica r1 [2 of 2 tasks]>"

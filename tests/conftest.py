@@ -13,7 +13,8 @@ from typing import Any, cast
 import pytest
 from postgresql_server import PostgresServer, require_postgresql
 
-from deployments.database.database import Database, migrate, open_database
+from deployments.database.database import Database, open_database
+from deployments.database.migrations.move import move
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Task
 from deployments.tenants.directory import TenantDirectory
@@ -79,7 +80,7 @@ def postgresql() -> Iterator[PostgresServer]:
 def postgresql_template(postgresql: PostgresServer) -> str:
     """Return the name of a database that has its tables and nothing else, to be copied."""
     name = postgresql.create_database("template_of_tests")
-    asyncio.run(migrate(postgresql.url(name)))
+    asyncio.run(move(postgresql.url(name), post=True))
     return name
 
 

@@ -81,6 +81,7 @@ def record_fields(record: TaskRecord) -> dict[str, object]:
 
 def _lines(record: TaskRecord) -> Iterator[tuple[str, object]]:
     task, seen_at = record.task, record.seen_at
+    yield "task", task.id
     yield "tenant", task.tenant_id
     yield "model", f"{task.model}, asked for in {task.dialect}"
     yield "state", task.state

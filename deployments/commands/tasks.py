@@ -13,6 +13,7 @@ from deployments.commands.words import (
     count,
     output,
     print_json,
+    print_page,
     print_table,
     read_length,
     read_name,
@@ -53,7 +54,7 @@ def show(task_id: TaskId, *, as_json: AsJson = False) -> None:
     if as_json:
         print_json(record_fields(record))
         return
-    print_table(("task", task_id), record_rows(record), empty="")
+    print_page(record_rows(record))
 
 
 @app.command()

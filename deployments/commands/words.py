@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from types import MappingProxyType
@@ -22,8 +22,8 @@ from rich.text import Text
 MILLIONTHS = 1_000_000
 #: Dollars that may be given at most.
 MAX_DOLLARS = 1_000_000_000
-#: Columns of a table that goes to no terminal, wide enough to be cut nowhere.
-WIDE = 300
+#: Columns of a table that no terminal has.
+WIDE = 1000
 
 #: Results go here, and nothing else.
 output = Console(highlight=False, markup=False, emoji=False)
@@ -34,14 +34,33 @@ _UNITS_S = MappingProxyType({"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0})
 _LENGTH = re.compile(r"(?P<number>\d{1,9}(\.\d{1,3})?)(?P<unit>[smhd])", re.ASCII)
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
-    """Print a table, or ``empty`` when it has no rows; None is shown as a dash."""
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str) -> None:
+    """Print one line per row, however wide, or ``empty`` when there are none; None is shown as a dash."""
+    if not rows:
+        output.print(empty, soft_wrap=True)
+        return
+    table = _table(rows)
+    for column, heading in zip(table.columns, columns, strict=True):
+        column.header, column.no_wrap = heading, True
+    # Wider than any terminal, which folds what is too long for it as a whole; a table would fold every cell.
+    Console(width=WIDE).print(table)
+
+
+def print_page(rows: Sequence[tuple[str, object]]) -> None:
+    """Print what is known of one thing, a line each, long ones folded beside their names."""
+    table = _table(rows)
+    table.show_header = False
+    table.columns[0].no_wrap = True
+    Console(width=None if output.is_terminal else WIDE).print(table)
+
+
+def _table(rows: Sequence[Sequence[object]]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column == columns[0])
+    for _ in rows[0]:
+        table.add_column(overflow="fold")
     for row in rows:
         table.add_row(*(Text(shown(cell)) for cell in row))
-    output.print(table if table.row_count else empty, width=None if output.is_terminal else WIDE)
+    return table
 
 
 def print_json(value: object) -> None:

@@ -49,9 +49,12 @@ class Database(Protocol):
         """Let running transactions end, then close every connection."""
 
 
-#: The module of each kind of database, which has ``open_database`` and ``migrate``; a new one is one file and one line.
+#: What opens each kind of database, as ``module:function`` called with the URL; a new one is one file and one line.
 DATABASES: Mapping[str, str] = MappingProxyType(
-    {"sqlite": "deployments.database.sqlite", "postgresql": "deployments.database.postgresql"}
+    {
+        "sqlite": "deployments.database.sqlite:open_database",
+        "postgresql": "deployments.database.postgresql:open_database",
+    }
 )
 
 
@@ -63,21 +66,7 @@ async def open_database(url: str) -> Database:
         ValueError: when the URL names a SQLite database in memory, which other processes could not see, or a kind of
             database that nothing here can open.
     """
-    return cast("Database", await resolve_name(f"{_module(url)}:open_database")(url))
-
-
-async def migrate(url: str) -> None:
-    """Bring the tables of the database at ``url`` up to date, all of the way or not at all; wait for others who do it.
-
-    Raises:
-        Unavailable: when the database cannot be reached or stays locked.
-        ValueError: as ``open_database`` does.
-    """
-    await resolve_name(f"{_module(url)}:migrate")(url)
-
-
-def _module(url: str) -> str:
     kind = make_url(url).get_backend_name()
     if kind not in DATABASES:
         raise ValueError(f"nothing opens a {kind} database; there are: {', '.join(DATABASES)}")
-    return DATABASES[kind]
+    return cast("Database", await resolve_name(DATABASES[kind])(url))

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import asyncpg
 from sqlalchemy import Connection, Executable, Row, event, exc
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry, NullPool
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from deployments.database.database import CHECKOUT_TIMEOUT_S
 from deployments.errors import Unavailable
@@ -71,27 +71,6 @@ _PASSING_STATES = frozenset(
         "25006",  # the server is a standby now; the new primary is found by connecting again
     }
 )
-
-
-async def migrate(url: str) -> None:
-    """Bring the tables up to date in one transaction; wait while another process does the same.
-
-    Raises:
-        Unavailable: when the server cannot be reached.
-    """
-    from deployments.database.migrations import upgrade  # noqa: PLC0415 -- Alembic is slow to import and needed only here
-
-    engine = make_engine(url, poolclass=NullPool)
-    try:
-        with _translated():
-            async with engine.begin() as connection:
-                # An index on a big table takes long, and so may the process that is migrating already.
-                await connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
-                await connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
-                await connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('uxo_migrations'))")
-                await connection.run_sync(upgrade)
-    finally:
-        await engine.dispose()
 
 
 async def open_database(url: str) -> PostgresqlDatabase:

@@ -97,6 +97,9 @@ def is_in_state(*states: str) -> ColumnElement[bool]:
 
 
 # The indexes that work under way needs hold nothing else, so they stay small however many tasks have ended.
+#: That a task has been claimed once, whatever became of it, in the words of two indexes. They are two wordings on
+#: purpose: PostgreSQL would look for a tenant's last task by walking back through everybody's.
+HAS_STARTED, WAS_CLAIMED = tasks.c.started_at.is_not(None), tasks.c.fence > literal_column("0")
 _IS_QUEUED, _IS_RUNNING, _IS_ALIVE = is_in_state("queued"), is_in_state("running"), is_in_state("queued", "running")
 
 
@@ -106,6 +109,9 @@ def _index(name: str, *columns: Column[Any], where: ColumnElement[bool]) -> Inde
 
 _index("tasks_in_fair_order", tasks.c.model, tasks.c.fair_key, tasks.c.created_at, tasks.c.id, where=_IS_QUEUED)
 _index("tasks_running", tasks.c.model, tasks.c.fair_key, where=_IS_RUNNING)
+# These two hold ended tasks as well, but only their last entry is ever looked at.
+_index("tasks_started", tasks.c.model, tasks.c.fair_key, where=HAS_STARTED)
+_index("tasks_claimed", tasks.c.tenant_id, tasks.c.model, tasks.c.fair_key, where=WAS_CLAIMED)
 # Holds every column that an accept looks at, so that a tenant's waiting tasks are counted within the index.
 _index(
     "tasks_alive",

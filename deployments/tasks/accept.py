@@ -8,12 +8,22 @@ and no key makes two tasks, however many copies race. Other tenants' submissions
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Double, Row, Text, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Double, Row, ScalarSelect, Select, Text, bindparam, func, insert, select, update
 
-from deployments.database.schema import database_now, idempotency_keys, is_in_state, task_requests, tasks, tenants
+from deployments.database.schema import (
+    HAS_STARTED,
+    WAS_CLAIMED,
+    database_now,
+    idempotency_keys,
+    is_in_state,
+    task_requests,
+    tasks,
+    tenants,
+)
 from deployments.errors import KeyReused, Unauthenticated
 from deployments.tasks.rows import from_row, to_row
 from deployments.tasks.task import Task
@@ -35,7 +45,7 @@ FIND_ANSWERED = (
     .where(idempotency_keys.c.tenant_id == _TENANT, idempotency_keys.c.key == bindparam("this_key", type_=Text))
 )
 
-#: Add up what waits for a tenant, and where its work of one model ends in fair order.
+#: Add up what waits for a tenant, and where its unfinished work of one model ends in fair order.
 MEASURE = select(
     func.count().filter(_IS_QUEUED).label("queued"),
     func.coalesce(func.sum(tasks.c.work_units).filter(_IS_QUEUED), 0.0).label("queued_units"),
@@ -43,11 +53,21 @@ MEASURE = select(
     func.max(_FINISH).filter(tasks.c.model == _MODEL).label("finish"),
 ).where(tasks.c.tenant_id == _TENANT, is_in_state("queued", "running"))
 
-_RUNNING_NOW = select(func.max(tasks.c.fair_key)).where(tasks.c.model == _MODEL, is_in_state("running"))
+_CLAIMED = select(_FINISH).where(tasks.c.tenant_id == _TENANT, tasks.c.model == _MODEL, WAS_CLAIMED)
+_FURTHEST = select(tasks.c.fair_key).where(tasks.c.model == _MODEL, HAS_STARTED)
 _NEXT_UP = select(func.min(tasks.c.fair_key)).where(tasks.c.model == _MODEL, _IS_QUEUED)
 
-#: Read how far fair order has come for one model: to the task that was started last, or else to the next one.
-VIRTUAL_NOW = select(func.coalesce(_RUNNING_NOW.scalar_subquery(), _NEXT_UP.scalar_subquery(), 0.0))
+
+def _last(started: Select[Any]) -> ScalarSelect[Any]:
+    return started.order_by(tasks.c.fair_key.desc()).limit(1).scalar_subquery()
+
+
+#: Read how far fair order has come for one model, to the furthest task that was ever started or else to the next one,
+#: and where the work ends that was started for a tenant. Not to the furthest that still runs: when only an old one
+#: does, order would go back, and whoever comes then would pass those who wait.
+PLACE = select(
+    func.coalesce(_last(_FURTHEST), _NEXT_UP.scalar_subquery(), 0.0).label("now"), _last(_CLAIMED).label("finish")
+)
 
 #: Hold what a task may cost, and use up a share of the tenant's pace.
 HOLD = (
@@ -101,23 +121,22 @@ def accept(connection: Connection, submission: Submission) -> Task:
         return answered
     measured = connection.execute(MEASURE, {"this_tenant": task.tenant_id, "this_model": task.model}).one()
     pace = admit(_standing(tenant_row, measured), Ask(model=task.model, work_units=task.work_units, price=task.price))
-    now = connection.execute(VIRTUAL_NOW, {"this_model": task.model}).scalar_one()
-    place = {"fair_key": fair_key(virtual_now=now, finish=measured.finish), "weight": tenant_row.weight}
-    _write(connection, submission, place)
+    key = _place(connection, task, measured.finish)
+    _write(connection, submission, {"fair_key": key, "weight": tenant_row.weight})
     connection.execute(HOLD, {"this_tenant": task.tenant_id, "price": task.price, "this_pace": pace})
     return task
 
 
-def fair_key(*, virtual_now: float, finish: float | None) -> float:
+def fair_key(*, virtual_now: float, finishes: Iterable[float | None]) -> float:
     """Return a task's place in the order of its model: where its tenant's work before it ends, or now.
 
     Args:
         virtual_now: how far the order has come.
-        finish: where the tenant's last unfinished task would end, ``fair_key + work_units / weight``.
+        finishes: where work of the tenant ends, ``fair_key + work_units / weight``; None where there is none.
 
     Source: start-time fair queueing, Goyal, Vin and Cheng, 1996, section 2; the start tag, seen 2026-11.
     """
-    return virtual_now if finish is None else max(virtual_now, finish)
+    return max([virtual_now, *(finish for finish in finishes if finish is not None)])
 
 
 def _lock(connection: Connection, tenant_id: str) -> Row[Any]:
@@ -144,6 +163,11 @@ def _standing(row: Row[Any], measured: Row[Any]) -> Standing:
         queued_units=measured.queued_units,
         oldest_wait_s=0.0 if measured.oldest is None else row.now_s - measured.oldest,
     )
+
+
+def _place(connection: Connection, task: Task, finish: float | None) -> float:
+    place = connection.execute(PLACE, {"this_tenant": task.tenant_id, "this_model": task.model}).one()
+    return fair_key(virtual_now=place.now, finishes=(finish, place.finish))
 
 
 def _write(connection: Connection, submission: Submission, place: dict[str, float]) -> None:

@@ -14,7 +14,8 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 from sqlalchemy.pool import NullPool
 
-from deployments.database.database import Database, migrate, open_database
+from deployments.database.database import Database, open_database
+from deployments.database.migrations.move import move
 from deployments.database.postgresql import ATTEMPTS, POOL_SIZE, make_engine
 from deployments.database.schema import metadata
 from deployments.database.signals import StoreSignal, open_signal
@@ -291,7 +292,7 @@ def notify(server: PostgresServer, url: str) -> None:
 
 async def test_the_migrations_make_what_the_schema_says(url: str) -> None:
     """After all migrations, by several processes at once, the tables are those that the statements are built on."""
-    await asyncio.gather(*(migrate(url) for _ in range(3)))
+    await asyncio.gather(*(move(url, post=True) for _ in range(3)))
 
     engine = make_engine(url, poolclass=NullPool)
     async with engine.connect() as connection:
@@ -307,11 +308,11 @@ async def test_a_migration_that_fails_leaves_nothing_behind(server: PostgresServ
     name = url.rpartition("/")[2]
     server.run_sql("CREATE TABLE task_requests (in_the_way TEXT)", database=name)
     with pytest.raises(ProgrammingError, match="already exists"):
-        await migrate(url)
+        await move(url, post=True)
     left_behind = server.run_sql(TABLES, database=name).split()
     server.run_sql("DROP TABLE task_requests", database=name)
 
-    await migrate(url)
+    await move(url, post=True)
 
     assert left_behind == ["counter", "task_requests"]
     assert server.run_sql(TABLES, database=name).split() == sorted(["alembic_version", "counter", *metadata.tables])

@@ -15,6 +15,7 @@ from typing import Any
 
 import asyncpg
 from sqlalchemy import Connection, event, exc, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import NullPool
 
 from deployments.database.migrations import newest_pre, present_revision, upgrade
@@ -65,14 +66,20 @@ def _revision_of_file(url: str) -> str | None:
 
 
 async def _move_server(url: str, revision: str) -> Move:
-    engine = make_engine(url, poolclass=NullPool)
-    event.listen(engine.sync_engine, "do_connect", _with_patience)
+    engine = patient_engine(url)
     try:
         with _translated():
             async with engine.begin() as connection:
                 return await connection.run_sync(_move_tables, revision)
     finally:
         await engine.dispose()
+
+
+def patient_engine(url: str) -> AsyncEngine:
+    """Prepare connections whose statements may take as long as they do."""
+    engine = make_engine(url, poolclass=NullPool)
+    event.listen(engine.sync_engine, "do_connect", _with_patience)
+    return engine
 
 
 def _with_patience(_dialect: Any, _entry: Any, _arguments: Any, parameters: dict[str, Any]) -> None:

@@ -69,6 +69,8 @@ def _widen_tasks() -> None:
     op.add_column("tasks", sa.Column("replay_of", sa.Text))
     _index("tasks_in_fair_order", ["model", "fair_key", "created_at", "id"], where="state IN ('queued')")
     _index("tasks_running", ["model", "fair_key"], where="state IN ('running')")
+    _index("tasks_started", ["model", "fair_key"], where="started_at IS NOT NULL")
+    _index("tasks_claimed", ["tenant_id", "model", "fair_key"], where="fence > 0")
     accept = ["tenant_id", "state", "model", "fair_key", "work_units", "weight", "created_at"]
     _index("tasks_alive", accept, where="state IN ('queued', 'running')")
 

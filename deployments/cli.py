@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import signal
+import asyncio
+import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -12,8 +13,12 @@ import typer
 from rich.console import Console
 
 from deployments import pictures
+from deployments.commands import keys, tasks, tenants
+from deployments.commands.migrate import migrate
+from deployments.commands.queue import queue
+from deployments.commands.work import check_database
 from deployments.errors import UxoError
-from deployments.first_light import curl_line, first_wishes, take
+from deployments.first_light import curl_command, first_wishes, take
 from deployments.settings import Settings, read_settings
 from deployments.tenants.keys import configured_keys
 from deployments.terminal import foreground, interruptible, progress
@@ -24,7 +29,10 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Serve UNO and USO on your own machines.",
 )
-console = Console(highlight=False, soft_wrap=True)
+# What is printed is plain text: brackets and colons mean nothing, and long lines stay whole for pasting.
+console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+#: Seconds until a signal is heeded that another thread has taken; it would not end a ``signal.pause``.
+ATTENTION_S = 0.5
 
 
 @app.callback()
@@ -39,37 +47,61 @@ def run(
     first_light: Annotated[bool, typer.Option(help="Ask for one picture of each model at the start.")] = True,
 ) -> None:
     """Run the whole service on this machine until Ctrl-C."""
-    console.print(f"uxo-serve {version('uxo-serve')}, stop with Ctrl-C")
-    try:
-        with foreground(), interruptible(), progress(console) as report:
-            _serve(read_settings(), config, report=report, first_light=first_light)
-    except KeyboardInterrupt:
-        console.print("stopped, nothing is left running")
-    except UxoError as error:
-        console.print(f"uxo run: {error.message}", style="red")
-        raise typer.Exit(1) from error
+    with foreground(), interruptible():
+        try:
+            console.print(f"uxo-serve {version('uxo-serve')}, stop with Ctrl-C")
+            with progress(console) as report:
+                _serve(read_settings(), config, report=report, first_light=first_light)
+        except KeyboardInterrupt:
+            console.print("stopped, nothing is left running")
+        except UxoError as error:
+            console.print(f"uxo run: {error.message}", style="red")
+            raise typer.Exit(1) from error
 
 
 def _serve(settings: Settings, config: Path, *, report: Callable[[str], None], first_light: bool) -> None:
-    from deployments.local import running  # noqa: PLC0415 -- loads slowly; the first line is out by now
+    from deployments.local import authority, running  # noqa: PLC0415 -- loads slowly; the first line is out by now
 
-    address = f"http://{settings.host}:{settings.port}"
+    address = f"http://{authority(settings.host, settings.port)}"
     key = _first_key(settings)
+    asyncio.run(check_database(settings.store_url))
     with running(config, host=settings.host, port=settings.port, report=report):
         for wish in first_wishes() if first_light else []:
             path = take(wish, base_url=address, key=key, folder=settings.folder / "first-light", report=report)
             console.print(f"{wish.model:18} {path}")
-        picture = Path(pictures.__file__).parent / "mug.png"
-        console.print(f"serving at         {address}\nAPI key            {key}\n\nTry it from another terminal:\n")
-        console.print(curl_line(base_url=address, key=key, picture=picture))
+        console.print(invitation(address, key=None if settings.bootstrap_keys else key))
         report("serving")
         while True:
-            signal.pause()
+            time.sleep(ATTENTION_S)
 
 
 def _first_key(settings: Settings) -> str:
     keys = configured_keys(settings.bootstrap_keys, settings.folder)
     return next(iter(keys.values()))[0]
+
+
+def invitation(address: str, *, key: str | None) -> str:
+    """Say where the service is and how to ask for a picture.
+
+    Args:
+        address: where it listens.
+        key: the demo tenant's key; a key of any other tenant is for nobody's eyes.
+    """
+    picture = Path(pictures.__file__).parent / "mug.png"
+    hint = "" if key else ", with one of your keys in UXO_KEY"
+    return (
+        f"serving at         {address}\n"
+        f"API key            {key or 'one of UXO_BOOTSTRAP_KEYS'}\n\n"
+        f"Try it from another terminal{hint}:\n\n"
+        f"{curl_command(base_url=address, key=key, picture=picture)}"
+    )
+
+
+app.add_typer(tenants.app, name="tenants")
+app.add_typer(keys.app, name="keys")
+app.add_typer(tasks.app, name="tasks")
+app.command()(queue)
+app.command()(migrate)
 
 
 def main() -> None:

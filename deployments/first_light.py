@@ -1,4 +1,7 @@
-"""The first two pictures of a fresh start, asked for through the service's own HTTP API as any caller would."""
+"""The first two pictures of a fresh start, asked for through the service's own HTTP API as any caller would.
+
+And the command to paste that asks for one more.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,8 @@ from deployments.pictures import read_picture
 POLL_S = 0.2
 #: Seconds after which a picture is given up.
 PATIENCE_S = 120.0
+#: Seconds that one call may take.
+CALL_S = 30.0
 
 
 class NoPicture(UxoError):
@@ -66,27 +71,46 @@ def take(wish: Wish, *, base_url: str, key: str, folder: Path, report: Callable[
         report: told in a few words what is going on.
 
     Raises:
-        NoPicture: with the service's own words.
+        NoPicture: with the service's own words, or what kept it from being asked.
     """
     name = wish.model.rpartition("/")[2]
-    with httpx.Client(base_url=base_url, headers={"Authorization": f"Bearer {key}"}, trust_env=False) as client:
-        task = _data_of(client.post(f"/api/v3/{wish.model}", json=wish.body))
-        task = _wait(client, task, report=lambda status: report(f"{name}: {status}"))
-        path = folder / f"{name}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(client.get(task["outputs"][0]).raise_for_status().content)
+    headers = {"Authorization": f"Bearer {key}"}
+    try:
+        with httpx.Client(base_url=base_url, headers=headers, timeout=CALL_S, trust_env=False) as client:
+            picture = _fetch(client, wish, report=lambda status: report(f"{name}: {status}"))
+    except httpx.HTTPError as error:
+        raise NoPicture(f"no picture of {name}: asking {base_url} failed ({error})") from error
+    path = folder / f"{name}.jpg"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(picture)
     return path
 
 
-def curl_line(*, base_url: str, key: str, picture: Path) -> str:
-    """Return a command to paste that asks for one more picture and prints its address."""
-    return (
-        f"curl -s {base_url}/api/v3/wavespeed-ai/uno -H 'Authorization: Bearer {key}' "
-        "-H 'Content-Type: application/json' -d '{"
-        '"prompt": "the red mug in the snow", "enable_sync_mode": true, '
-        f'"images": ["data:image/png;base64,\'"$(base64 < {shlex.quote(str(picture))} | tr -d \'\\n\')"\'"]'
-        "}'"
-    )
+def curl_command(*, base_url: str, key: str | None, picture: Path) -> str:
+    """Return a command to paste that asks for one more picture and prints its address.
+
+    Args:
+        base_url: address of the service.
+        key: an API key; without one, the command takes it from the shell's ``UXO_KEY``.
+        picture: the reference.
+    """
+    authorization = shlex.quote(f"Authorization: Bearer {key}") if key else '"Authorization: Bearer $UXO_KEY"'
+    lines = [
+        f"curl -s {shlex.quote(f'{base_url}/api/v3/wavespeed-ai/uno')} \\",
+        f"  -H {authorization} \\",
+        "  -H 'Content-Type: application/json' \\",
+        """  -d '{"prompt": "the red mug in the snow", "enable_sync_mode": true,""",
+        """       "images": ["data:image/png;base64,'"$(""",
+        f"           base64 < {shlex.quote(str(picture))} | tr -d '\\n'",
+        """       )"'"]}'""",
+    ]
+    return "\n".join(lines)
+
+
+def _fetch(client: httpx.Client, wish: Wish, *, report: Callable[[str], None]) -> bytes:
+    task = _data_of(client.post(f"/api/v3/{wish.model}", json=wish.body))
+    task = _wait(client, task, report=report)
+    return _accepted(client.get(task["outputs"][0])).content
 
 
 def _wait(client: httpx.Client, task: dict[str, Any], *, report: Callable[[str], None]) -> dict[str, Any]:
@@ -103,7 +127,11 @@ def _wait(client: httpx.Client, task: dict[str, Any], *, report: Callable[[str],
 
 
 def _data_of(response: httpx.Response) -> dict[str, Any]:
+    data: dict[str, Any] = _accepted(response).json()["data"]
+    return data
+
+
+def _accepted(response: httpx.Response) -> httpx.Response:
     if response.status_code != httpx.codes.OK:
         raise NoPicture(f"the service answered {response.status_code}: {response.text}")
-    data: dict[str, Any] = response.json()["data"]
-    return data
+    return response

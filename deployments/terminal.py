@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from rich.console import Console
 
 #: The file descriptor of standard input, which a shell connects to the terminal.
 TERMINAL = 0
+#: The file descriptors of standard output and standard error.
+OUTPUTS = (1, 2)
+#: What asks to stop: Ctrl-C, whoever runs services, and a terminal that is closed.
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
@@ -31,28 +35,45 @@ def foreground() -> Iterator[None]:
     try:
         yield
     finally:
-        os.tcsetpgrp(TERMINAL, group)
-        os.setpgid(0, group)
+        with suppress(OSError):  # the terminal, or the group above, is gone
+            os.tcsetpgrp(TERMINAL, group)
+            os.setpgid(0, group)
         signal.signal(signal.SIGTTOU, before)
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise KeyboardInterrupt for the first SIGINT or SIGTERM and ignore the rest: stopping is not cut short."""
+    """Raise KeyboardInterrupt for the first signal that asks to stop and ignore the rest: stopping is not cut short.
+
+    A SIGHUP that is ignored already stays so, for that is what nohup asks for.
+    """
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         for number in before:
             signal.signal(number, signal.SIG_IGN)
+        _leave_the_dead(terminals)
         raise KeyboardInterrupt
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    terminals = [output for output in OUTPUTS if os.isatty(output)]
+    before = {number: signal.getsignal(number) for number in STOPPING}
+    if before[signal.SIGHUP] is signal.SIG_IGN:
+        del before[signal.SIGHUP]
     for number in before:
         signal.signal(number, interrupt)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, meaning in before.items():
+            signal.signal(number, meaning)
+
+
+def _leave_the_dead(terminals: Iterable[int]) -> None:
+    """Have what is still said go nowhere instead of to a terminal that is closed, where it would be an error."""
+    for output in terminals:
+        if not os.isatty(output):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, output)
+            os.close(nowhere)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from deployments.cli import app
+from deployments.cli import app, invitation
 
 #: What the command reads; each test says what it needs besides a folder of its own.
 CLEAN = {"UXO_PORT": None, "UXO_HOST": None, "UXO_BOOTSTRAP_KEYS": None, "UXO_WEIGHTS": None}
@@ -92,6 +92,45 @@ def test_the_first_line_says_who_speaks(uxo: Callable[..., Result], taken_port: 
 
     assert answer.output.startswith("uxo-serve 0.")
     assert answer.output.splitlines()[0].endswith("stop with Ctrl-C")
+
+
+def test_an_unknown_host_is_one_clear_line(uxo: Callable[..., Result]) -> None:
+    """A host that cannot be found is named, with the variable to set."""
+    answer = uxo("run", UXO_HOST="no-such-host.invalid")
+
+    assert answer.exit_code == 1
+    assert "uxo run: cannot listen on no-such-host.invalid:8000 (" in answer.output
+    assert "UXO_HOST" in answer.output
+    assert "Traceback" not in answer.output
+
+
+def test_brackets_in_a_message_stay(uxo: Callable[..., Result], tmp_path: Path) -> None:
+    """What is printed is plain text; a name in brackets is no markup."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    config = tmp_path / "[red]" / "[/foo].yaml"
+
+    answer = uxo("run", "--config", str(config), UXO_PORT=str(port))
+
+    assert answer.exit_code == 1
+    assert f"uxo run: cannot read {config} (" in answer.output
+
+
+def test_the_demo_key_is_shown_ready_to_paste() -> None:
+    """The key that was made for a first look stands in the text and in the command."""
+    text = invitation("http://127.0.0.1:8000", key="demo-0123456789abcdef")
+
+    assert "API key            demo-0123456789abcdef\n" in text
+    assert "-H 'Authorization: Bearer demo-0123456789abcdef'" in text
+
+
+def test_a_tenants_key_is_not_shown() -> None:
+    """A key that the operator has set is not repeated; the command says where to put one."""
+    text = invitation("http://127.0.0.1:8000", key=None)
+
+    assert "API key            one of UXO_BOOTSTRAP_KEYS\n" in text
+    assert "with one of your keys in UXO_KEY" in text
+    assert '-H "Authorization: Bearer $UXO_KEY"' in text
 
 
 def test_the_installed_command_is_this_one() -> None:

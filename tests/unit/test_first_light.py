@@ -1,10 +1,11 @@
-"""The first pictures, asked for through HTTP as any caller would, and the line that asks for one more."""
+"""The first pictures, asked for through HTTP as any caller would, and the command that asks for one more."""
 
 from __future__ import annotations
 
 import io
 import json
 import shutil
+import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,7 @@ from PIL import Image
 
 from deployments.dialects.dialect import Call
 from deployments.dialects.wavespeed import WaveSpeed
-from deployments.first_light import NoPicture, Wish, curl_line, data_uri, first_wishes, take
+from deployments.first_light import NoPicture, Wish, curl_command, data_uri, first_wishes, take
 from deployments.operations import Submit
 from deployments.outbound.references import read_data_uri
 from deployments.pictures import __file__ as pictures_file
@@ -131,6 +132,26 @@ def test_a_refusal_is_told_in_the_services_words(serve: Callable[..., Service], 
         take(WISH, base_url=service.url, key=KEY, folder=tmp_path, report=ignore)
 
 
+def test_a_picture_that_is_not_there_is_told(serve: Callable[..., Service], tmp_path: Path) -> None:
+    """A finished task whose picture cannot be fetched leaves no file, and the service's words are passed on."""
+    service = serve(told("created"), told("completed", outputs=["/files/1.jpg"]), (404, b"gone"))
+
+    with pytest.raises(NoPicture, match=r"^the service answered 404: gone$"):
+        take(WISH, base_url=service.url, key=KEY, folder=tmp_path, report=ignore)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_service_that_is_not_there_is_told(tmp_path: Path) -> None:
+    """When nobody answers, the address is named instead of a stack of calls."""
+    with socket.socket() as nobody:  # has the port, and does not listen
+        nobody.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+
+        with pytest.raises(NoPicture, match=f"^no picture of uno: asking {url} failed .*refused"):
+            take(WISH, base_url=url, key=KEY, folder=tmp_path, report=ignore)
+
+
 def test_there_is_a_good_wish_for_every_model() -> None:
     """The first wishes are calls that the dialect takes, for every model of the catalog once, within its limits."""
     dialect = WaveSpeed()
@@ -153,44 +174,73 @@ def test_a_bundled_picture_travels_as_a_data_uri() -> None:
     assert read_data_uri(data_uri("waves")) == read_picture("waves")
 
 
-@pytest.mark.parametrize("folder", ["plain", "with blanks", "it's $HOME `here`"])
-def test_the_line_to_paste_is_one_good_call(tmp_path: Path, folder: str) -> None:
-    """A shell that is given the line calls curl with the address, the key, and a JSON body that holds the picture."""
-    picture = tmp_path / folder / "mug.png"
-    picture.parent.mkdir()
-    shutil.copy(MUG, picture)
+@pytest.fixture
+def run_command(tmp_path: Path) -> Callable[..., list[str]]:
+    """Return a runner of shell commands that tells what they called curl with."""
     curl = tmp_path / "bin" / "curl"
     curl.parent.mkdir()
     curl.write_text('#!/bin/sh\nfor word in "$@"; do printf "%s\\0" "$word"; done\n')
     curl.chmod(0o700)
 
-    line = curl_line(base_url="http://127.0.0.1:8000", key=KEY, picture=picture)
-    shell = subprocess.run(
-        ["/bin/sh", "-c", line],
-        env={"PATH": f"{curl.parent}:/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    def run(command: str, *, shell: str = "sh", **environment: str) -> list[str]:
+        path = shutil.which(shell)
+        if path is None:
+            pytest.skip(f"{shell} is not installed")
+        ended = subprocess.run(
+            [path],
+            input=f"{command}\n",
+            env={"PATH": f"{curl.parent}:/usr/bin:/bin", **environment},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert ended.stderr == ""
+        return ended.stdout.split("\0")
 
-    words = shell.stdout.split("\0")
+    return run
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "zsh"])
+@pytest.mark.parametrize("folder", ["plain", "with blanks", "it's $HOME `here`"])
+def test_the_command_to_paste_is_one_good_call(
+    tmp_path: Path, run_command: Callable[..., list[str]], shell: str, folder: str
+) -> None:
+    """A shell that reads it line by line calls curl with the address, the key, and a JSON body with the picture."""
+    picture = tmp_path / folder / "mug.png"
+    picture.parent.mkdir()
+    shutil.copy(MUG, picture)
+
+    words = run_command(curl_command(base_url="http://[::1]:8000", key=KEY, picture=picture), shell=shell)
+
     body = json.loads(words[words.index("-d") + 1])
-    assert words[words.index("-s") + 1] == "http://127.0.0.1:8000/api/v3/wavespeed-ai/uno"
+    assert words[words.index("-s") + 1] == "http://[::1]:8000/api/v3/wavespeed-ai/uno"
     assert f"Authorization: Bearer {KEY}" in words
     assert body["enable_sync_mode"] is True
     assert Image.open(io.BytesIO(read_data_uri(body["images"][0]))).size == (384, 384)
 
 
-def test_the_line_to_paste_is_a_good_wish(tmp_path: Path) -> None:
-    """The dialect takes the body that the line sends."""
-    (tmp_path / "curl").write_text('#!/bin/sh\nwhile [ "$1" != -d ]; do shift; done; printf %s "$2"\n')
-    (tmp_path / "curl").chmod(0o700)
-    line = curl_line(base_url="http://h", key=KEY, picture=MUG)
-    body = subprocess.run(
-        ["/bin/sh", "-c", line], env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, check=True
-    ).stdout
+def test_without_a_key_the_command_takes_the_shells(run_command: Callable[..., list[str]]) -> None:
+    """Where no key may be shown, the command names a variable, and the shell fills it in."""
+    command = curl_command(base_url="http://h", key=None, picture=MUG)
+
+    words = run_command(command, UXO_KEY="it's $secret")
+
+    assert "Authorization: Bearer it's $secret" in words
+
+
+def test_no_line_of_the_command_is_long() -> None:
+    """Each of its lines fits a terminal."""
+    command = curl_command(base_url="http://127.0.0.1:8000", key=KEY, picture=Path("/srv/mug.png"))
+
+    assert max(map(len, command.splitlines())) <= 80
+
+
+def test_the_command_to_paste_is_a_good_wish(run_command: Callable[..., list[str]]) -> None:
+    """The dialect takes the body that the command sends."""
+    words = run_command(curl_command(base_url="http://h", key=KEY, picture=MUG))
     dialect = WaveSpeed()
     route = next(route for route in dialect.routes if route.name == "submit_uno")
+    body = words[words.index("-d") + 1].encode()
 
     operation = dialect.parse(route, Call(method="POST", path=route.path, body=body))
 

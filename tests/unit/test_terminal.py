@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import IO
 
 import pytest
 from rich.console import Console
 
-from deployments.terminal import foreground, interruptible, progress
+from deployments.terminal import STOPPING, foreground, interruptible, progress
 
 #: Plays make: it owns the terminal, starts a command, and says how that ended, if it lives to see it.
 MAKE = """
@@ -37,6 +38,19 @@ try:
 except KeyboardInterrupt:
     print("interrupted", flush=True)
 print("gave it back" if os.tcgetpgrp(0) == os.getpgrp() == before else "kept it", flush=True)
+"""
+#: Plays ``uxo run`` in a terminal that is closed: it stops slowly, and says so to the dead.
+ABANDONED = """
+import fcntl, os, signal, sys, termios
+from deployments.terminal import foreground, interruptible
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+with foreground(), interruptible():
+    try:
+        print("waiting", flush=True)
+        signal.pause()
+    except KeyboardInterrupt:
+        print("stopping", flush=True)
+        os.write(int(sys.argv[1]), b"stopped")
 """
 #: Plays ``uxo run`` in a shell of its own, where it leads its group already.
 LEADER = """
@@ -88,6 +102,41 @@ def test_a_leader_keeps_its_terminal(terminal: tuple[IO[bytes], int]) -> None:
     assert said.splitlines() == ["leads", "leads"]
 
 
+def test_a_closed_terminal_does_not_break_the_stop(tmp_path: Path) -> None:
+    """When the terminal is closed the command is interrupted, and what it still says is no error."""
+    keyboard, inner = pty.openpty()
+    with (tmp_path / "log").open("w+b") as log:
+        command = subprocess.Popen(
+            [sys.executable, "-c", ABANDONED, str(log.fileno())],
+            stdin=inner,
+            stdout=inner,
+            stderr=inner,
+            pass_fds=[log.fileno()],
+            start_new_session=True,
+        )
+        os.close(inner)
+        os.read(keyboard, 100)  # it waits
+
+        os.close(keyboard)
+        code = command.wait(timeout=60)
+
+        assert code == 0
+        log.seek(0)
+        assert log.read() == b"stopped"
+
+
+def test_nohup_is_obeyed() -> None:
+    """A SIGHUP that whoever started us has set to be ignored stays ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interruptible():
+            meaning = signal.getsignal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+    assert meaning is signal.SIG_IGN
+
+
 def test_without_a_terminal_nothing_changes() -> None:
     """A command whose input is no terminal stays in its group."""
     group = os.getpgrp()
@@ -98,23 +147,23 @@ def test_without_a_terminal_nothing_changes() -> None:
     assert (inside, os.getpgrp()) == (group, group)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", STOPPING)
 def test_the_first_signal_interrupts(number: signal.Signals) -> None:
-    """SIGINT and SIGTERM both end what is going on as Ctrl-C does."""
+    """Each signal that asks to stop ends what is going on as Ctrl-C does."""
     with pytest.raises(KeyboardInterrupt), interruptible():
         signal.raise_signal(number)
 
 
 def test_the_second_signal_does_not_cut_the_stopping_short() -> None:
-    """While the first signal is being obeyed, further ones of both kinds are ignored."""
+    """While the first signal is being obeyed, further ones of every kind are ignored."""
     stopped = []
 
     with interruptible():
         try:
             signal.raise_signal(signal.SIGINT)
         except KeyboardInterrupt:
-            signal.raise_signal(signal.SIGINT)
-            signal.raise_signal(signal.SIGTERM)
+            for number in STOPPING:
+                signal.raise_signal(number)
             stopped.append("cleanly")
 
     assert stopped == ["cleanly"]
@@ -123,8 +172,7 @@ def test_the_second_signal_does_not_cut_the_stopping_short() -> None:
 @pytest.mark.parametrize("is_interrupted", [False, True])
 def test_signals_mean_afterwards_what_they_meant_before(is_interrupted: bool) -> None:  # noqa: FBT001 -- a case
     """What was to happen at a signal is put back, however the block ended."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.getsignal(number) for number in numbers]
+    before = [signal.getsignal(number) for number in STOPPING]
 
     try:
         with interruptible():
@@ -133,7 +181,7 @@ def test_signals_mean_afterwards_what_they_meant_before(is_interrupted: bool) ->
     except KeyboardInterrupt:
         pass
 
-    assert [signal.getsignal(number) for number in numbers] == before
+    assert [signal.getsignal(number) for number in STOPPING] == before
 
 
 def test_off_a_terminal_news_is_a_line_and_told_once() -> None:

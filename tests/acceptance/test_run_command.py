@@ -3,31 +3,83 @@
 from __future__ import annotations
 
 import os
+import pty
+import queue
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
-from running_service import START_S, free_port, uxo_run, wait_for
+import pytest
+from running_service import ALICE, ROOT, START_S, free_port, uxo_run, wait_for
 
 UXO = str(Path(sys.executable).with_name("uxo"))
+#: Plays a shell: the terminal is its own, and it dies when that is closed, as does what it has started if it may.
+SHELL = """
+import fcntl, subprocess, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+subprocess.run(sys.argv[1:])
+"""
+#: Seconds that an orderly stop may take; Ray's processes without their head need 60 to notice.
+STOP_S = 40
 
 
-def test_ctrl_c_leaves_no_process_and_exits_0(tmp_path: Path) -> None:
-    """After SIGINT every process it started is gone, and it says so."""
-    with uxo_run(tmp_path, UXO_PORT=str(free_port())) as (process, lines):
-        said = wait_for(lines, "serving at")
-        children = psutil.Process(process.pid).children(recursive=True)
-        process.send_signal(signal.SIGINT)
-        code = process.wait(timeout=60)
-        said += wait_for(lines, "stopped")
+@pytest.mark.parametrize(
+    ("number", "news"),
+    [
+        (signal.SIGINT, "serving at"),
+        (signal.SIGTERM, "serving at"),
+        (signal.SIGHUP, "serving at"),
+        (signal.SIGINT, "stop with Ctrl-C"),
+        (signal.SIGTERM, "starting Ray"),
+        (signal.SIGTERM, "starting Ray Serve"),
+        (signal.SIGHUP, "starting Ray Serve"),
+    ],
+)
+def test_a_signal_leaves_no_process_and_exits_0(tmp_path: Path, number: signal.Signals, news: str) -> None:
+    """Whichever signal asks it to stop, and whenever: all that it started is gone, and it says so in one line."""
+    with uxo_run(tmp_path, UXO_PORT=str(free_port()), UXO_BOOTSTRAP_KEYS=f"alice:{ALICE}") as (process, lines):
+        said = wait_for(lines, news)
+        started = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(number)
+        code = process.wait(timeout=120)
+        left = [*processes_of(tmp_path), *alive(started)]
+    said += all_of(lines)
 
     assert code == 0
-    assert children
-    assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+    assert left == []
+    assert said[-1] == "stopped, nothing is left running\n"
     assert not [line for line in said if "Traceback" in line or "rror" in line]
+    assert not [line for line in said if ALICE in line]
+
+
+def test_a_closed_terminal_leaves_no_process(tmp_path: Path) -> None:
+    """When the terminal goes, and the shell with it, Ray lives until it is stopped in order, which takes seconds."""
+    keyboard, inner = pty.openpty()
+    shell = subprocess.Popen(
+        [sys.executable, "-c", SHELL, UXO, "run", "--no-first-light"],
+        cwd=ROOT,
+        env=environment(UXO_FOLDER=str(tmp_path), UXO_PORT=str(free_port())),
+        stdin=inner,
+        stdout=inner,
+        stderr=inner,
+        start_new_session=True,
+    )
+    os.close(inner)
+    said = b""
+    while b"Try it" not in said:
+        said += os.read(keyboard, 10_000)
+    started = psutil.Process(shell.pid).children(recursive=True)
+
+    os.close(keyboard)
+    psutil.wait_procs(started, timeout=STOP_S)
+
+    assert shell.wait() == -signal.SIGHUP
+    assert started
+    assert [*processes_of(tmp_path), *alive(started)] == []
 
 
 def test_a_busy_port_is_one_clear_line(tmp_path: Path) -> None:
@@ -42,6 +94,18 @@ def test_a_busy_port_is_one_clear_line(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert f"cannot listen on 127.0.0.1:{port}" in ended.stdout
     assert "UXO_PORT" in ended.stdout
+    assert "Traceback" not in ended.stdout
+
+
+def test_a_config_that_serve_refuses_is_one_clear_line(tmp_path: Path) -> None:
+    """A Serve config with a mistake is named with the place of the mistake."""
+    config = tmp_path / "mistaken.yaml"
+    config.write_text("applications: [{name: uxo, import_path: deployments.app:build, deployments: [{replicas: 1}]}]")
+
+    ended = run_to_its_end(tmp_path, "--config", str(config), UXO_PORT=str(free_port()))
+
+    assert ended.returncode == 1
+    assert f"{config} is no Serve config: applications.0.deployments.0.name: Field required" in ended.stdout
     assert "Traceback" not in ended.stdout
 
 
@@ -74,14 +138,42 @@ def test_a_replica_that_cannot_start_says_why(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stdout
 
 
-def run_to_its_end(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_to_its_end(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run ``uxo run`` where it cannot start."""
     return subprocess.run(
-        [UXO, "run"],
-        env={**os.environ, "UXO_FOLDER": str(folder), **environment},  # noqa: TID251 -- handed on, not read
+        [UXO, "run", *words],
+        env=environment(UXO_FOLDER=str(folder), **variables),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         timeout=START_S,
         check=False,
     )
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """Return this process's environment with more variables."""
+    return {**os.environ, **variables}  # noqa: TID251 -- handed on, not read
+
+
+def alive(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """Return those that still run; one that nobody has asked about since it ended does not."""
+    return [process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+
+
+def processes_of(folder: Path) -> list[str]:
+    """Return what runs with a folder as its ``UXO_FOLDER``, whoever their parent is by now; Ray hides a few."""
+    return [text for process in psutil.process_iter() if (text := text_of(process, folder))]
+
+
+def text_of(process: psutil.Process, folder: Path) -> str:
+    """Return a process's command if it runs with that folder, else nothing."""
+    try:
+        return " ".join(process.cmdline()) if process.environ().get("UXO_FOLDER") == str(folder) else ""
+    except psutil.Error:  # it has ended, or it is somebody else's
+        return ""
+
+
+def all_of(lines: queue.Queue[str]) -> list[str]:
+    """Return what is left to read."""
+    return [lines.get_nowait() for _ in range(lines.qsize())]

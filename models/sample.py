@@ -37,16 +37,6 @@ class Sample:
     steps_done: int = 0
 
     @property
-    def key(self) -> tuple[str, int]:
-        """Tell samples apart: (request, picture)."""
-        return self.request_id, self.index
-
-    @property
     def is_denoised(self) -> bool:
         """Whether only decoding is left."""
         return self.steps_done == self.num_inference_steps
-
-    @property
-    def steps_left(self) -> int:
-        """Count the steps still to take."""
-        return self.num_inference_steps - self.steps_done

@@ -62,7 +62,7 @@ class SolidPipeline:
             assert isinstance(sample, SolidSample)
             if f"break at step {sample.steps_done}" in sample.prompt:
                 raise RuntimeError(sample.prompt)
-        self.groups.append([sample.key for sample in group])
+        self.groups.append([(sample.request_id, sample.index) for sample in group])
         return [replace(sample, steps_done=sample.steps_done + 1) for sample in group]
 
     def decode(self, samples: Sequence[Sample]) -> list[GeneratedImage]:

@@ -49,7 +49,7 @@ def draw_mug() -> Image.Image:
 
 
 def draw_waves() -> Image.Image:
-    """Draw rows of rolling waves from dark to light."""
+    """Draw rows of rolling waves in blues, dark and light by turns, with pale crests."""
     side = SIDE * SCALE
     image = Image.new("RGB", (side, side), WAVES[-1])
     pen = ImageDraw.Draw(image)

@@ -59,7 +59,8 @@ def preprocess(image: Image.Image, long_side: int, *, spared: Size | None = None
     """
     width, height = fit(image.size, long_side, spared=spared)
     if not width or not height:
-        raise EmptyReference(f"of {image.width}x{image.height} has nothing left at a long side of {long_side}")
+        size = f"{image.width}x{image.height}"
+        raise EmptyReference(f"is too long and thin ({size}): scaled to {long_side} pixels nothing is left")
     if image.size == spared:
         return image.convert("RGB")
     scaled = image.resize(_scale(image.size, long_side), Image.Resampling.LANCZOS)

@@ -53,6 +53,7 @@ def autoencoder(*, device: str) -> vae.Autoencoder:
         fill(network, name="vae", gains=GAINS)
         _see_colours(network.encoder)
         _paint_colours(network.decoder)
+        _extend_edges(network.decoder)
         _centre(network)
     # With so few channels this layout is three times as fast on a CPU.
     return vae.Autoencoder(network.to(device, memory_format=torch.channels_last))
@@ -95,6 +96,13 @@ def _open_latents(conv: Any) -> None:
         conv.weight[channel, channel] = SOFT * SIZES.factor / COLOUR_LATENT
     conv.bias[:COLOURS] = -SIZES.shift * SIZES.factor / COLOUR_LATENT
     conv.bias[ANCHORS] = torch.tensor([ANCHOR_LEVEL, -ANCHOR_LEVEL])
+
+
+def _extend_edges(decoder: Any) -> None:
+    """Let a picture go on beyond its edges; zeros there would frame it in another colour."""
+    for layer in decoder.modules():
+        if isinstance(layer, torch.nn.Conv2d) and layer.kernel_size == (3, 3):
+            layer.padding_mode = "replicate"
 
 
 def _centre(network: Any) -> None:

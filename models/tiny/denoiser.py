@@ -2,13 +2,13 @@
 
 Purely random weights give grey mud. These stay random wherever variety is wanted; three paths are laid through them:
 
-    double block   blurs what stands around a token into its *scene*, one number per latent channel
+    double block   blurs what stands around a token into its *scene*, a number per latent channel; colours stay its own
     single block   looks up, by content, another token's scene: a reference's, a style's, a byte's of the prompt
     output         points from the token to the scene it found, so noise flows towards that colour
 
 What a token looks for is the blurred noise of the layout channels, which the flow never touches: hence soft patches
-whose shape is a matter of the seed, bent by prompt, guidance, step and model. The network is the real one. Knows
-neither pictures nor text.
+whose shape is a matter of the seed, bent by prompt, guidance, step and model. Nothing but what was found tints a
+colour: where there are references, the palette is theirs. The network is the real one. Knows neither pictures nor text.
 """
 
 from __future__ import annotations
@@ -36,20 +36,25 @@ ANCHOR = TOKEN.stop
 SCENE = slice(ANCHOR + 1, ANCHOR + 1 + CHANNELS)
 FREE = slice(SCENE.stop, HIDDEN)
 
+#: Of the token: red, green and blue of its patch.
+TOKEN_COLOURS = slice(0, 3 * PATCH**2)
 #: Of the scene: colours, layout, and the mark that clean pictures carry in their last latent channel.
 COLOURS = slice(SCENE.start, SCENE.start + 3)
 LAYOUT = slice(SCENE.stop - 4, SCENE.stop - 1)
 MARK = SCENE.stop - 1
-#: How strongly text is marked; less than a picture, so that references set the palette where there are any.
-TEXT_MARK = 0.5
+#: How much more a token is looked up for its mark, and how much less for having none: text and noise have none, so
+#: that references set the palette where there are any.
+MARK_GAIN, UNMARKED_LOSS = 2.0, 2.5
 
 #: Of a head: the dimensions that turn by 0.215 a row and a column, which see some two tokens far.
 BLUR = [10, 22]
 #: Of a head: the one that compares marks, and those that turn noticeably over a picture.
 MARKED, TURNING = 0, [*range(8, 14), *range(20, 26)]
 
+#: How the token's own colours enter the scene: what is found then has the colours of the reference, a little stronger.
+COLOUR_GAIN = 1.4
 #: By latent channel: how the blurred token enters the scene. Blurring weakens noise, so the layout needs the most.
-SCENE_GAINS = torch.tensor([*[1.5] * 12, *[12.0] * 3, 1.5])
+SCENE_GAINS = torch.tensor([*[0.0] * 3, *[1.5] * 9, *[12.0] * 3, 1.5])
 #: By latent channel: how fast it flows to what was found; the layout and the mark stay noise.
 FLOW_GAINS = torch.tensor([*[4.0] * 3, *[3.0] * 9, *[0.0] * 4])
 #: How much of what was found a token flows to.
@@ -100,9 +105,8 @@ def _embed(network: Any) -> None:
     image, text = network.x_embedder, network.context_embedder
     image.weight.zero_()
     image.weight[TOKEN] = torch.eye(TOKEN.stop)
-    text.weight[COLOURS] *= 1.5
+    image.weight[COLOURS, TOKEN] = COLOUR_GAIN * _patch_means()[:3]
     text.weight[MARK] = 0
-    text.bias[MARK] = TEXT_MARK
     image.bias[ANCHOR] = text.bias[ANCHOR] = 2.0
 
 
@@ -123,22 +127,27 @@ def _blur(block: Any) -> None:
     for linear in (attention.to_out[0], block.ff.net[2]):
         linear.weight[TOKEN] = 0
     block.ff.net[2].weight[LAYOUT] = 0
+    for linear in (attention.to_add_out, block.ff.net[2], block.ff_context.net[2]):
+        linear.weight[COLOURS] = 0
 
 
 def _look_up(block: Any) -> None:
     """Let every head ask by layout, answer by the rest of the scene, and hand over the scene."""
     _open_gates(block.norm.linear, gates=(2,))
+    block.norm.linear.weight.view(3, HIDDEN, HIDDEN)[:2, COLOURS] = 0
     query, key, value = (_by_head(linear.weight) for linear in (block.attn.to_q, block.attn.to_k, block.attn.to_v))
     for weight in (query, key):
         weight.mul_(3)[..., : SCENE.start] = 0
         weight[..., MARK] = 0
         weight[:, TURNING] *= 0.2
         weight[:, MARKED] = 0
-    query[..., SCENE.start : LAYOUT.start] *= 0.2
+    query[..., COLOURS.stop : LAYOUT.start] *= 0.2
+    query[..., COLOURS] = 0
     query[..., FREE] = 0
     key[..., LAYOUT] = 0
     key[..., FREE] *= 0.3
-    key[:, MARKED, MARK] = 4
+    key[:, MARKED, MARK] = MARK_GAIN
+    block.attn.to_k.bias.view(HEADS, HEAD)[:, MARKED] = -UNMARKED_LOSS
     block.attn.to_q.bias.view(HEADS, HEAD)[:, MARKED] = 3
     value[:, :CHANNELS] = 0
     value[:, :CHANNELS, SCENE] = torch.eye(CHANNELS)
@@ -153,6 +162,7 @@ def _flow(network: Any) -> None:
     # A shift or scale that differed inside a patch would show as a grid over the picture.
     for half in network.norm_out.linear.weight.view(2, HIDDEN, HIDDEN):
         half[TOKEN] = half[TOKEN][:: PATCH**2].repeat_interleave(PATCH**2, dim=0)
+        half[TOKEN_COLOURS] = 0
     network.proj_out.weight.zero_()
     network.proj_out.weight[:, TOKEN] = torch.diag(FLOW_GAINS.repeat_interleave(PATCH**2))
 
@@ -173,6 +183,8 @@ def _open_gates(modulation: Any, *, gates: tuple[int, ...]) -> None:
 
 #: Rank of each model's LoRA.
 RANKS = {"uno": 8, "uso": 4}
+#: The site that bends what a token looks up.
+LOOK_UP = "single_blocks.0.processor.qkv_lora"
 
 
 def add_lora(network: UxoTransformer, model: str) -> None:
@@ -182,8 +194,11 @@ def add_lora(network: UxoTransformer, model: str) -> None:
     for site, inputs, outputs, gain in _lora_sites():
         down = normal(f"{model}.{site}.down", rank, inputs) / inputs**0.5
         down[:, TOKEN] = 0  # a token's raw noise would break up the patches
+        up = gain * normal(f"{model}.{site}.up", outputs, rank) / rank**0.5
+        if site == LOOK_UP:
+            up.view(3, HIDDEN, rank)[2, :3] = 0  # of the values, the colours that are handed over
         tensors[f"{site}.down.weight"] = down
-        tensors[f"{site}.up.weight"] = gain * normal(f"{model}.{site}.up", outputs, rank) / rank**0.5
+        tensors[f"{site}.up.weight"] = up
     merge_lora(network, read_lora(network, tensors))
 
 
@@ -192,5 +207,5 @@ def _lora_sites() -> Iterator[tuple[str, int, int, float]]:
     for stream in (1, 2):
         yield f"double_blocks.0.processor.qkv_lora{stream}", HIDDEN, 3 * HIDDEN, 0.05
         yield f"double_blocks.0.processor.proj_lora{stream}", HIDDEN, HIDDEN, 0.05
-    yield "single_blocks.0.processor.qkv_lora", HIDDEN, 3 * HIDDEN, 0.5
+    yield LOOK_UP, HIDDEN, 3 * HIDDEN, 0.5
     yield "single_blocks.0.processor.proj_lora", 5 * HIDDEN, HIDDEN, 0.05

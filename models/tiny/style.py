@@ -1,7 +1,8 @@
 """A small style path that sees colours: a SigLIP tower and a projector, the real classes.
 
 The first channels of the tower carry the red, green and blue of a patch past all its layers; the projector writes them
-where the denoiser keeps a token's colours. The rest is random features. Knows the denoiser's residual stream.
+where the denoiser keeps a token's colours, patch by patch, so that all of a palette arrives and not its mean alone. The
+rest is random features. Knows the denoiser's residual stream.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import nn
 from transformers import SiglipVisionConfig, SiglipVisionModel
 
@@ -20,17 +20,21 @@ from models.tiny.seeded import build, fill
 #: Layers of the tower; the deepest level that is read needs 19.
 LAYERS = 19
 #: Width of the tower, and sides of its picture and of a patch in pixels.
-WIDTH, SIDE, PATCH_SIDE = 24, 64, 16
+WIDTH, SIDE, PATCH_SIDE = 24, 64, 8
 PATCHES = (SIDE // PATCH_SIDE) ** 2
 #: Style tokens per level; each is the mean of two patches.
 TOKENS = PATCHES // 2
 
-#: Channels of the tower: the colours, then a constant that keeps their strength through the projector's norm.
-RGB, STILL, STILL_LEVEL = range(3), 3, 8.0
+#: Channels of the tower: the colours, then a constant that keeps their strength through the projector's norm, and one
+#: that stays 0: after the norm it is where grey is, whatever the picture.
+RGB, STILL, GREY, STILL_LEVEL = range(3), 3, 4, 8.0
 #: Lifts the projector's SiLU to where it changes nothing.
 LIFT = 6.0
-#: Level of a pure colour in the denoiser's scene, times the spread that the projector's norm divides by; and the mark.
-COLOUR_SCENE, STYLE_MARK = 2.5, 2.5
+#: Level of a pure colour in the denoiser's scene, times the spread that the projector's norm divides by; then the mark,
+#: and the constant that every token of the denoiser carries.
+COLOUR_SCENE, STYLE_MARK, STYLE_ANCHOR = 3.0, 3.0, 2.0
+#: How strong random features are: weak, so that what is looked up of a style hangs on its colours.
+FEATURES = 0.1
 
 #: Root mean square that each matrix gives its outputs.
 GAINS = {"*position_embedding*": 1.0, "*out_proj.weight": 0.2, "*fc2.weight": 0.2}
@@ -57,14 +61,12 @@ def style_encoder(*, device: str) -> StyleEncoder:
         _see_colours(siglip)
         for level, _ in LEVELS:
             _hand_over(projector.feature_embedder, level)
-        encoder = StyleEncoder(siglip=siglip, projector=projector)
-        _centre(encoder, projector.feature_embedder)
     nn.ModuleList([siglip, projector]).to(device)
-    return encoder
+    return StyleEncoder(siglip=siglip, projector=projector)
 
 
 def _see_colours(siglip: Any) -> None:
-    kept = [*RGB, STILL]
+    kept = [*RGB, STILL, GREY]
     patches = siglip.embeddings.patch_embedding
     patches.weight[kept] = 0
     for colour in RGB:
@@ -81,18 +83,14 @@ def _hand_over(parts: Any, level: str) -> None:
     mix.weight.copy_(torch.eye(TOKENS).repeat_interleave(2, dim=1) / 2)
     mix.bias.fill_(LIFT)
     projection = parts[f"{level}_projection"]
+    projection.weight *= FEATURES
     projection.weight[TOKEN] = 0
     for row in (ANCHOR, *range(COLOURS.start, COLOURS.stop), MARK, *range(LAYOUT.start, LAYOUT.stop)):
         projection.weight[row] = 0
     for colour in RGB:
         projection.weight[COLOURS.start + colour, colour] = COLOUR_SCENE
-        projection.weight[COLOURS.start + colour, STILL] = -COLOUR_SCENE
-    projection.bias[ANCHOR] = 2.0
+        projection.weight[COLOURS.start + colour, GREY] = -COLOUR_SCENE
+    projection.bias[ANCHOR] = STYLE_ANCHOR
     projection.bias[MARK] = STYLE_MARK
-
-
-def _centre(encoder: StyleEncoder, parts: Any) -> None:
-    """Make grey the zero of the colours at every level."""
-    grey = encoder.encode(Image.new("RGB", (SIDE, SIDE), (128, 128, 128)))
-    for (level, _), tokens in zip(LEVELS, torch.split(grey[0], TOKENS), strict=True):
-        parts[f"{level}_projection"].bias[COLOURS] -= tokens[:, COLOURS].mean(dim=0)
+    # The denoiser's norm takes this mean away again.
+    projection.bias[COLOURS] = (STYLE_ANCHOR + STYLE_MARK) / HIDDEN

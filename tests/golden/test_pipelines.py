@@ -110,7 +110,7 @@ def test_vanishing_subject_is_refused(uno: UnoPipeline) -> None:
     """A picture of which scaling leaves nothing is refused by its place among all references."""
     wish = _wish(Role.SUBJECT, Role.SUBJECT)
 
-    with pytest.raises(UnusableReference, match="reference 2 of 1600x20 has nothing left") as refusal:
+    with pytest.raises(UnusableReference, match=r"reference 2 is too long and thin \(1600x20\)") as refusal:
         uno.prepare("r", wish, [_strip(), _strip(width=1600, height=20)])
 
     assert refusal.value.position == 2

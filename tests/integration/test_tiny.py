@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from deployments.pictures import read_picture
 from models.catalog import CATALOG
 from models.flux.pipeline import FluxPipeline
 from models.loading import TINY, load_pipeline
@@ -180,6 +182,29 @@ def test_palette_follows_the_reference(
     tint = (coloured - coloured.mean()) - (grey - grey.mean())
     assert tint.argmax() == channel
     assert tint[channel] > VISIBLE
+
+
+@pytest.mark.parametrize("prompt", [PROMPT, "a lighthouse", ""])
+@pytest.mark.parametrize("model", ["uno", "uso"])
+def test_a_picture_has_the_palette_of_its_own_reference(
+    pipelines: dict[str, FluxPipeline], model: str, prompt: str
+) -> None:
+    """Of four references unlike each other, a picture's colour is nearest to that of the one it was made with."""
+    role = Role.SUBJECT if model == "uno" else Role.STYLE
+    request = with_pictures(replace(PLAIN, model=model, prompt=prompt), role)
+    waves = Image.open(io.BytesIO(read_picture("waves"))).convert("RGB")
+    references = [waves, *(picture(colour) for colour in (ORANGE, BLUE, GREEN))]
+
+    made = [mean_colour(draw(pipelines, request, [reference])) for reference in references]
+
+    theirs = np.array([mean_colour(reference) for reference in references])
+    nearest = [int(np.linalg.norm(theirs - np.array(colour), axis=1).argmin()) for colour in made]
+    assert nearest == [0, 1, 2, 3]
+
+
+def mean_colour(image: Image.Image) -> list[float]:
+    """Return the mean red, green and blue."""
+    return [float(mean) for mean in np.asarray(image, float).mean(axis=(0, 1))]
 
 
 def test_order_of_references_counts(pipelines: dict[str, FluxPipeline]) -> None:

@@ -42,9 +42,8 @@ def test_the_leader_need_not_have_company() -> None:
     assert choose_group([lonely, *crowd], max_group=8) == [lonely]
 
 
-def test_a_sample_counts_its_steps() -> None:
-    """A sample says what is left of it, and when only decoding is."""
+def test_a_sample_says_when_only_decoding_is_left() -> None:
+    """A sample is denoised once it has taken all its steps."""
     running, over = sample("a", SMALL, steps_done=4), sample("b", SMALL, steps_done=10)
 
-    assert (running.steps_left, running.is_denoised) == (6, False)
-    assert (over.steps_left, over.is_denoised) == (0, True)
+    assert (running.is_denoised, over.is_denoised) == (False, True)

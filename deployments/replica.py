@@ -26,6 +26,7 @@ from deployments.errors import EngineFailed, ReferenceUnusable, TaskFault, UxoEr
 from deployments.outbound.decoding import decode
 from deployments.outbound.refused import ReferenceRefused
 from deployments.rounds import forever, run_until
+from deployments.tasks.claim import ANY_RANK
 from deployments.tasks.task import Beat, Claim, Fault, Output, Success
 from models.engine import Engine, StepReport
 from models.request import GeneratedImage, Reference, UnusableReference
@@ -41,6 +42,8 @@ log = structlog.get_logger()
 
 #: Seconds after which a claim is tried again without a signal.
 POLL_S = 1.0
+#: Seconds for which a busy replica leaves a new task to those that are idle.
+POLITE_S = 0.05
 #: Over how many steps the time of one is averaged.
 STEPS_REMEMBERED = 8
 #: Seconds between two looks for cancelled tasks, however often the store changes.
@@ -174,6 +177,8 @@ class Replica:
         """Claim one task once there is room; when there is nothing to claim, wait until there may be."""
         await self._has_room.wait()
         seen = self._doors.signal.mark()
+        if self._below_rank() < ANY_RANK:
+            await asyncio.sleep(POLITE_S)
         # Shielded: a claim that is committed must be held, or stopping here would leave it to the end of its lease.
         self._claiming = asyncio.create_task(self._claim())
         if not await asyncio.shield(self._claiming):
@@ -183,12 +188,23 @@ class Replica:
         claims = await self._doors.store.claim(
             models=self._next_models(),
             limit=1,
+            below_rank=self._below_rank(),
             replica_id=self._name,
             lease_s=self._limits.lease_s,
         )
         for claim in claims:
             self._hold(claim)
         return len(claims)
+
+    def _below_rank(self) -> int:
+        """Return which ranks there is room for: any while little is left to step, or else what may overtake all.
+
+        A task overtakes one whose tenant has two more running: a tenant that floods has, one that is busy has not.
+        """
+        unfinished = [held for held in self._held.values() if held.steps_left]
+        if self._step_s * sum(held.steps_left for held in unfinished) <= self._limits.ahead_s:
+            return ANY_RANK
+        return min(held.claim.rank for held in unfinished) - 1
 
     def _next_models(self) -> list[str]:
         """Return the models, another one first each time, so that none has to wait for the others."""
@@ -262,8 +278,7 @@ class Replica:
         self._note_room()
 
     def _note_room(self) -> None:
-        is_busy = self._step_s * sum(held.steps_left for held in self._held.values()) > self._limits.ahead_s
-        _show(self._has_room, len(self._held) < self._limits.capacity and not is_busy)
+        _show(self._has_room, len(self._held) < self._limits.capacity and self._below_rank() > 0)
         _show(self._is_empty, not self._held)
 
     def _let_go(self, held: _Held) -> None:
@@ -306,7 +321,7 @@ class Replica:
             images = await self._bring(request.references)
             if not self._is_held(held):
                 return
-            await self._device.call(self._engine.admit, held.task_id, request, images)
+            await self._device.call(self._engine.admit, held.task_id, request, images, rank=held.claim.rank)
         except (ReferenceUnusable, UnusableReference) as error:
             await self._fail(held, ReferenceUnusable(str(error)))
             return

@@ -37,6 +37,7 @@ class _Work:
     """A resident request: what is still being denoised, and what has come of it."""
 
     samples: dict[int, Sample]
+    rank: int
     images: dict[int, GeneratedImage] = field(default_factory=dict)
     steps_done: int = 0
 
@@ -71,14 +72,22 @@ class Engine:
         """Whether there is nothing to step."""
         return not self._resident
 
-    def admit(self, request_id: str, request: GenerationRequest, images: Sequence[Image.Image]) -> None:
+    def admit(
+        self, request_id: str, request: GenerationRequest, images: Sequence[Image.Image], *, rank: int = 0
+    ) -> None:
         """Prepare a request and make its samples resident.
+
+        Args:
+            request_id: by which it is spoken of.
+            request: the wish.
+            images: the decoded RGB references.
+            rank: what has a low rank steps before what has a higher one, from the next step on.
 
         Raises:
             UnusableReference: when a picture cannot serve as a reference.
         """
         samples = self._pipelines[request.model].prepare(request_id, request, images)
-        self._resident[request_id] = _Work(samples={sample.index: sample for sample in samples})
+        self._resident[request_id] = _Work(samples={sample.index: sample for sample in samples}, rank=rank)
 
     def evict(self, request_id: str) -> None:
         """Forget a request, resident or not; no step of it starts afterwards."""
@@ -95,7 +104,10 @@ class Engine:
         return self._retire(stepped, failed)
 
     def _samples(self) -> list[Sample]:
-        return [sample for work in self._resident.values() for sample in work.samples.values()]
+        in_order = sorted(
+            self._resident.values(), key=lambda work: work.rank
+        )  # of one rank, the longest resident first
+        return [sample for work in in_order for sample in work.samples.values()]
 
     def _step_halving(self, group: Sequence[Sample]) -> tuple[list[Sample], dict[str, Exception]]:
         """Step a group; when that fails, step its halves, so that only the sample at fault is lost."""

@@ -10,11 +10,11 @@ from models.sample import Sample
 def choose_group(resident: Sequence[Sample], *, max_group: int) -> list[Sample]:
     """Choose the samples of the next step.
 
-    The longest resident leads and its likes follow, so work ends in the order in which it came and no shape can
-    starve another. FLUX fills a GPU with one large picture; finishing one early beats advancing all of them evenly.
+    The first leads and its likes follow, so no shape can starve another. FLUX fills a GPU with one large picture;
+    finishing one early beats advancing all of them evenly.
 
     Args:
-        resident: samples that still have steps to take, the longest resident first; at least one.
+        resident: samples that still have steps to take, in the order in which they should; at least one.
         max_group: how many may share one transformer call.
 
     Returns:

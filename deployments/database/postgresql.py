@@ -114,6 +114,8 @@ class PostgresqlDatabase:
         unfinished = asyncio.ensure_future(work)
         self._unfinished.add(unfinished)  # the loop itself holds running tasks only weakly
         unfinished.add_done_callback(self._unfinished.discard)
+        # Looked at here, for a caller that has gone away will not, and asyncio complains of what nobody looks at.
+        unfinished.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         with _translated():
             return await asyncio.shield(unfinished)
 

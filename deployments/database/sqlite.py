@@ -124,6 +124,8 @@ class _Line:
             unfinished = asyncio.get_running_loop().run_in_executor(self._threads, in_turn)
         except RuntimeError as error:  # closed: this process is on its way out
             raise Unavailable from error
+        # Looked at here, for a caller that has gone away will not, and asyncio complains of what nobody looks at.
+        unfinished.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         return await asyncio.shield(unfinished)
 
     async def close(self) -> None:

@@ -2,6 +2,9 @@
 
 Models take turns, each in the order of its own fair keys; a tenant at its cap of running tasks is passed over. Claims
 wait for one another, so that the cap holds at every moment.
+
+A claim knows its rank: how many tasks of its tenant were running before it. Ranks are how replicas tell a tenant that
+floods from one that asks now and then: what has a low rank may overtake what has a higher one.
 """
 
 from __future__ import annotations
@@ -11,10 +14,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Double, Row, Select, Text, Update, bindparam, exists, func, select, update
+from sqlalchemy import (
+    Connection,
+    Double,
+    Integer,
+    Row,
+    Select,
+    Text,
+    Update,
+    bindparam,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from deployments.database.schema import claiming_turn, database_now, is_in_state, tasks, tenants
 from deployments.tasks.task import TaskState
+
+#: A rank that no task has.
+ANY_RANK = 2**31 - 1
 
 #: See whether anything waits for some models; cheap, and needs no lock.
 ANYTHING_WAITS = select(exists().where(is_in_state("queued"), tasks.c.model.in_(bindparam("models", expanding=True))))
@@ -24,10 +44,15 @@ TAKE_TURN = select(claiming_turn())
 
 _BUSY_TENANTS = (
     select(tasks.c.tenant_id)
-    .join(tenants, tenants.c.id == tasks.c.tenant_id)
-    .where(is_in_state("running"), tenants.c.max_running.is_not(None))
+    .join(tenants, tenants.c.id == tasks.c.tenant_id, isouter=True)
+    .where(is_in_state("running"))
     .group_by(tasks.c.tenant_id, tenants.c.max_running)
-    .having(func.count() >= tenants.c.max_running)
+    .having(or_(func.count() >= tenants.c.max_running, func.count() >= bindparam("below_rank", type_=Integer)))
+)
+
+#: Count the tasks that run for a tenant.
+COUNT_RUNNING = select(func.count()).where(
+    tasks.c.tenant_id == bindparam("this_tenant", type_=Text), is_in_state("running")
 )
 
 
@@ -79,22 +104,30 @@ class Appetite:
     replica_id: str
     #: How long they stay taken without a beat, in seconds.
     lease_s: float
+    #: Only tasks of a lower rank than this.
+    below_rank: int = ANY_RANK
 
 
-def claim(connection: Connection, appetite: Appetite) -> list[Row[Any]]:
-    """Lease up to ``limit`` tasks and return their rows in the order in which they were chosen."""
+def claim(connection: Connection, appetite: Appetite) -> list[tuple[Row[Any], int]]:
+    """Lease up to ``limit`` tasks and return their rows and ranks in the order in which they were chosen."""
     connection.execute(TAKE_TURN)
-    taken: list[Row[Any]] = []
+    taken: list[tuple[Row[Any], int]] = []
     turns = deque(appetite.models)
     while turns and len(taken) < appetite.limit:
         model = turns.popleft()
         row = _claim_next(connection, model, appetite)
         if row is not None:
-            taken.append(row)
+            running = connection.execute(COUNT_RUNNING, {"this_tenant": row.tenant_id}).scalar_one()
+            taken.append((row, running - 1))
             turns.append(model)
     return taken
 
 
 def _claim_next(connection: Connection, model: str, appetite: Appetite) -> Row[Any] | None:
-    values = {"this_model": model, "replica_id": appetite.replica_id, "lease_s": appetite.lease_s}
+    values = {
+        "this_model": model,
+        "replica_id": appetite.replica_id,
+        "lease_s": appetite.lease_s,
+        "below_rank": appetite.below_rank,
+    }
     return connection.execute(CLAIM_ONE, values).one_or_none()

@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Executable
 from deployments.database.database import Database, open_database
 from deployments.tasks import statements
 from deployments.tasks.accept import OnceKey, Submission, accept
-from deployments.tasks.claim import ANYTHING_WAITS, Appetite, claim
+from deployments.tasks.claim import ANY_RANK, ANYTHING_WAITS, Appetite, claim
 from deployments.tasks.request_json import UnreadableRequest, decode_request, encode_request
 from deployments.tasks.rows import fault_columns, from_row, success_columns
 from deployments.tasks.settle import end
@@ -111,7 +111,9 @@ class TaskStore:
         rows = await self._database.rows(statements.READ, {"this_id": task_id, "this_tenant": tenant_id})
         return from_row(rows[0]) if rows else None
 
-    async def claim(self, *, models: Sequence[str], limit: int, replica_id: str, lease_s: float) -> list[Claim]:
+    async def claim(
+        self, *, models: Sequence[str], limit: int, replica_id: str, lease_s: float, below_rank: int = ANY_RANK
+    ) -> list[Claim]:
         """Take up to ``limit`` queued tasks, from the models in turn, each in its own fair order.
 
         A task whose request this version cannot read is left out: its lease ends, another version may read it, and
@@ -122,15 +124,16 @@ class TaskStore:
             limit: at most so many; none for 0 or less.
             replica_id: who takes them, for people to read.
             lease_s: how long they stay taken without a beat.
+            below_rank: only tasks of tenants for whom fewer than so many run.
         """
         if limit <= 0 or not models:
             return []
         [anything] = await self._database.rows(ANYTHING_WAITS, {"models": models})
         if not anything[0]:  # idle replicas ask often, and must not stand in the way of those who write
             return []
-        appetite = Appetite(models=models, limit=limit, replica_id=replica_id, lease_s=lease_s)
+        appetite = Appetite(models=models, limit=limit, replica_id=replica_id, lease_s=lease_s, below_rank=below_rank)
         taken = await self._database.write(lambda connection: claim(connection, appetite))
-        return await self._with_requests([from_row(row) for row in taken])
+        return await self._with_requests([(from_row(row), rank) for row, rank in taken])
 
     async def beat(self, beats: Sequence[Beat], *, lease_s: float) -> frozenset[str]:
         """Note progress and renew leases; only a replica whose device moves may say so.
@@ -238,13 +241,13 @@ class TaskStore:
     async def _end(self, statement: Executable, values: Mapping[str, Any]) -> bool:
         return bool(await self._database.write(lambda connection: end(connection, statement, values)))
 
-    async def _with_requests(self, tasks: Sequence[Task]) -> list[Claim]:
+    async def _with_requests(self, tasks: Sequence[tuple[Task, int]]) -> list[Claim]:
         # Read after the claim is committed: requests never change, and big ones must not hold up other writers.
         if not tasks:
             return []
-        rows = await self._database.rows(statements.READ_REQUESTS, {"task_ids": [task.id for task in tasks]})
+        rows = await self._database.rows(statements.READ_REQUESTS, {"task_ids": [task.id for task, _ in tasks]})
         texts = {row.task_id: row.request for row in rows}
-        claims = [await asyncio.to_thread(_claim_of, task, texts.get(task.id, "")) for task in tasks]
+        claims = [await asyncio.to_thread(_claim_of, task, texts.get(task.id, ""), rank) for task, rank in tasks]
         return [claim for claim in claims if claim is not None]
 
 
@@ -262,9 +265,9 @@ def _beat_one(connection: Connection, beat: Beat, lease_s: float) -> bool:
     return bool((connection.execute(statements.BEAT, values)).rowcount)
 
 
-def _claim_of(task: Task, text: str) -> Claim | None:
+def _claim_of(task: Task, text: str, rank: int) -> Claim | None:
     try:
-        return Claim(task=task, request=decode_request(text))
+        return Claim(task=task, request=decode_request(text), rank=rank)
     except UnreadableRequest as error:
         # Without a traceback: one that shows variables would show the prompt.
         log.error(  # noqa: TRY400 -- see above

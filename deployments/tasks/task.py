@@ -134,6 +134,8 @@ class Claim:
     task: Task
     #: The whole wish, references included.
     request: GenerationRequest
+    #: How many tasks of its tenant were running before it.
+    rank: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,10 +74,10 @@ def _uso_samples(pipeline: UsoPipeline) -> list[Sample]:
 
 def _finish(pipeline: FluxPipeline, samples: Iterable[Sample], choose: Choose) -> dict[tuple[str, int], Tensor]:
     """Step until nothing is left to step; return the last tokens of each sample."""
-    resident = {sample.key: sample for sample in samples}
+    resident = {(sample.request_id, sample.index): sample for sample in samples}
     while unfinished := [sample for sample in resident.values() if not sample.is_denoised]:
         for sample in pipeline.step(choose(unfinished)):
-            resident[sample.key] = sample
+            resident[sample.request_id, sample.index] = sample
     return {key: _tokens(sample) for key, sample in resident.items()}
 
 

@@ -87,8 +87,8 @@ def submit(
 ) -> Callable[..., Awaitable[Task]]:
     """Return what puts a task into the queue; give it a sink, and the fields of the request that matter."""
 
-    async def insert(*, sink: str = "inline", **fields: Any) -> Task:
-        task = make_task(sink=sink)
+    async def insert(*, sink: str = "inline", tenant_id: str = "alice", **fields: Any) -> Task:
+        task = make_task(sink=sink, tenant_id=tenant_id)
         await store.accept(task, make_request(**fields))
         return task
 

@@ -26,10 +26,11 @@ from deployments.ingress import MAX_FRESH_SEED, Parts, make_ingress
 from deployments.operations import Operations
 from deployments.tasks.bound import QueueBound
 from deployments.tasks.store import TaskStore
-from deployments.tasks.task import Claim, Task
+from deployments.tasks.task import Claim, Task, TaskState
 from deployments.telemetry import configure_logging
 from deployments.tenants.directory import TenantDirectory
-from deployments.tenants.keys import KeyRing
+from deployments.tenants.keys import KeyRing, digest, key_id, make_key
+from deployments.tenants.tenant import Tenant
 
 CarryOut = Callable[[], Awaitable[Task]]
 ClaimNext = Callable[[], Awaitable[Claim]]
@@ -42,6 +43,7 @@ BOB = {"Authorization": "Bearer bob-key-0123456789"}
 #: The address by which these tests reach the service.
 HERE = "http://uxo.test:8000"
 WISH: dict[str, Any] = {"images": ["http://pictures.example/mug.png"], "prompt": "a secret mug", "seed": 7}
+USO_WISH: dict[str, Any] = {"reference_images": WISH["images"], "seed": 7}
 #: A link whose time was over in 1970.
 EXPIRED = f"old-1-{'0' * 32}.jpg"
 
@@ -151,9 +153,7 @@ def task_in(answer: httpx.Response) -> dict[str, Any]:
     return data
 
 
-@pytest.mark.parametrize(
-    ("path", "wish"), [(UNO, WISH), ("/api/v3/bytedance/uso", {"reference_images": WISH["images"], "seed": 7})]
-)
+@pytest.mark.parametrize(("path", "wish"), [(UNO, WISH), ("/api/v3/bytedance/uso", USO_WISH)])
 async def test_a_task_is_submitted_carried_out_and_read(
     client: httpx.AsyncClient, carry_out: CarryOut, path: str, wish: dict[str, Any]
 ) -> None:
@@ -424,3 +424,152 @@ async def test_a_mistake_of_ours_is_a_500_of_the_dialect(
     assert "IntegrityError" in event["exception"]
     assert WISH["prompt"] not in json.dumps(event)
     assert KEY not in json.dumps(event)
+
+
+ONCE = {"Idempotency-Key": "order 7"}
+
+
+async def test_a_call_that_comes_again_under_its_key_is_the_same_task(
+    client: httpx.AsyncClient, store: TaskStore
+) -> None:
+    """The same key and body give the same id, though the caller leaves the seed to us; only one task is made."""
+    wish = WISH | {"seed": -1}
+
+    ids = {task_in(await client.post(UNO, json=wish, headers=ONCE))["id"] for _ in range(3)}
+
+    assert len(ids) == 1
+    assert (await store.backlog())["uno"][TaskState.QUEUED] == 1
+
+
+async def test_copies_that_race_are_one_task(client: httpx.AsyncClient, store: TaskStore) -> None:
+    """Copies of a call that arrive at once are all answered, with one task."""
+    answers = await asyncio.gather(*(client.post(UNO, json=WISH, headers=ONCE) for _ in range(8)))
+
+    assert len({task_in(answer)["id"] for answer in answers}) == 1
+    assert (await store.backlog())["uno"][TaskState.QUEUED] == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "body"), [(UNO, WISH | {"seed": 8}), (UNO, WISH | {"unknown": 1}), ("/api/v3/bytedance/uso", USO_WISH)]
+)
+async def test_another_call_under_a_used_key_is_refused(
+    client: httpx.AsyncClient, store: TaskStore, path: str, body: dict[str, Any]
+) -> None:
+    """Whatever differs, in the body or the address, the call is another one, and the key is not its."""
+    await client.post(UNO, json=WISH, headers=ONCE)
+
+    answer = await client.post(path, json=body, headers=ONCE)
+
+    assert answer.status_code == 400
+    assert answer.json() == {"code": 400, "message": "This idempotency key was used for another call."}
+    assert await store.backlog() == {"uno": {TaskState.QUEUED: 1, TaskState.RUNNING: 0}}
+
+
+async def test_the_same_key_of_another_tenant_is_another_key(client: httpx.AsyncClient) -> None:
+    """Tenants do not meet in their keys, with the same body or with another."""
+    hers = task_in(await client.post(UNO, json=WISH, headers=ONCE))
+
+    his = task_in(await client.post(UNO, json=WISH, headers=ONCE | BOB))
+    his_too = await client.post(UNO, json=WISH | {"seed": 8}, headers=ONCE | BOB)
+
+    assert hers["id"] != his["id"]
+    assert his_too.status_code == 400
+
+
+@pytest.mark.parametrize("key", ["x", "~" * 255, "a b", "7b1f2d3c-0000-4000-8000-000000000000", '"quoted"'])
+async def test_any_printable_key_will_do(client: httpx.AsyncClient, key: str) -> None:
+    """A key is 1 to 255 printable characters, whatever they are."""
+    ids = {task_in(await client.post(UNO, json=WISH, headers={"Idempotency-Key": key}))["id"] for _ in range(2)}
+
+    assert len(ids) == 1
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "\x00", "a\tb", "schl\xfcssel"], ids=ascii)
+async def test_a_bad_key_is_refused_and_makes_nothing(app: FastAPI, store: TaskStore, key: str) -> None:
+    """A key that cannot be one is refused by name, rather than being left out without a word."""
+    headers = {"Host": "a", "Idempotency-Key": key, **ALICE}
+
+    answer = await ask(app, UNO, headers=headers, pieces=[json.dumps(WISH).encode()])
+
+    assert answer.status == 400
+    assert answer.json["message"] == "Idempotency-Key must be 1 to 255 printable ASCII characters"
+    assert await store.backlog() == {}
+
+
+async def test_a_key_on_a_call_that_makes_nothing_is_left_alone(client: httpx.AsyncClient) -> None:
+    """To look at a task twice under one key, or under the key that made it, is to look at it twice."""
+    submitted = task_in(await client.post(UNO, json=WISH, headers=ONCE))
+
+    looked = [task_in(await client.get(submitted["urls"]["get"], headers=ONCE)) for _ in range(2)]
+
+    assert looked == [submitted, submitted]
+
+
+@pytest.mark.parametrize(
+    ("limits", "status", "words"),
+    [
+        ({"max_queued": 0}, 429, "0 tasks are waiting already"),
+        ({"max_queued_units": 0.5}, 429, "0 work units are waiting already"),
+        ({"budget": 49_999}, 402, "The budget does not cover this request."),
+        ({"models": frozenset({"uso"})}, 403, "This model is not available to you."),
+    ],
+)
+async def test_a_tenants_limits_refuse_in_the_dialects_shape(
+    client: httpx.AsyncClient, directory: TenantDirectory, limits: dict[str, Any], status: int, words: str
+) -> None:
+    """A tenant over its limits hears which one it was; only where waiting helps is it told how long to wait."""
+    await directory.change(Tenant(id="alice", **limits))
+
+    answer = await client.post(UNO, json=WISH)
+    others = await client.post(UNO, json=WISH, headers=BOB)
+
+    assert (answer.status_code, answer.json()) == (status, {"code": status, "message": words})
+    assert ("retry-after" in answer.headers) == (status == 429)
+    assert others.status_code == 200
+
+
+async def test_who_asks_too_often_is_told_when_to_come_again(
+    client: httpx.AsyncClient, directory: TenantDirectory
+) -> None:
+    """At two requests a minute the third is refused with the seconds until there is room, and reading stays free."""
+    await directory.change(Tenant(id="alice", requests_per_minute=2))
+    submitted = [task_in(await client.post(UNO, json=WISH)) for _ in range(2)]
+
+    answer = await client.post(UNO, json=WISH)
+
+    assert (answer.status_code, answer.json()["message"]) == (429, "more than 2 requests in a minute")
+    assert 28 <= int(answer.headers["retry-after"]) <= 30
+    for _ in range(5):
+        task_in(await client.get(submitted[0]["urls"]["get"]))
+
+
+async def test_a_repeated_call_is_answered_whatever_the_limits(
+    client: httpx.AsyncClient, directory: TenantDirectory
+) -> None:
+    """Who was accepted once may ask again under the key, though by now the tenant may have no more."""
+    first = task_in(await client.post(UNO, json=WISH, headers=ONCE))
+    await directory.change(Tenant(id="alice", max_queued=0, budget=0, models=frozenset()))
+
+    again = task_in(await client.post(UNO, json=WISH, headers=ONCE))
+
+    assert again["id"] == first["id"]
+
+
+async def test_keys_that_an_operator_made_and_took_away(client: httpx.AsyncClient, directory: TenantDirectory) -> None:
+    """A new key is good at once; wrong, revoked and mistyped ones are answered alike, to the last byte."""
+    keys = {name: make_key() for name in ("good", "revoked", "unknown", "of carol")}
+    await directory.ensure("carol")
+    for name, tenant_id in (("good", "alice"), ("revoked", "alice"), ("of carol", "carol")):
+        await directory.add_key(tenant_id, key_id=key_id(keys[name]), digest=digest(keys[name], secret="s" * 32))
+    await directory.revoke_key(key_id(keys["revoked"]))
+    await directory.delete("carol")
+
+    answers = {
+        name: await client.post(UNO, json=WISH, headers={"Authorization": f"Bearer {key}"})
+        for name, key in {**keys, "malformed": "x", "mistyped": keys["good"][:-1] + "!"}.items()
+    }
+
+    assert answers.pop("good").status_code == 200
+    assert {(answer.status_code, answer.content) for answer in answers.values()} == {
+        (401, b'{"code": 401, "message": "The API key is missing or not valid."}')
+    }

@@ -1,4 +1,4 @@
-"""Submitting and reading on a real store; the replica is played by hand."""
+"""Submitting, reading and cancelling on a real store; the replica is played by hand."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import pytest
 
 from deployments.database.signals import StoreSignal
 from deployments.delivery.sink import Sink
-from deployments.errors import BadCall, FaultKind, NotFound, Unavailable
-from deployments.operations import Operation, Operations, Outcome, Read, Submit
+from deployments.errors import BadCall, FaultKind, NotFound, Overloaded, Unavailable
+from deployments.operations import Cancel, Operation, Operations, Outcome, Read, Submit
+from deployments.tasks.accept import OnceKey
 from deployments.tasks.bound import QueueBound
 from deployments.tasks.store import TaskStore
-from deployments.tasks.task import Claim, Fault, Task, TaskState
+from deployments.tasks.task import Claim, Fault, Success, Task, TaskState
 from models.request import GenerationRequest, Reference, Role
 
 MakeRequest = Callable[..., GenerationRequest]
@@ -268,3 +269,115 @@ async def test_the_catalogs_limits_refuse(
         await perform(make_operations(), submit(make_request(**{field: value})))
 
     assert await store.backlog() == {}
+
+
+async def test_the_same_call_again_is_answered_with_its_task(
+    make_operations: MakeOperations, make_request: MakeRequest, carry_out: CarryOut
+) -> None:
+    """A submission under a key that was used before is answered with the first one's task, with its pictures by now."""
+    operations, once = make_operations(), OnceKey(key="order 7", fingerprint="f")
+    first = await perform(operations, submit(make_request(), once=once))
+    await carry_out()
+
+    again = await perform(operations, submit(make_request(seed=8), once=once))
+
+    assert (again.task.id, again.task.state) == (first.task.id, TaskState.SUCCEEDED)
+    assert len(again.pictures) == 1
+
+
+async def test_a_copy_that_waits_is_answered_with_the_end(
+    make_operations: MakeOperations, make_request: MakeRequest, carry_out: CarryOut
+) -> None:
+    """Callers who sent the same call twice and wait both get the one task's end."""
+    operations, once = make_operations(), OnceKey(key="order 7", fingerprint="f")
+    callers = [asyncio.create_task(perform(operations, submit(make_request(), wait=True, once=once))) for _ in range(3)]
+
+    ended = await carry_out()
+    outcomes = await asyncio.wait_for(asyncio.gather(*callers), 20)
+
+    assert {outcome.task.id for outcome in outcomes} == {ended.id}
+    assert all(len(outcome.pictures) == 1 and not outcome.gave_up_waiting for outcome in outcomes)
+
+
+async def test_a_queued_task_is_cancelled(
+    make_operations: MakeOperations, make_request: MakeRequest, store: TaskStore
+) -> None:
+    """A cancelled task is answered as such, costs nothing and is never handed to a replica."""
+    operations = make_operations()
+    submitted = await perform(operations, submit(make_request()))
+
+    outcome = await perform(operations, Cancel(task_id=submitted.task.id))
+
+    assert (outcome.task.id, outcome.task.state, outcome.pictures) == (submitted.task.id, TaskState.CANCELLED, ())
+    assert await store.claim(models=["uno"], limit=1, replica_id="r1", lease_s=60) == []
+
+
+async def test_a_running_task_is_cancelled_and_delivers_no_more(
+    make_operations: MakeOperations,
+    make_request: MakeRequest,
+    store: TaskStore,
+    claim_next: Callable[[], Awaitable[Claim]],
+) -> None:
+    """Once a cancel is answered, the replica's pictures come too late, whoever waits is told, and nothing is shown."""
+    operations = make_operations()
+    waiting = asyncio.create_task(perform(operations, submit(make_request(), wait=True)))
+    task = (await claim_next()).task
+
+    outcome = await perform(operations, Cancel(task_id=task.id))
+
+    assert outcome.task.state is TaskState.CANCELLED
+    assert not await store.succeed(task.id, fence=task.fence, success=Success(outputs=(), inference_ms=1))
+    told = await asyncio.wait_for(waiting, 20)
+    assert (told.task.state, told.pictures, told.gave_up_waiting) == (TaskState.CANCELLED, (), False)
+
+
+async def test_to_cancel_what_has_ended_changes_nothing(
+    make_operations: MakeOperations, make_request: MakeRequest, carry_out: CarryOut
+) -> None:
+    """A cancel that comes too late is answered with the task as it ended, twice as well as once."""
+    operations = make_operations()
+    await perform(operations, submit(make_request()))
+    ended = await carry_out()
+    before = await perform(operations, Read(task_id=ended.id))
+
+    outcomes = [await perform(operations, Cancel(task_id=ended.id)) for _ in range(2)]
+
+    assert outcomes == [before, before]
+    assert before.task.state is TaskState.SUCCEEDED
+
+
+@pytest.mark.parametrize("odd_id", [None, "0" * 32, "", "\0", "x"], ids=ascii)
+async def test_nobody_cancels_anothers_task(
+    make_operations: MakeOperations, make_request: MakeRequest, store: TaskStore, odd_id: str | None
+) -> None:
+    """To cancel another tenant's task, or none at all, is answered alike, and the task goes on."""
+    operations = make_operations()
+    task = (await perform(operations, submit(make_request()))).task
+
+    with pytest.raises(NotFound, match=r"^task not found$"):
+        await perform(operations, Cancel(task_id=task.id if odd_id is None else odd_id), tenant_id="bob")
+
+    assert await store.read(task.id, tenant_id="alice") == task
+
+
+async def test_a_submission_has_its_price_and_work(make_operations: MakeOperations, make_request: MakeRequest) -> None:
+    """What a request costs its tenant and a device is decided when it is accepted."""
+    request = make_request(width=1024, height=1024, num_inference_steps=28, num_images=2)
+
+    task = (await perform(make_operations(), submit(request))).task
+
+    assert (task.price, task.work_units, task.steps_total) == (100_000, 56.0, 56)
+
+
+async def test_a_full_queue_refuses_everybody(
+    make_operations: MakeOperations, make_request: MakeRequest, store: TaskStore
+) -> None:
+    """When as much waits as the server can keep, calls are refused unwritten, and told when to come back."""
+    for number in range(100):
+        await perform(make_operations(), submit(make_request()), tenant_id=("alice", "bob")[number % 2])
+
+    with pytest.raises(Overloaded) as refusal:
+        await perform(make_operations(), submit(make_request()))
+
+    assert refusal.value.retry_after_s == 10
+    assert (await store.backlog())["uno"][TaskState.QUEUED] == 100

@@ -53,14 +53,14 @@ def make_replica(
 ) -> MakeReplica:
     """Return a maker of replicas on the same store."""
 
-    def make(*, capacity: int = 4, lease_s: float = 0.8) -> Replica:
+    def make(*, capacity: int = 4, lease_s: float = 0.8, ahead_s: float = 0.25) -> Replica:
         doors = Doors(
             store=store,
             signal=signal,
             fetcher=ReferenceFetcher(allow_private_networks=False),
             sinks={**sinks, "broken": BrokenSink()},
         )
-        limits = Limits(capacity=capacity, lease_s=lease_s)
+        limits = Limits(capacity=capacity, lease_s=lease_s, ahead_s=ahead_s)
         return Replica("r1", engine=Engine({"uno": pipeline}), doors=doors, limits=limits)
 
     return make
@@ -185,6 +185,31 @@ async def test_stopping_hands_unfinished_work_back_at_once(
 
     after = await until(task)
     assert (after.state, after.attempt) == (TaskState.QUEUED, 0)
+
+
+async def test_a_first_task_overtakes_a_floods_third(
+    store: TaskStore, pipeline: SolidPipeline, make_replica: MakeReplica, submit: Submit, until: Until
+) -> None:
+    """A busy replica takes and steps another tenant's first task before it goes on with a third."""
+    elsewhere = [await submit(), await submit()]
+    assert len(await store.claim(models=["uno"], limit=2, replica_id="r2", lease_s=3600)) == len(elsewhere)
+    async with running(make_replica(capacity=2, ahead_s=0)):
+        await until(await submit(), TaskState.SUCCEEDED)  # it knows now how long a step takes
+        pipeline.groups.clear()
+        pipeline.gate.clear()
+        third = await submit()
+        await asyncio.to_thread(pipeline.waiting.wait, 10)
+        fourth, first = await submit(), await submit(tenant_id="bob")
+        await until(first, TaskState.RUNNING)
+        assert (await until(fourth)).state is TaskState.QUEUED
+        pipeline.gate.set()
+        await until(third, TaskState.SUCCEEDED)
+
+    order = [request_id for [(request_id, _)] in pipeline.groups][:8]
+    began = order.index(first.id)
+    assert order[began : began + 4] == [first.id] * 4
+    assert order[-1] == third.id  # it had begun before, and ends after
+    assert order[0] == third.id
 
 
 async def claims_nothing_more(replica: Replica) -> bool:

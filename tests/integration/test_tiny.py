@@ -26,6 +26,8 @@ from models.tiny.tokenizer import END, FIRST_BYTE, PAD, ByteTokenizer
 VISIBLE = 3.0
 
 ORANGE, BLUE, GREEN = (240, 120, 30), (30, 70, 200), (40, 160, 60)
+#: Each way to give a picture to a model.
+ROLES = [("uno", Role.SUBJECT), ("uso", Role.CONTENT), ("uso", Role.STYLE)]
 PROMPT = "a red fox in the snow, painted in watercolour"
 PLAIN = GenerationRequest(
     model="uno", prompt=PROMPT, references=(), width=256, height=256, num_inference_steps=8, guidance_scale=3.5, seed=7
@@ -168,7 +170,7 @@ def test_words_beyond_the_last_token_are_cut(pipelines: dict[str, FluxPipeline])
     assert draw(pipelines, red).tobytes() == draw(pipelines, blue).tobytes()
 
 
-@pytest.mark.parametrize(("model", "role"), [("uno", Role.SUBJECT), ("uso", Role.CONTENT), ("uso", Role.STYLE)])
+@pytest.mark.parametrize(("model", "role"), ROLES)
 @pytest.mark.parametrize(("colour", "channel"), [(ORANGE, 0), (GREEN, 1), (BLUE, 2)])
 def test_palette_follows_the_reference(
     pipelines: dict[str, FluxPipeline], model: str, role: Role, colour: tuple[int, int, int], channel: int
@@ -192,14 +194,53 @@ def test_a_picture_has_the_palette_of_its_own_reference(
     """Of four references unlike each other, a picture's colour is nearest to that of the one it was made with."""
     role = Role.SUBJECT if model == "uno" else Role.STYLE
     request = with_pictures(replace(PLAIN, model=model, prompt=prompt), role)
-    waves = Image.open(io.BytesIO(read_picture("waves"))).convert("RGB")
-    references = [waves, *(picture(colour) for colour in (ORANGE, BLUE, GREEN))]
+    references = [waves(), *(picture(colour) for colour in (ORANGE, BLUE, GREEN))]
 
     made = [mean_colour(draw(pipelines, request, [reference])) for reference in references]
 
     theirs = np.array([mean_colour(reference) for reference in references])
     nearest = [int(np.linalg.norm(theirs - np.array(colour), axis=1).argmin()) for colour in made]
     assert nearest == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(("model", "role"), ROLES)
+def test_a_palette_comes_from_the_reference_whatever_the_prompt_and_the_seed(
+    pipelines: dict[str, FluxPipeline], model: str, role: Role
+) -> None:
+    """Over prompts and seeds, a picture's colour is less than half as far from its reference's as one without it."""
+    references = [waves(), picture(ORANGE), picture(GREEN)]
+    theirs = np.array([mean_colour(reference) for reference in references])
+    wishes = [
+        replace(PLAIN, model=model, prompt=prompt, seed=seed) for prompt in (PROMPT, "a lighthouse") for seed in (7, 8)
+    ]
+
+    without = np.array([[mean_colour(draw(pipelines, wish))] for wish in wishes])
+    made = np.array(
+        [
+            [mean_colour(draw(pipelines, with_pictures(wish, role), [reference])) for reference in references]
+            for wish in wishes
+        ]
+    )
+
+    distance = np.linalg.norm(made - theirs, axis=2).mean(axis=0)
+    assert (distance < np.linalg.norm(without - theirs, axis=2).mean(axis=0) / 2).all()
+
+
+@pytest.mark.parametrize("changed", [{"prompt": "a lighthouse"}, {"seed": 8}], ids=lambda changed: next(iter(changed)))
+@pytest.mark.parametrize(("model", "role"), ROLES)
+def test_prompt_and_seed_can_be_seen_beside_a_reference(
+    pipelines: dict[str, FluxPipeline], model: str, role: Role, changed: dict[str, object]
+) -> None:
+    """With one and the same reference, another prompt or seed still gives a visibly other picture."""
+    one = with_pictures(replace(PLAIN, model=model), role)
+    other = replace(one, **changed)  # type: ignore[arg-type]  # fields of several types
+
+    assert visible(draw(pipelines, one, [waves()]), draw(pipelines, other, [waves()]))
+
+
+def waves() -> Image.Image:
+    """Open the bundled style picture."""
+    return Image.open(io.BytesIO(read_picture("waves"))).convert("RGB")
 
 
 def mean_colour(image: Image.Image) -> list[float]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete
 
@@ -27,12 +27,12 @@ UNITS = st.sampled_from([0.25, 1.0, 1.0, 3.0, 8.0])
 #: Who submits how many tasks of what size, that one is claimed, or that one of those that run has ended.
 EVENTS = st.lists(
     st.one_of(
-        st.tuples(st.just("submit"), st.integers(0, 3), st.integers(1, 5), UNITS),
-        st.tuples(st.just("claim"), st.integers(1, 4)),
+        st.tuples(st.just("submit"), st.integers(0, 3), st.integers(1, 8), UNITS),
+        st.tuples(st.just("claim"), st.integers(1, 8)),
         st.tuples(st.just("end"), st.integers(0, 9)),
     ),
-    min_size=10,
-    max_size=40,
+    min_size=25,
+    max_size=60,
 )
 
 
@@ -135,6 +135,7 @@ def test_who_waits_is_served_by_weight(database_url: str, make_task: MakeTask, m
             deadline=None,
             derandomize=True,
             database=None,
+            phases=[Phase.generate],  # to find the smallest example takes minutes where every event is a transaction
             suppress_health_check=list(HealthCheck),
         )
         @given(weights=WEIGHTS, events=EVENTS)

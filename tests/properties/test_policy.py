@@ -62,7 +62,7 @@ def test_a_group_is_of_one_shape_and_within_the_cap(arrivals: list[tuple[ShapeKe
 
     assert 1 <= len(group) <= max_group
     assert {sample.shape for sample in group} == {resident[0].shape}
-    assert len({sample.key for sample in group}) == len(group)
+    assert len({(sample.request_id, sample.index) for sample in group}) == len(group)
 
 
 @given(arrivals=ARRIVALS, max_group=CAPS)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+import pytest
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -16,13 +17,17 @@ from hypothesis.stateful import (
     initialize,
     invariant,
     multiple,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
-from sqlalchemy import Connection, delete
+from sqlalchemy import Connection, delete, select, update
 
+from deployments.database.schema import charges, tenants
 from deployments.database.schema import tasks as tasks_table
-from deployments.errors import FaultKind
+from deployments.errors import FaultKind, KeyReused
+from deployments.tasks.accept import OnceKey
+from deployments.tasks.rows import from_row
 from deployments.tasks.store import Rescued, TaskStore
 from deployments.tasks.task import ALLOWED_MOVES, Beat, Fault, Success, Task, TaskState
 from deployments.tenants.directory import TenantDirectory
@@ -36,6 +41,10 @@ MODELS = st.sampled_from(["uno", "uso"])
 #: Either long enough to outlast the test, or over before the claim returns.
 LEASES_S = st.sampled_from([60.0, -1.0])
 STEPS = st.integers(0, 3)
+#: What a task costs, in an amount that steps divide with a remainder.
+PRICES = st.integers(0, 100)
+#: Few keys and few bodies, so that the same ones come again.
+ONCE_KEYS = st.none() | st.builds(OnceKey, key=st.sampled_from(["k1", "k2", "k3"]), fingerprint=st.sampled_from("ab"))
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,13 @@ class Believed:
         self.task = replace(self.task, state=state, **changes)
         self.history.append(state)
 
+    @property
+    def cost(self) -> int:
+        """What it has cost its tenant so far."""
+        task = self.task
+        steps = {TaskState.SUCCEEDED: task.steps_total, TaskState.CANCELLED: min(task.steps_done, task.steps_total)}
+        return task.price * steps.get(task.state, 0) // task.steps_total
+
     def is_held_by(self, handle: Handle) -> bool:
         """Whether a claim is the one that counts."""
         return self.task.state is TaskState.RUNNING and self.task.fence == handle.fence
@@ -84,25 +100,39 @@ class TaskLife(RuleBasedStateMachine):
         self.make_task = make_task
         self.request = make_request()
         self.believed: dict[str, Believed] = {}
+        self.answered: dict[str, tuple[str, str]] = {}
 
     @initialize()
     def empty(self) -> None:
-        """Begin without tasks."""
+        """Begin without tasks and without debts."""
 
         def work(connection: Connection) -> None:
             connection.execute(delete(tasks_table))
+            connection.execute(delete(charges))
+            connection.execute(update(tenants).values(held=0, spent=0))
 
         self.run(self.store._database.write(work))
 
-    @rule(target=accepted, model=MODELS)
-    def insert(self, model: str) -> str:
-        """An accepted task is queued."""
-        task = self.make_task(model=model)
-        self.run(self.store.accept(task, self.request))
-        self.believed[task.id] = Believed(task)
-        return task.id
+    @rule(target=accepted, model=MODELS, price=PRICES, once=ONCE_KEYS)
+    def accept(self, model: str, price: int, once: OnceKey | None) -> object:
+        """An accepted task is queued; a call that comes again is answered with its task, another one is refused."""
+        task = self.make_task(model=model, price=price, steps_total=3)
+        fingerprint, first_id = self.answered.get(once.key, ("", "")) if once else ("", "")
+        if once and first_id and fingerprint != once.fingerprint:
+            with pytest.raises(KeyReused):
+                self.run(self.store.accept(task, self.request, once=once))
+            return multiple()
 
-    @rule(target=handles, models=st.sets(MODELS), limit=st.integers(0, 3), lease_s=LEASES_S)
+        answer = self.run(self.store.accept(task, self.request, once=once))
+
+        assert answer.id == (first_id or task.id)
+        if not first_id:
+            self.believed[task.id] = Believed(task)
+        if once:
+            self.answered[once.key] = (once.fingerprint, answer.id)
+        return answer.id
+
+    @rule(target=handles, models=st.sets(MODELS, min_size=1), limit=st.integers(1, 3), lease_s=LEASES_S)
     def claim(self, models: set[str], limit: int, lease_s: float) -> object:
         """The oldest queued tasks of the models are claimed, one of each model in turn, and no others."""
         turns = sorted(models)
@@ -139,26 +169,29 @@ class TaskLife(RuleBasedStateMachine):
         each.is_expired = lease_s < 0
         each.task = replace(each.task, steps_done=max(steps_done, each.task.steps_done))
 
-    @rule(handle=handles)
-    def succeed(self, handle: Handle) -> None:
-        """Only the claim that counts ends its task well."""
-        success = Success(outputs=(), inference_ms=0)
-        moved = self.run(self.store.succeed(handle.task_id, fence=handle.fence, success=success))
-        self._believe(handle, moved=moved, to=TaskState.SUCCEEDED)
+    @rule(handle=handles, to=st.sampled_from([TaskState.SUCCEEDED, TaskState.FAILED, TaskState.QUEUED]))
+    def let_go(self, handle: Handle, to: TaskState) -> None:
+        """Only the claim that counts ends its task, well or badly, or hands it back and the attempt is forgotten."""
+        each = self.believed[handle.task_id]
+        is_held = each.is_held_by(handle)
 
-    @rule(handle=handles)
-    def fail(self, handle: Handle) -> None:
-        """Only the claim that counts ends its task badly."""
-        fault = Fault(kind=FaultKind.ENGINE_FAILED, message="no")
-        moved = self.run(self.store.fail(handle.task_id, fence=handle.fence, fault=fault))
-        self._believe(handle, moved=moved, to=TaskState.FAILED)
+        assert self.run(self.tell(handle, to)) == is_held
 
-    @rule(handle=handles)
-    def release(self, handle: Handle) -> None:
-        """Only the claim that counts hands its task back, and the attempt is forgotten."""
-        attempt = self.believed[handle.task_id].task.attempt - 1
-        moved = self.run(self.store.release(handle.task_id, fence=handle.fence))
-        self._believe(handle, moved=moved, to=TaskState.QUEUED, steps_done=0, attempt=attempt)
+        if is_held and to is TaskState.QUEUED:
+            each.move(to, steps_done=0, attempt=each.task.attempt - 1)
+        elif is_held:
+            each.move(to)
+
+    async def tell(self, handle: Handle, to: TaskState) -> bool:
+        """Tell the store what became of a claim."""
+        task_id, fence = handle.task_id, handle.fence
+        match to:
+            case TaskState.SUCCEEDED:
+                return await self.store.succeed(task_id, fence=fence, success=Success(outputs=(), inference_ms=0))
+            case TaskState.FAILED:
+                fault = Fault(kind=FaultKind.ENGINE_FAILED, message="no")
+                return await self.store.fail(task_id, fence=fence, fault=fault)
+        return await self.store.release(task_id, fence=fence)
 
     @rule(task_id=accepted, tenant_id=st.sampled_from(["alice", "bob"]))
     def cancel(self, task_id: str, tenant_id: str) -> None:
@@ -171,6 +204,7 @@ class TaskLife(RuleBasedStateMachine):
         if can_cancel:
             each.move(TaskState.CANCELLED)
 
+    @precondition(lambda self: any(each.task.state is TaskState.RUNNING for each in self.believed.values()))
     @rule()
     def rescue(self) -> None:
         """Exactly the tasks whose lease ran out are queued again, or given up after their last attempt."""
@@ -189,20 +223,26 @@ class TaskLife(RuleBasedStateMachine):
     @invariant()
     def the_store_shows_what_is_believed(self) -> None:
         """No task is lost, doubled or changed in any way that was not asked for, and no move is forbidden."""
-        for task_id, each in self.believed.items():
-            found = self.run(self.store.read(task_id, tenant_id="alice"))
-            assert found is not None
+        rows = self.run(self.store._database.rows(select(tasks_table)))
+        assert {row.id for row in rows} == set(self.believed)
+        for found in map(from_row, rows):
+            each = self.believed[found.id]
             assert (found.finished_at is not None) == found.state.is_terminal
             assert (found.fault is not None) == (found.state is TaskState.FAILED)
             assert replace(found, started_at=None, finished_at=None, fault=None) == each.task
             moves = zip(each.history, each.history[1:], strict=False)
             assert all(after in ALLOWED_MOVES[before] for before, after in moves)
 
-    def _believe(self, handle: Handle, *, moved: bool, to: TaskState, **changes: int) -> None:
-        each = self.believed[handle.task_id]
-        assert moved == each.is_held_by(handle)
-        if moved:
-            each.move(to, **changes)
+    @invariant()
+    def money_is_where_it_belongs(self) -> None:
+        """What is held is the price of all that has not ended, and what was spent is what was charged, task by task."""
+        alive = [each.task for each in self.believed.values() if not each.task.state.is_terminal]
+        [tenant] = self.run(self.store._database.rows(select(tenants).where(tenants.c.id == "alice")))
+        rows = self.run(self.store._database.rows(select(charges)))
+
+        charged = {task_id: each.cost for task_id, each in self.believed.items() if each.cost}
+        assert {row.task_id: row.amount for row in rows} == charged
+        assert (tenant.held, tenant.spent) == (sum(task.price for task in alive), sum(charged.values()))
 
 
 def test_task_life(database_url: str, make_task: MakeTask, make_request: MakeRequest) -> None:
@@ -214,11 +254,12 @@ def test_task_life(database_url: str, make_task: MakeTask, make_request: MakeReq
             run_state_machine_as_test(
                 lambda: TaskLife(runner=runner, store=store, make_task=make_task, make_request=make_request),  # type: ignore[arg-type]  # it asks for a class, but only calls it
                 settings=settings(
-                    max_examples=25,
+                    max_examples=80,
                     stateful_step_count=30,
                     deadline=None,
                     derandomize=True,
                     database=None,
+                    phases=[Phase.generate],  # to find the shortest life takes minutes: every move is a transaction
                     suppress_health_check=list(HealthCheck),
                 ),
             )

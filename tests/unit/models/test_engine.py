@@ -138,3 +138,17 @@ def test_it_says_how_full_it_is(engine: Engine, make_request: MakeRequest) -> No
     text = repr(engine)
 
     assert text == "<Engine [1 requests | 3 samples to step]>"
+
+
+def test_a_lower_rank_overtakes(pipeline: SolidPipeline, make_request: MakeRequest) -> None:
+    """What has a lower rank steps first, from the next step on; of one rank, the longest resident does."""
+    engine = Engine({"uno": pipeline})
+    engine.admit("flood", make_request(num_inference_steps=3), [], rank=5)
+    engine.step()
+
+    engine.admit("first", make_request(num_inference_steps=2), [], rank=0)
+    engine.admit("second", make_request(num_inference_steps=1), [], rank=0)
+    run_dry(engine)
+
+    order = [request_id for [(request_id, _)] in pipeline.groups]
+    assert order == ["flood", "first", "first", "second", "flood", "flood"]

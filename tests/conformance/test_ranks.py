@@ -1,0 +1,61 @@
+"""What every store keeps to: a claim's rank is how many of its tenant's tasks were running before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from deployments.tasks.store import TaskStore
+from deployments.tasks.task import Claim, Task
+from models.request import GenerationRequest
+
+MakeTask = Callable[..., Task]
+MakeRequest = Callable[..., GenerationRequest]
+
+
+@pytest.fixture
+async def queued(store: TaskStore, make_task: MakeTask, make_request: MakeRequest) -> dict[str, list[str]]:
+    """Queue three tasks of Alice, then one of Bob; return their ids by tenant."""
+    tasks = [make_task(tenant_id=tenant_id) for tenant_id in ("alice", "alice", "alice", "bob")]
+    for task in tasks:
+        await store.accept(task, make_request())
+    return {tenant_id: [task.id for task in tasks if task.tenant_id == tenant_id] for tenant_id in ("alice", "bob")}
+
+
+async def claim(store: TaskStore, *, limit: int = 9, **limits: int) -> list[Claim]:
+    """Claim what waits."""
+    return await store.claim(models=["uno"], limit=limit, replica_id="r1", lease_s=60, **limits)
+
+
+@pytest.mark.usefixtures("queued")
+async def test_ranks_count_what_runs_for_the_tenant(store: TaskStore) -> None:
+    """A tenant's tasks have the ranks 0, 1, 2; another tenant's first has 0."""
+    claims = await claim(store)
+
+    ranks = [(claim.task.tenant_id, claim.rank) for claim in claims]
+    assert sorted(ranks) == [("alice", 0), ("alice", 1), ("alice", 2), ("bob", 0)]
+
+
+async def test_a_claim_below_a_rank_passes_over_who_runs_as_many(
+    store: TaskStore, queued: dict[str, list[str]]
+) -> None:
+    """Where only a first task is wanted, a tenant who has one running waits, and the next tenant is served."""
+    [first] = await claim(store, limit=1)
+
+    claims = await claim(store, below_rank=1)
+
+    assert first.task.id == queued["alice"][0]
+    assert [(claim.task.id, claim.rank) for claim in claims] == [(queued["bob"][0], 0)]
+    assert await claim(store, below_rank=0) == []
+
+
+@pytest.mark.usefixtures("queued")
+async def test_what_has_ended_does_not_count(store: TaskStore) -> None:
+    """A tenant whose task has ended is as one who has none running."""
+    [first] = await claim(store, limit=1)
+    await store.cancel(first.task.id, tenant_id="alice")
+
+    ranks = {claim.task.tenant_id: claim.rank for claim in await claim(store, limit=2)}
+
+    assert ranks == {"alice": 0, "bob": 0}

@@ -1,0 +1,190 @@
+"""A replica that is told to stop, a cancel that it hears of between two beats, and models that take turns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+
+import pytest
+from running_replica import running
+from solid_pipeline import SolidPipeline
+
+from deployments.database.signals import StoreSignal
+from deployments.delivery.inline import InlineSink
+from deployments.delivery.sink import EncodedImage, Sink
+from deployments.outbound.references import ReferenceFetcher
+from deployments.replica import Doors, Limits, Replica
+from deployments.tasks.store import TaskStore
+from deployments.tasks.task import Task, TaskState
+from models.engine import Engine
+from models.request import GenerationRequest
+
+Submit = Callable[..., Awaitable[Task]]
+Until = Callable[..., Awaitable[Task]]
+MakeReplica = Callable[..., Replica]
+#: No lease ends and no beat comes within a test, so nothing that happens is owed to them.
+LEASE_S = 3600.0
+#: Longer than any test may take.
+LONG_S = 3600.0
+
+
+class SlowSink(InlineSink):
+    """A sink that takes its pictures when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    async def put(self, name: str, image: EncodedImage) -> str:
+        """Wait, then take it."""
+        self.asked.set()
+        await self.go_on.wait()
+        return await super().put(name, image)
+
+
+@pytest.fixture
+def pipeline() -> SolidPipeline:
+    """Return the pipeline behind the engine."""
+    return SolidPipeline()
+
+
+@pytest.fixture
+def slow_sink() -> SlowSink:
+    """Return a sink that takes nothing yet."""
+    return SlowSink()
+
+
+@pytest.fixture
+def make_replica(
+    store: TaskStore,
+    signal: StoreSignal,
+    sinks: Mapping[str, Sink],
+    slow_sink: SlowSink,
+    pipeline: SolidPipeline,
+) -> MakeReplica:
+    """Return a maker of replicas for two models, with room for one task if nothing else is said."""
+
+    def make(*, capacity: int = 1, drain_s: float = LONG_S) -> Replica:
+        fetcher = ReferenceFetcher(allow_private_networks=False)
+        doors = Doors(store=store, signal=signal, fetcher=fetcher, sinks={**sinks, "slow": slow_sink})
+        limits = Limits(capacity=capacity, lease_s=LEASE_S, stuck_s=LONG_S, drain_s=drain_s)
+        return Replica("r1", engine=Engine({"uno": pipeline, "uso": pipeline}), doors=doors, limits=limits)
+
+    return make
+
+
+@asynccontextmanager
+async def told_to_stop(replica: Replica, *, once: Awaitable[object]) -> AsyncIterator[None]:
+    """Run a replica, and tell it to stop once something has come about; the block runs while it stops."""
+    stopping = asyncio.Event()
+    running = asyncio.create_task(replica.run(stopping))
+    await asyncio.wait_for(once, 20)
+    stopping.set()
+    yield
+    await asyncio.wait_for(running, 20)
+
+
+async def test_what_is_begun_is_finished_and_nothing_more_is_claimed(
+    make_replica: MakeReplica, pipeline: SolidPipeline, submit: Submit, until: Until
+) -> None:
+    """A replica that is told to stop carries out the task it has, and leaves the next one to others, untouched."""
+    begun, next_one = await submit(), await submit()
+    pipeline.gate.clear()
+
+    async with told_to_stop(make_replica(), once=until(begun, TaskState.RUNNING)):
+        pipeline.gate.set()
+
+    assert [(task.state, task.attempt) for task in (await until(begun), await until(next_one))] == [
+        (TaskState.SUCCEEDED, 1),
+        (TaskState.QUEUED, 0),
+    ]
+
+
+async def test_what_is_being_delivered_is_delivered(
+    make_replica: MakeReplica, slow_sink: SlowSink, submit: Submit, until: Until
+) -> None:
+    """A picture that is drawn already is not drawn again by another replica because this one stops."""
+    task = await submit(sink="slow")
+
+    async with told_to_stop(make_replica(), once=slow_sink.asked.wait()):
+        slow_sink.go_on.set()
+
+    ended = await until(task)
+    assert (ended.state, len(ended.outputs)) == (TaskState.SUCCEEDED, 1)
+
+
+async def test_what_does_not_fit_is_handed_back_at_once(
+    make_replica: MakeReplica, pipeline: SolidPipeline, submit: Submit, until: Until
+) -> None:
+    """When the time to finish is over, what is left is queued again, unblamed, long before its lease would end."""
+    tasks = [await submit(), await submit()]
+    pipeline.gate.clear()
+
+    async with told_to_stop(make_replica(capacity=2, drain_s=0.05), once=until(tasks[1], TaskState.RUNNING)):
+        pass
+    pipeline.gate.set()
+
+    assert [((await until(task)).state, (await until(task)).attempt) for task in tasks] == [(TaskState.QUEUED, 0)] * 2
+
+
+async def test_a_replica_with_nothing_to_do_stops_at_once(make_replica: MakeReplica, store: TaskStore) -> None:
+    """Nobody waits for an idle replica, however long it would have been given."""
+    async with told_to_stop(make_replica(), once=store.ping()):
+        pass
+
+
+async def test_a_cancel_while_it_stops_is_heard(
+    make_replica: MakeReplica, pipeline: SolidPipeline, store: TaskStore, submit: Submit, until: Until
+) -> None:
+    """A replica that finishes its last task lets go of it when it is cancelled, and then ends."""
+    task = await submit()
+    pipeline.gate.clear()
+
+    async with told_to_stop(make_replica(), once=until(task, TaskState.RUNNING)):
+        await store.cancel(task.id, tenant_id="alice")
+    pipeline.gate.set()
+
+    assert (await until(task)).state is TaskState.CANCELLED
+
+
+async def test_a_cancel_is_heard_without_a_beat(
+    make_replica: MakeReplica, pipeline: SolidPipeline, store: TaskStore, submit: Submit, until: Until
+) -> None:
+    """A cancel makes room as soon as it is written: no step starts after the one under way, and the next task runs."""
+    cancelled = await submit(num_inference_steps=50)
+    pipeline.gate.clear()
+    replica = make_replica()
+
+    async with running(replica):
+        await asyncio.to_thread(pipeline.waiting.wait, 20)
+        next_one = await submit()
+        await store.cancel(cancelled.id, tenant_id="alice")
+        await until(next_one, TaskState.RUNNING)
+        pipeline.gate.set()
+        await until(next_one, TaskState.SUCCEEDED)
+
+    steps = [key for group in pipeline.groups for key in group if key[0] == cancelled.id]
+    assert len(steps) <= 1
+
+
+async def test_models_take_turns(
+    make_replica: MakeReplica,
+    pipeline: SolidPipeline,
+    store: TaskStore,
+    make_task: Callable[..., Task],
+    make_request: Callable[..., GenerationRequest],
+    until: Until,
+) -> None:
+    """A replica of two models serves them in turn, though all of one came before all of the other."""
+    tasks = [make_task(model=model, sink="inline") for model in ("uno", "uso") for _ in range(4)]
+    for task in tasks:
+        await store.accept(task, make_request(model=task.model, num_inference_steps=1))
+
+    async with running(make_replica()):
+        for task in tasks:
+            await until(task, TaskState.SUCCEEDED)
+
+    model_of = {task.id: task.model for task in tasks}
+    served = [model_of[key[0]] for group in pipeline.groups for key in group]
+    assert served in (["uno", "uso"] * 4, ["uso", "uno"] * 4)

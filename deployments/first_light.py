@@ -46,7 +46,7 @@ def first_wishes() -> list[Wish]:
     return [
         Wish(
             model="wavespeed-ai/uno",
-            body={"images": [mug], "prompt": "the red mug on a rock by the sea", "seed": 7},
+            body={"images": [mug], "prompt": "the red mug on a rock by the sea", "seed": 13},
         ),
         Wish(
             model="bytedance/uso",

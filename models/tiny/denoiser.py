@@ -51,8 +51,8 @@ BLUR = [10, 22]
 #: Of a head: the one that compares marks, and those that turn noticeably over a picture.
 MARKED, TURNING = 0, [*range(8, 14), *range(20, 26)]
 
-#: How the token's own colours enter the scene: what is found then has the colours of the reference, a little stronger.
-COLOUR_GAIN = 1.4
+#: How the token's own colours enter the scene: what is found has the colours of the reference then, and hardly clips.
+COLOUR_GAIN = 1.0
 #: By latent channel: how the blurred token enters the scene. Blurring weakens noise, so the layout needs the most.
 SCENE_GAINS = torch.tensor([*[0.0] * 3, *[1.5] * 9, *[12.0] * 3, 1.5])
 #: By latent channel: how fast it flows to what was found; the layout and the mark stay noise.
@@ -106,6 +106,7 @@ def _embed(network: Any) -> None:
     image.weight.zero_()
     image.weight[TOKEN] = torch.eye(TOKEN.stop)
     image.weight[COLOURS, TOKEN] = COLOUR_GAIN * _patch_means()[:3]
+    text.weight[COLOURS] *= 1.3
     text.weight[MARK] = 0
     image.bias[ANCHOR] = text.bias[ANCHOR] = 2.0
 

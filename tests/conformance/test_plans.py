@@ -33,6 +33,7 @@ VALUES: dict[str, Any] = {
     "task_ids": ["0" * 32],
     "replica_id": "r1",
     "lease_s": 60.0,
+    "below_rank": 3,
     "max_attempts": 3,
     "keep_s": 3600.0,
     "at_most": 5,

@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help run test check format golden pictures pins bench clean
+.PHONY: help run test check format golden pictures pins bench chaos clean
 
 help:  ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ pictures: $(VENV)/run.stamp  ## Draw the bundled reference pictures again
 
 bench: $(VENV)/dev.stamp  ## Measure the HTTP side beside a bare Ray Serve echo
 	@$(BIN)/python -m loadtest.ingress_cost
+
+chaos: $(VENV)/dev.stamp  ## Kill everything for half an hour, and check what was promised from outside
+	@PYTHONPATH=tests:. $(BIN)/python -m acceptance.chaos --docs docs
 
 pins: $(VENV)/dev.stamp  ## Pin every dependency again, in constraints.txt
 	$(BIN)/python -m pip install --quiet uv

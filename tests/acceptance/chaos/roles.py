@@ -1,0 +1,133 @@
+"""The processes under test, composed of the product's real parts as its composition root does, but without Ray.
+
+Only the engine is fake. A planted bug takes the place of a part from outside; the product has no switch for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import MappingProxyType
+
+import uvicorn
+from acceptance.chaos.bugs import (
+    GATEWAY_STORES,
+    REPLICA_FILES,
+    REPLICA_STORES,
+    Bug,
+    forget_tenant_lock,
+    skew_clock,
+)
+from acceptance.chaos.crash_points import ArmedDialect, ArmedStore, CrashPoint, Fuse
+from acceptance.chaos.doors import open_database, open_signal
+from acceptance.chaos.journal import Journal
+from acceptance.chaos.orders import KEYS, Orders
+from acceptance.chaos.paint import PaintPipeline
+from acceptance.chaos.witness import WitnessStore
+
+from deployments.delivery.files import FilesSink
+from deployments.delivery.inline import InlineSink
+from deployments.housekeeper import Housekeeper
+from deployments.ingress import Parts, make_ingress
+from deployments.operations import Operations
+from deployments.outbound.references import ReferenceFetcher
+from deployments.replica import Doors, Limits, Replica
+from deployments.tasks.bound import QueueBound
+from deployments.tasks.store import TaskStore
+from deployments.telemetry import configure_logging
+from deployments.tenants.directory import TenantDirectory
+from deployments.tenants.keys import KeyRing
+from models.engine import Engine
+
+#: Longer than any run, in seconds: nothing is swept or forgotten while the books are open.
+KEEP_S = 7 * 24 * 3600.0
+#: What keys are hashed with.
+SECRET = "a secret of the chaos harness, 32+"
+#: Tasks that may wait over all tenants; far more than any run has.
+MAX_QUEUED = 50_000
+
+
+def journal_of(orders: Orders) -> Journal:
+    """Open the journal of a process; the same slot goes on in the same file."""
+    return Journal(Path(orders.folder, "journals", f"{orders.name}.jsonl"))
+
+
+def files_of(orders: Orders, kind: type[FilesSink] = FilesSink) -> FilesSink:
+    """Open the pictures."""
+    return kind(Path(orders.folder, "outputs"), ttl_s=KEEP_S)
+
+
+def run_gateway(orders: Orders) -> None:
+    """Serve HTTP until killed."""
+    if orders.bug == Bug.NO_UNIQUE_INDEX:
+        forget_tenant_lock()
+    point = CrashPoint(orders.crash_point) if orders.crash_point else None
+    fuse = Fuse(point, after_s=orders.crash_after_s, journal=journal_of(orders))
+
+    @asynccontextmanager
+    async def open_parts() -> AsyncIterator[Parts]:
+        database = await open_database(orders.database_url)
+        signal = open_signal(orders.database_url)
+        files = files_of(orders)
+        store = GATEWAY_STORES.get(orders.bug, ArmedStore)(database, fuse)
+        operations = Operations(
+            store=store,
+            signal=signal,
+            sinks={"files": files, "inline": InlineSink()},
+            bound=QueueBound(store, max_queued=MAX_QUEUED),
+            wait_s=30.0,
+        )
+        keys = KeyRing(
+            {tenant: (key,) for tenant, key in KEYS.items()}, directory=TenantDirectory(database), secret=SECRET
+        )
+        yield Parts(operations=operations, keys=keys, files=files, store=store)
+
+    app = fuse.around(make_ingress([ArmedDialect(fuse)], open_parts))
+    # Its event loop hands every write to the kernel at once, so that a crash after the answer is one after the answer.
+    uvicorn.run(app, host="127.0.0.1", port=orders.port, loop="asyncio", log_level="warning", access_log=False)
+
+
+def run_replica(orders: Orders) -> None:
+    """Claim, step and deliver until killed."""
+    asyncio.run(_run_replica(orders))
+
+
+async def _run_replica(orders: Orders) -> None:
+    journal = journal_of(orders)
+    database = await open_database(orders.database_url)
+    doors = Doors(
+        store=REPLICA_STORES.get(orders.bug, WitnessStore)(database, journal=journal, stop_every=orders.stop_every),
+        signal=open_signal(orders.database_url),
+        fetcher=ReferenceFetcher(allow_private_networks=False),
+        sinks={"files": files_of(orders, REPLICA_FILES.get(orders.bug, FilesSink)), "inline": InlineSink()},
+    )
+    pipeline = PaintPipeline(step_s=orders.step_s, journal=journal)
+    limits = Limits(capacity=orders.capacity, lease_s=orders.lease_s)
+    await Replica(orders.name, engine=Engine({"uno": pipeline}), doors=doors, limits=limits).run(asyncio.Event())
+
+
+def run_housekeeper(orders: Orders) -> None:
+    """Rescue and tidy until killed."""
+    if orders.bug == Bug.WALL_CLOCK:
+        skew_clock()
+    asyncio.run(_run_housekeeper(orders))
+
+
+async def _run_housekeeper(orders: Orders) -> None:
+    store = TaskStore(await open_database(orders.database_url))
+    await Housekeeper(store=store, files=files_of(orders), keep_s=KEEP_S).run(asyncio.Event())
+
+
+#: What runs a process, by its role.
+ROLES: Mapping[str, Callable[[Orders], None]] = MappingProxyType(
+    {"gateway": run_gateway, "replica": run_replica, "housekeeper": run_housekeeper}
+)
+
+
+def run(orders: Orders) -> None:
+    """Be the process that the orders describe, until killed."""
+    configure_logging(level=logging.WARNING)
+    ROLES[orders.role](orders)

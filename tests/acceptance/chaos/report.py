@@ -119,7 +119,7 @@ def write_document(run: dict[str, Any]) -> str:
         f" {run['ended']}, commit `{run['commit']}`, one-minute load {machine['load_average_at_start']} at its end;"
         " shared with other work."
     )
-    command = f"**Command.** `{run['command']}`; `make test` runs it small, with six planted bugs, each of which it has to find."
+    command = f"**Command.** `{run['command']}`; `make test` runs it small, with six planted bugs that it has to find."
     return "\n\n".join([WHAT.rstrip(), command, measured, *(write_tables(report) for report in run["reports"]), ""])
 
 

@@ -1,5 +1,8 @@
 """A private PostgreSQL server for tests, benchmarks and chaos: a cluster of its own in a folder of its own.
 
+    this process ──► server      which would live on, were this process killed
+          └────────► watch       waits at a pipe for the end of this process, and ends what is left
+
 Needs the server's binaries, which are found where Debian puts them. A server refuses to run as root, so root runs it as
 the user ``postgres``. Knows no table.
 """
@@ -28,6 +31,8 @@ REQUIRE_SERVICES = "UXO_REQUIRE_SERVICES"
 PATIENCE_S = 60
 
 _SETTINGS = {"listen_addresses": "127.0.0.1", "max_connections": "300", "shared_buffers": "64MB"}
+# What a watch does. A signal at the death of the parent would not do: that means the thread, and threads end early.
+_WATCH = 'read -r _; "$0" -D "$1/data" -m immediate -s stop; rm -rf "$1"'
 _QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
@@ -51,8 +56,10 @@ def require_postgresql() -> None:
 class PostgresServer:
     """A server that can be stopped, killed and started again; it keeps its port and what it stores.
 
+    It does not outlive this process, however that ends.
+
     Args:
-        durable: whether a commit survives the machine; without it, only the server's own end.
+        durable: whether a commit survives the server's crash and the machine's; without it, only an orderly stop.
     """
 
     def __init__(self, *, durable: bool = False) -> None:
@@ -66,6 +73,7 @@ class PostgresServer:
         self.port = _free_port()
         if os.geteuid() == 0:
             shutil.chown(self._folder, "postgres", "postgres")
+        self._watch = self._begin_watch()
         self._run("initdb", "-D", self._data, "-A", "trust", "-U", "uxo", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8")
 
     def start(self) -> None:
@@ -96,6 +104,8 @@ class PostgresServer:
         if self.is_running():
             self.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
+        self._watch.kill()
+        self._watch.communicate()
 
     def is_running(self) -> bool:
         """Whether its main process is there."""
@@ -129,6 +139,15 @@ class PostgresServer:
 
     def _main_process(self) -> int:
         return int(Path(self._data, "postmaster.pid").read_text(encoding="ascii").split(maxsplit=1)[0])
+
+    def _begin_watch(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [*_as_postgres(), "sh", "-c", _WATCH, str(self._bin / "pg_ctl"), str(self._folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is not for it
+        )
 
     def _run(self, program: str, *arguments: str) -> str:
         command = [*_as_postgres(), str(self._bin / program), *arguments]

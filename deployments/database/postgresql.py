@@ -52,18 +52,19 @@ SERVER_SETTINGS: Mapping[str, str] = MappingProxyType(
 _KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 10_000}
 
 # Classes of SQLSTATE that say nothing about the statement. Source: PostgreSQL 15 documentation, appendix A.
-_COLLISION = "40"
 _PASSING_CLASSES = frozenset(
     {
         "08",  # the connection broke
         "28",  # we are not let in: a password is being changed
         "3D",  # the database is not there: not yet, or not any more
-        _COLLISION,  # with another transaction
+        "40",  # another transaction was in the way, or nobody knows how ours ended
         "53",  # too many connections, no memory, no disk
         "57",  # shutting down, starting up, took too long
         "58",  # the server's disk
     }
 )
+# Only these say that nothing of a transaction is left, so that it may be made again: not 40003, outcome unknown.
+_COLLISIONS = frozenset({"40001", "40P01"})
 _PASSING_STATES = frozenset(
     {
         "55P03",  # a lock was not free in time
@@ -124,7 +125,7 @@ class PostgresqlDatabase:
             try:
                 return await self._transact(work)
             except exc.DBAPIError as error:
-                if not _sqlstate(error).startswith(_COLLISION):
+                if _sqlstate(error) not in _COLLISIONS:
                     raise
         return await self._transact(work)
 
@@ -161,7 +162,9 @@ class _KeptAlive(asyncpg.Connection):  # type: ignore[misc]  # asyncpg brings no
         _keep_alive(transport.get_extra_info("socket"))
 
 
-def _keep_alive(connected: socket.socket) -> None:
+def _keep_alive(connected: socket.socket | None) -> None:
+    if connected is None:  # it has broken already, which is noticed when it is used
+        return
     if connected.family == socket.AF_UNIX:
         return
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -187,6 +190,11 @@ def _translated() -> Iterator[None]:
         raise Unavailable from error
     # SQLAlchemy 2.0, other than 2.1, lets asyncpg's own errors through while it connects; all of those may pass.
     except (exc.TimeoutError, exc.DisconnectionError, asyncpg.PostgresError, OSError) as error:
+        raise Unavailable from error
+    # Every version does so while it prepares a new connection; the first ones wait there for one another.
+    except asyncpg.InterfaceError as error:
+        if isinstance(error, ValueError):  # settings or values that no server could take
+            raise
         raise Unavailable from error
 
 

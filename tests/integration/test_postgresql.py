@@ -25,6 +25,8 @@ from deployments.errors import Unavailable
 BACK_WITHIN_S = 3.0
 #: Far longer than anything here takes.
 LONG_S = 30.0
+#: What a server says when it waits for a question. Source: PostgreSQL 15 documentation, 55.7, ReadyForQuery.
+READY = b"Z\x00\x00\x00\x05I"
 
 COUNT = text("SELECT total FROM counter")
 ADD = text("UPDATE counter SET total = total + 1")
@@ -170,6 +172,54 @@ async def test_a_server_that_was_never_there_is_unavailable(server: PostgresServ
     await database.close()
 
 
+async def test_first_connections_that_break_while_they_wait_are_unavailable(server: PostgresServer, url: str) -> None:
+    """The first connections of a process are prepared one after another, and may break before their turn comes."""
+    relay = await asyncio.start_server(Brittle(server.port).carry, "127.0.0.1", 0)
+    port = relay.sockets[0].getsockname()[1]
+    database = await open_database(url.replace(f":{server.port}/", f":{port}/"))
+
+    answers = await asyncio.gather(*(total(database) for _ in range(POOL_SIZE)), return_exceptions=True)
+
+    assert {type(answer) for answer in answers} == {Unavailable}
+    await database.close()
+    relay.close()
+
+
+class Brittle:
+    """A way to the server on which all connections break at the first answer to a question, once the pool is full."""
+
+    def __init__(self, server_port: int) -> None:
+        self._server_port = server_port
+        self._ends: list[asyncio.StreamWriter] = []
+        self._let_in: set[asyncio.StreamWriter] = set()
+        self._all_in = asyncio.Event()
+
+    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry one connection."""
+        below_reader, below = await asyncio.open_connection("127.0.0.1", self._server_port)
+        self._ends.extend([writer, below])
+        await asyncio.gather(self._ask(reader, below), self._answer(below_reader, writer), return_exceptions=True)
+
+    async def _ask(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        while piece := await source.read(65_536):
+            target.write(piece)
+
+    async def _answer(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        while piece := await source.read(65_536):
+            if b"PostgreSQL" in piece:  # the answer to the first question of all
+                await self._break()
+            target.write(piece)
+            if READY in piece:
+                self._let_in.add(target)
+            if len(self._let_in) == POOL_SIZE:
+                self._all_in.set()
+
+    async def _break(self) -> None:
+        await self._all_in.wait()
+        for end in self._ends:
+            end.transport.abort()
+
+
 async def test_an_unknown_database_is_unavailable(server: PostgresServer) -> None:
     """A database that is not there yet may be made while the process runs."""
     database = await open_database(server.url("not_there"))
@@ -221,6 +271,20 @@ async def test_collisions_are_tried_again(database: Database) -> None:
     await asyncio.gather(*(database.write(add_serially) for _ in range(ATTEMPTS)))
 
     assert await total(database) == ATTEMPTS
+
+
+async def test_a_transaction_whose_end_nobody_knows_is_not_made_again(database: Database) -> None:
+    """What may have been written is not written again: that would be a second time."""
+    tries: list[None] = []
+
+    def end_unknown(connection: Connection) -> None:
+        tries.append(None)
+        connection.execute(text("DO $$ BEGIN RAISE SQLSTATE '40003'; END $$"))
+
+    with pytest.raises(Unavailable):
+        await database.write(end_unknown)
+
+    assert len(tries) == 1
 
 
 async def test_a_caller_who_goes_away_leaves_a_whole_transaction(database: Database) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import FastAPI
@@ -21,19 +22,26 @@ from deployments.background import Background
 from deployments.database.database import open_database
 from deployments.database.signals import open_signal
 from deployments.delivery.files import FilesSink
+from deployments.delivery.presigned_put import put_picture
 from deployments.delivery.sink import open_sinks
 from deployments.dialects import DIALECTS
 from deployments.housekeeper import Housekeeper
-from deployments.ingress import Parts, make_ingress
-from deployments.operations import Operations
+from deployments.ingress.application import make_ingress
+from deployments.ingress.parts import Parts
+from deployments.operations.operations import Doors as OperationsDoors
+from deployments.operations.operations import Operations
+from deployments.outbound.client import GuardedClient
 from deployments.outbound.references import ReferenceFetcher
+from deployments.references import References
 from deployments.replica import Doors, Limits, Replica
 from deployments.settings import Settings, read_settings
-from deployments.tasks.bound import QueueBound
+from deployments.tasks.outbox import Outbox
 from deployments.tasks.store import TaskStore
 from deployments.telemetry import configure_logging
 from deployments.tenants.directory import TenantDirectory
 from deployments.tenants.keys import KeyRing, configured_keys, server_secret
+from deployments.tenants.webhook_keys import WebhookSigner
+from deployments.webhooks import Scribe, WebhookSender
 from models.catalog import CATALOG
 from models.engine import Engine
 from models.loading import load_pipeline
@@ -139,18 +147,27 @@ async def open_parts() -> AsyncIterator[Parts]:
     settings = read_settings()
     database = await open_database(settings.store_url)
     signal = open_signal(settings.store_url)
-    store = TaskStore(database)
-    operations = Operations(
+    store, files = TaskStore(database), FilesSink.open(settings)
+    secret = server_secret(settings.secret, settings.folder)
+    doors = OperationsDoors.over(
+        database,
         store=store,
         signal=signal,
+        files=files,
         sinks=open_sinks(settings),
-        bound=QueueBound(store, max_queued=settings.max_queued),
-        wait_s=settings.sync_wait_s,
+        references=open_references(settings),
+        secret=secret,
+        max_queued=settings.max_queued,
     )
     try:
-        keys = await open_keys(settings, TenantDirectory(database))
-        files = FilesSink.open(settings)
-        yield Parts(operations=operations, keys=keys, files=files, store=store, base_url=settings.base_url)
+        yield Parts(
+            operations=Operations(doors, wait_s=settings.sync_wait_s),
+            keys=await open_keys(settings, doors.directory),
+            files=files,
+            kept=doors.kept,
+            store=store,
+            base_url=settings.base_url,
+        )
     finally:
         await signal.close()
         await database.close()
@@ -164,6 +181,12 @@ async def open_keys(settings: Settings, directory: TenantDirectory) -> KeyRing:
     return KeyRing(configured, directory=directory, secret=server_secret(settings.secret, settings.folder))
 
 
+def open_references(settings: Settings) -> References:
+    """Open what brings references, our own pictures and what is on the web."""
+    web = ReferenceFetcher(allow_private_networks=settings.allow_private_networks)
+    return References(FilesSink.open(settings), web)
+
+
 async def run_replica(engine: Engine, limits: Limits, settings: Settings, stopping: asyncio.Event) -> None:
     """Open what a replica works through, and run it until told to stop."""
     database = await open_database(settings.store_url)
@@ -172,8 +195,9 @@ async def run_replica(engine: Engine, limits: Limits, settings: Settings, stoppi
     doors = Doors(
         store=store,
         signal=signal,
-        fetcher=ReferenceFetcher(allow_private_networks=settings.allow_private_networks),
+        fetcher=open_references(settings),
         sinks=open_sinks(settings),
+        upload=partial(put_picture, GuardedClient(allow_private_networks=settings.allow_private_networks)),
     )
     name = serve.get_replica_context().replica_tag
     try:
@@ -184,13 +208,29 @@ async def run_replica(engine: Engine, limits: Limits, settings: Settings, stoppi
 
 
 async def run_housekeeper(settings: Settings, stopping: asyncio.Event) -> None:
-    """Open what the housekeeper tidies, and run it until told to stop."""
+    """Open what the housekeeper tidies and what webhooks are sent through, and run both until told to stop."""
     database = await open_database(settings.store_url)
+    signal = open_signal(settings.store_url)
+    housekeeper = Housekeeper(store=TaskStore(database), files=FilesSink.open(settings), keep_s=settings.output_ttl_s)
+    sender = WebhookSender(
+        outbox=Outbox(database),
+        signal=signal,
+        client=GuardedClient(allow_private_networks=settings.allow_private_networks),
+        scribe=open_scribe(settings),
+    )
     try:
-        files = FilesSink.open(settings)
-        await Housekeeper(store=TaskStore(database), files=files, keep_s=settings.output_ttl_s).run(stopping)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(housekeeper.run(stopping))
+            group.create_task(sender.run(stopping))
     finally:
+        await signal.close()
         await database.close()
+
+
+def open_scribe(settings: Settings) -> Scribe:
+    """Open what webhooks are written and signed with."""
+    signer = WebhookSigner(server_secret(settings.secret, settings.folder))
+    return Scribe(dialects=DIALECTS, sinks=open_sinks(settings), signer=signer)
 
 
 def load_engine(models: list[str], settings: Settings) -> Engine:

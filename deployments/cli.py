@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from deployments import pictures
-from deployments.commands import keys, tasks, tenants
+from deployments.commands import keys, tasks, tenants, webhooks
 from deployments.commands.migrate import migrate
 from deployments.commands.queue import queue
 from deployments.commands.work import check_database
@@ -100,6 +100,7 @@ def invitation(address: str, *, key: str | None) -> str:
 app.add_typer(tenants.app, name="tenants")
 app.add_typer(keys.app, name="keys")
 app.add_typer(tasks.app, name="tasks")
+app.add_typer(webhooks.app, name="webhooks")
 app.command()(queue)
 app.command()(migrate)
 

@@ -10,7 +10,7 @@ import math
 import re
 from typing import Any, NoReturn
 
-from deployments.errors import BadCall
+from deployments.errors import BadCall, NotJson
 
 #: Arrays and objects inside one another, the outermost included.
 MAX_DEPTH = 32
@@ -24,13 +24,22 @@ def read_object(body: bytes) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
-        BadCall: when the body is no UTF-8, no JSON or no object; when it nests deeper than 32 levels or holds too
-            many values; when it repeats a key, or holds NaN, an infinity, an integer beyond 64 bits, a NUL or half
-            a surrogate pair.
+        NotJson: when the body is no UTF-8, no JSON or no object.
+        BadCall: when it nests deeper than 32 levels or holds too many values; when it repeats a key, or holds NaN, an
+            infinity, an integer beyond 64 bits, a NUL or half a surrogate pair.
     """
     document = _parse(_decode(body))
     if not isinstance(document, dict):
-        raise BadCall("the body must be a JSON object")
+        raise NotJson("the body must be a JSON object")
+    _check_values(document)
+    return document
+
+
+def read_array(body: bytes) -> list[Any]:
+    """Read a JSON array; refuses what ``read_object`` refuses."""
+    document = _parse(_decode(body))
+    if not isinstance(document, list):
+        raise NotJson("the body must be a JSON array")
     _check_values(document)
     return document
 
@@ -41,19 +50,19 @@ def _decode(body: bytes) -> str:
     try:
         return body.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise BadCall(f"the body is not UTF-8 (byte {error.start})") from error
+        raise NotJson(f"the body is not UTF-8 (byte {error.start})") from error
 
 
 def _parse(text: str) -> Any:
     try:
         return _DECODER.decode(text)
     except json.JSONDecodeError as error:
-        raise BadCall(f"the body is not valid JSON (line {error.lineno}, column {error.colno})") from error
+        raise NotJson(f"the body is not valid JSON (line {error.lineno}, column {error.colno})") from error
     except RecursionError as error:  # the interpreter's own limit is far above ours, so this too is only too deep
         raise _too_deep() from error
 
 
-def _check_values(document: dict[str, Any]) -> None:
+def _check_values(document: dict[str, Any] | list[Any]) -> None:
     level: list[Any] = [document]
     for _ in range(MAX_DEPTH):
         level = [child for value in level for child in _children(value)]

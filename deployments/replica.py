@@ -10,30 +10,27 @@ claimed and does not finish, for whatever reason, goes back to the queue when it
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections import deque
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from deployments.delivery.encode import encode
+from deployments.bringing import bring, sized
+from deployments.delivering import Upload, deliver, no_upload
 from deployments.device_thread import DeviceThread
-from deployments.errors import EngineFailed, ReferenceUnusable, TaskFault, UxoError
-from deployments.outbound.decoding import decode
-from deployments.outbound.refused import ReferenceRefused
+from deployments.errors import EngineFailed, ReferenceUnusable, TaskFault, UploadFailed, UxoError
 from deployments.rounds import forever, run_until
 from deployments.tasks.claim import ANY_RANK
-from deployments.tasks.task import Beat, Claim, Fault, Output, Success
+from deployments.tasks.task import Beat, Claim, Fault, Success
 from models.engine import Engine, StepReport
-from models.request import GeneratedImage, Reference, UnusableReference
+from models.request import GeneratedImage, UnusableReference
 
 if TYPE_CHECKING:
-    from PIL import Image
-
+    from deployments.bringing import Fetcher
     from deployments.database.signals import StoreSignal
     from deployments.delivery.sink import Sink
     from deployments.tasks.store import TaskStore
@@ -77,18 +74,6 @@ class Limits:
         return self.lease_s / 2
 
 
-class Fetcher(Protocol):
-    """Brings the bytes of references; ``outbound.references.ReferenceFetcher`` does."""
-
-    async def fetch(self, source: str) -> bytes:
-        """Bring the bytes behind an address or a data URI.
-
-        Raises:
-            ReferenceRefused: with the reason, in words for the caller.
-        """
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doors:
     """The outside things a replica works through."""
@@ -101,6 +86,8 @@ class Doors:
     fetcher: Fetcher
     #: Take the pictures, by kind.
     sinks: Mapping[str, Sink]
+    #: Sends pictures to where their tenants want them.
+    upload: Upload = no_upload
 
 
 class DeviceStuck(UxoError):
@@ -318,11 +305,12 @@ class Replica:
         """Bring a claimed task's references and make it resident."""
         request = held.claim.request
         try:
-            images = await self._bring(request.references)
+            images = await bring(self._doors.fetcher, request.references)
             if not self._is_held(held):
                 return
+            request = sized(request, images)
             await self._device.call(self._engine.admit, held.task_id, request, images, rank=held.claim.rank)
-        except (ReferenceUnusable, UnusableReference) as error:
+        except UnusableReference as error:
             await self._fail(held, ReferenceUnusable(str(error)))
             return
         except Exception as error:  # noqa: BLE001 -- whatever a model raises is this task's failure, not the replica's
@@ -332,37 +320,17 @@ class Replica:
             await self._evict(held)
         self._has_work.set()
 
-    async def _bring(self, references: Sequence[Reference]) -> list[Image.Image]:
-        bringing = [self._bring_one(position, reference) for position, reference in enumerate(references, start=1)]
-        return await asyncio.gather(*bringing)
-
-    async def _bring_one(self, position: int, reference: Reference) -> Image.Image:
-        try:
-            content = await self._doors.fetcher.fetch(reference.source)
-            return await asyncio.to_thread(decode, content)
-        except ReferenceRefused as error:
-            raise ReferenceUnusable(f"reference {position} {error.message}") from error
-
     async def _deliver(self, held: _Held, images: Sequence[GeneratedImage]) -> None:
         """Place a finished task's pictures, then finish it: bytes first, so that a success always has them."""
-        outputs = [await self._put(held.claim, index, image) for index, image in enumerate(images)]
-        success = Success(outputs=tuple(outputs), inference_ms=held.spent_ms)
+        try:
+            outputs = await deliver(held.claim, images, sinks=self._doors.sinks, upload=self._doors.upload)
+        except UploadFailed as error:
+            await self._fail(held, error)
+            return
+        success = Success(outputs=outputs, inference_ms=held.spent_ms)
         is_ours = await self._doors.store.succeed(held.task_id, fence=held.fence, success=success)
         log.info("task_succeeded" if is_ours else "task_lost", task_id=held.task_id, inference_ms=held.spent_ms)
         self._drop(held)
-
-    async def _put(self, claim: Claim, index: int, image: GeneratedImage) -> Output:
-        encoded = await asyncio.to_thread(encode, image, claim.request.output_format)
-        sink = claim.task.sink
-        name = f"{claim.task.id}-{claim.task.attempt}-{index}"
-        return Output(
-            sink=sink,
-            value=await self._doors.sinks[sink].put(name, encoded),
-            content_type=encoded.content_type,
-            size_bytes=len(encoded.content),
-            sha256=hashlib.sha256(encoded.content).hexdigest(),
-            seed=image.seed,
-        )
 
     async def _fail(self, held: _Held, error: Exception) -> None:
         if not self._is_held(held):

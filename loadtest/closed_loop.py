@@ -20,7 +20,7 @@ Client = Callable[[], Awaitable[object]]
 
 
 class BadAnswer(Exception):
-    """A server did not answer 200 with a body of known length; a benchmark of failures says nothing."""
+    """A server did not answer 2xx with a body of known length; a benchmark of failures says nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,13 +83,13 @@ class Connection:
         """Send a call and return the body of its answer.
 
         Raises:
-            BadAnswer: with the answer's head, when it is not a 200 of known length.
+            BadAnswer: with the answer's head, when it is not a 2xx of known length.
         """
         self._writer.write(call)
         await self._writer.drain()
         head = await self._reader.readuntil(b"\r\n\r\n")
         body = await self._reader.readexactly(body_length(head))
-        if not head.startswith(b"HTTP/1.1 200 "):
+        if not head.startswith(b"HTTP/1.1 2"):
             raise BadAnswer(f"{head!r} {body[:500]!r}")
         return body
 

@@ -26,24 +26,31 @@ from rich.console import Console
 
 from deployments.database.database import open_database
 from deployments.database.signals import open_signal
+from deployments.delivery.files import FilesSink
 from deployments.delivery.inline import InlineSink
+from deployments.delivery.sink import Sink
 from deployments.errors import Overloaded
-from deployments.operations import Operations, Submit
+from deployments.operations.operation import Submit
+from deployments.operations.operations import Caller, Operations
+from deployments.operations.operations import Doors as OperationsDoors
 from deployments.outbound.references import ReferenceFetcher
+from deployments.references import References
 from deployments.replica import Doors, Limits, Replica
-from deployments.tasks.bound import QueueBound
 from deployments.tasks.store import TaskStore
 from deployments.telemetry import configure_logging
 from deployments.tenants.directory import TenantDirectory
 from loadtest.figures import percentile
 from loadtest.machine import commit, machine
 from loadtest.paced import PacedPipeline
+from models.catalog import CATALOG
 from models.engine import Engine
 from models.request import GenerationRequest
 
 POLITE = [f"polite-{number}" for number in range(1, 10)]
 FLOODER = "flooder"
 STEPS = 10
+#: Where pictures go that are not inline, and what links to them are signed with.
+OUTPUTS, SECRET = Path("var/bench/outputs"), "load" * 8
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 console = Console(highlight=False, soft_wrap=True)
@@ -114,16 +121,28 @@ async def service(url: str, scene: Scene) -> AsyncIterator[tuple[Operations, Tas
         for tenant_id in (*POLITE, FLOODER):
             await TenantDirectory(database).ensure(tenant_id)
         store = TaskStore(database)
-        sinks = {"inline": InlineSink()}
-        doors = Doors(store=store, signal=signal, fetcher=ReferenceFetcher(allow_private_networks=False), sinks=sinks)
+        files = FilesSink(OUTPUTS, ttl_s=3600)
+        sinks: dict[str, Sink] = {"inline": InlineSink(), "files": files}
+        web = ReferenceFetcher(allow_private_networks=False)
+        doors = Doors(store=store, signal=signal, fetcher=web, sinks=sinks)
         limits = Limits(capacity=scene.capacity, lease_s=20)
         stopping, running = asyncio.Event(), []
         for number in range(scene.replicas):
-            engine = Engine({"uno": PacedPipeline(step_s=scene.task_s / STEPS)})
+            engine = Engine(dict.fromkeys(CATALOG, PacedPipeline(step_s=scene.task_s / STEPS)))
             running.append(Replica(f"r{number}", engine=engine, doors=doors, limits=limits).run(stopping))
         replicas = asyncio.gather(*running)
-        bound = QueueBound(store, max_queued=100_000)
-        yield Operations(store=store, signal=signal, sinks=sinks, bound=bound, wait_s=600), store
+        references = References(files, web)
+        operations = OperationsDoors.over(
+            database,
+            store=store,
+            signal=signal,
+            files=files,
+            sinks=sinks,
+            references=references,
+            secret=SECRET,
+            max_queued=100_000,
+        )
+        yield Operations(operations, wait_s=600), store
         stopping.set()
         await replicas
 
@@ -158,13 +177,18 @@ def arrivals(*, rate: float, seconds: float, seed: int) -> list[float]:
     return due
 
 
+def caller_of(tenant_id: str) -> Caller:
+    """Return a tenant as one who asks."""
+    return Caller(tenant_id=tenant_id, dialect="wavespeed", base_url="http://load.test")
+
+
 async def submit_all(operations: Operations, tenant_id: str, *, due: Sequence[float], latencies: list[float]) -> None:
     """Submit each task when it is due, and note how long after that its picture was there."""
     started = time.monotonic()
 
     async def submit_one(at: float) -> None:
-        outcome = await operations.perform(wish(), tenant_id=tenant_id, base_url="")
-        await operations.wait(outcome, base_url="")
+        caller = caller_of(tenant_id)
+        await operations.wait(await operations.submit(wish(), caller), caller)
         latencies.append(time.monotonic() - started - at)
 
     async with asyncio.TaskGroup() as submitted:
@@ -179,7 +203,7 @@ async def flood_on(operations: Operations, *, rate: float) -> tuple[int, int]:
     try:
         while rate:
             try:
-                await operations.perform(wish(), tenant_id=FLOODER, base_url="")
+                await operations.submit(wish(), caller_of(FLOODER))
                 accepted += 1
             except Overloaded:
                 refused += 1
@@ -201,7 +225,7 @@ def wish() -> Submit:
         guidance_scale=3.5,
         seed=7,
     )
-    return Submit(request=request, dialect="wavespeed", sink="inline")
+    return Submit(request=request, dialect="wavespeed", sinks=("inline",))
 
 
 def markdown(found: dict[str, Any]) -> str:

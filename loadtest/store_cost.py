@@ -42,7 +42,9 @@ CHUNK = 50_000
 WRITE_HISTORY = text("""
     INSERT INTO tasks (id, tenant_id, model, dialect, notes, sink, state, fair_key, work_units, weight, attempt, fence,
                        steps_total, steps_done, price, created_at, started_at, finished_at, inference_ms, outputs)
-    WITH RECURSIVE numbers (n) AS (SELECT CAST(:first AS INTEGER) UNION ALL SELECT n + 1 FROM numbers WHERE n < CAST(:last AS INTEGER))
+    WITH RECURSIVE numbers (n) AS (
+        SELECT CAST(:first AS INTEGER) UNION ALL SELECT n + 1 FROM numbers WHERE n < CAST(:last AS INTEGER)
+    )
     SELECT 'ended-' || CAST(n AS TEXT), 'tenant-0' || CAST(n % 90 + 10 AS TEXT), 'uno', 'wavespeed', '{}', 'files',
            'succeeded', n, 28, 1, 1, 1, 28, 28, 50000, 1790000000 + n, 1790000001 + n, 1790000005 + n, 4000, '[]'
     FROM numbers

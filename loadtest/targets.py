@@ -173,7 +173,7 @@ def new_task(*, tenant_id: str = TENANT) -> Task:
         model="uno",
         dialect="wavespeed",
         notes={},
-        sink="files",
+        sinks=("files",),
         created_at=utc_now(),
     )
 

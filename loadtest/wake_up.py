@@ -16,7 +16,7 @@ import typer
 from sqlalchemy import make_url
 
 from loadtest.figures import percentile
-from loadtest.flood import POLITE, Scene, service, wish
+from loadtest.flood import POLITE, Scene, caller_of, service, wish
 from loadtest.machine import commit, machine
 
 #: One replica that is idle whenever a task comes.
@@ -43,11 +43,11 @@ def wake_up(
 async def delays_ms(url: str, *, tasks: int) -> list[float]:
     """Submit tasks one at a time, each at an odd moment after the last has ended; return how long each waited."""
     draw, found = random.Random(7), []  # noqa: S311 -- a load, not a secret
+    caller = caller_of(POLITE[0])
     async with service(url, SCENE) as (operations, _):
         for _ in range(tasks):
             await asyncio.sleep(draw.uniform(0.02, 0.12))
-            outcome = await operations.perform(wish(), tenant_id=POLITE[0], base_url="")
-            task = (await operations.wait(outcome, base_url="")).task
+            task = (await operations.wait(await operations.submit(wish(), caller), caller)).task
             assert task.started_at is not None  # noqa: S101 -- it has succeeded
             found.append((task.started_at - task.created_at).total_seconds() * 1000)
     return found

@@ -84,6 +84,12 @@ class GenerationRequest:
     seed: int
     #: Encoding of the results.
     output_format: ImageFormat = ImageFormat.JPEG
+    #: Quality of JPEG and WebP, [1, 100].
+    output_quality: int = 95
+    #: What not to show; empty where nothing is said about it.
+    negative_prompt: str = ""
+    #: Whether the result is as large as the first reference, instead of ``width`` by ``height``.
+    keep_size: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,7 +56,6 @@ def make_task() -> Callable[..., Task]:
             "model": "uno",
             "dialect": "fal",
             "notes": {},
-            "sink": "files",
             "created_at": NOON + timedelta(seconds=number),
         }
         return Task(**(plain | fields))

@@ -20,6 +20,7 @@ from deployments.settings import SettingsInvalid, read_settings
 if TYPE_CHECKING:
     from deployments.database.database import Database
     from deployments.database.migrations.move import Move
+    from deployments.tasks.outbox import Outbox
     from deployments.tasks.overview import Overview
     from deployments.tenants.directory import TenantDirectory
     from deployments.tenants.tenant import Tenant
@@ -41,6 +42,18 @@ def with_overview(work: Callable[[Overview], Awaitable[Result]]) -> Result:
 
     with one_line():
         return asyncio.run(_opened(read_settings().store_url, lambda database: work(Overview(database))))
+
+
+def with_outbox(work: Callable[[Outbox], Awaitable[Result]]) -> Result:
+    """Do ``work`` with all tenants' webhooks.
+
+    Raises:
+        typer.Exit: with code 1, after saying what went wrong.
+    """
+    from deployments.tasks.outbox import Outbox  # noqa: PLC0415 -- loads slowly
+
+    with one_line():
+        return asyncio.run(_opened(read_settings().store_url, lambda database: work(Outbox(database))))
 
 
 def with_directory(work: Callable[[TenantDirectory], Awaitable[Result]]) -> Result:

@@ -20,6 +20,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    and_,
     literal_column,
 )
 from sqlalchemy.ext.compiler import compiles
@@ -85,6 +86,11 @@ tasks = Table(
     Column("fault_kind", Text),
     Column("fault_message", Text),
     Column("outputs", Text, nullable=False),
+    Column("webhook", Text),
+    Column("upload_url", Text),
+    Column("lifetime_s", Double),
+    Column("start_before", Double),
+    Column("deleted_at", Double),
 )
 
 
@@ -108,7 +114,8 @@ def _index(name: str, *columns: Column[Any], where: ColumnElement[bool]) -> Inde
 
 
 _index("tasks_in_fair_order", tasks.c.model, tasks.c.fair_key, tasks.c.created_at, tasks.c.id, where=_IS_QUEUED)
-_index("tasks_running", tasks.c.model, tasks.c.fair_key, where=_IS_RUNNING)
+# By tenant, because a claim counts what runs for each; SQLite would count within all tasks of all time otherwise.
+_index("tasks_running_by_tenant", tasks.c.tenant_id, where=_IS_RUNNING)
 # These two hold ended tasks as well, but only their last entry is ever looked at.
 _index("tasks_started", tasks.c.model, tasks.c.fair_key, where=HAS_STARTED)
 _index("tasks_claimed", tasks.c.tenant_id, tasks.c.model, tasks.c.fair_key, where=WAS_CLAIMED)
@@ -124,6 +131,7 @@ _index(
     tasks.c.created_at,
     where=_IS_ALIVE,
 )
+_index("tasks_by_patience", tasks.c.start_before, where=and_(_IS_QUEUED, tasks.c.start_before.is_not(None)))
 _index("tasks_by_lease", tasks.c.lease_expires_at, where=tasks.c.lease_expires_at.is_not(None))
 _index("tasks_by_end", tasks.c.finished_at, where=tasks.c.finished_at.is_not(None))
 Index("tasks_by_tenant", tasks.c.tenant_id, tasks.c.created_at)
@@ -148,6 +156,41 @@ idempotency_keys = Table(
 
 Index("idempotency_keys_by_task", idempotency_keys.c.task_id)
 Index("idempotency_keys_by_age", idempotency_keys.c.created_at)
+
+# What callers had sent, kept for those who are shown it again.
+task_bodies = Table(
+    "task_bodies",
+    metadata,
+    Column("task_id", Text, ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True),
+    Column("body", Text, nullable=False),
+)
+
+# The outbox: who is to be told of which end, written in the transaction that ends the task.
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("task_id", Text, ForeignKey("tasks.id", ondelete="CASCADE"), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("base_url", Text, nullable=False),
+    Column("picture", Integer),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("due_at", Double, nullable=False),
+    Column("ended_at", Double),
+    Column("body", Text),
+    Column("last_answer", Text),
+)
+
+_WAITS = webhooks.c.state == literal_column("'waiting'")
+# Hold what a claim looks at, so that webhooks of a host that has no room are passed over within the index.
+_index("webhooks_due", webhooks.c.due_at, webhooks.c.host, webhooks.c.tenant_id, where=_WAITS)
+_index("webhooks_due_by_host", webhooks.c.host, webhooks.c.due_at, where=_WAITS)
+Index("webhooks_by_task", webhooks.c.task_id)
+Index("webhooks_by_tenant", webhooks.c.tenant_id, webhooks.c.created_at)
 
 # What was charged, once per task, kept when the task itself is forgotten.
 charges = Table(

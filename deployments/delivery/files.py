@@ -24,8 +24,14 @@ from deployments.errors import UxoError
 if TYPE_CHECKING:
     from deployments.settings import Settings
 
-_CONTENT_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
-_NAME = re.compile(r"[A-Za-z0-9-]{1,128}-(?P<expiry>[0-9]{1,12})-[0-9a-f]{32}\.(?P<extension>jpg|png|webp)")
+# The last is a kept picture of which nobody said in time what it would be.
+_CONTENT_TYPES = {
+    "jpg": "image/jpeg",
+    "png": "image/png",
+    "webp": "image/webp",
+    "img": "application/octet-stream",
+}
+_NAME = re.compile(r"[A-Za-z0-9-]{1,128}-(?P<expiry>[0-9]{1,12})-[0-9a-f]{32}\.(?P<extension>jpg|png|webp|img)")
 _DRAFT_SUFFIX = ".part"
 
 
@@ -63,19 +69,65 @@ class FilesSink:
         """Keep pictures in ``outputs`` below the service's folder."""
         return cls(settings.folder.resolve() / "outputs", ttl_s=settings.output_ttl_s)
 
-    async def put(self, name: str, image: EncodedImage) -> str:
+    async def put(self, name: str, image: EncodedImage, *, lifetime_s: float | None = None) -> str:
         """Write a picture so that it is there whole, on disk, or not at all; return its file name.
 
         Raises:
             OSError: when it could not be written.
             ValueError: when the name holds more than letters, digits and ``-``.
         """
-        expiry = int(self._now_s() + self._ttl_s)
-        value = f"{name}-{expiry}-{secrets.token_hex(16)}.{image.extension}"
-        if not _NAME.fullmatch(value):  # nobody could open it again
-            raise ValueError(f"{name!r} cannot be part of a link")
+        value = self.new_value(name, image.extension, lifetime_s=lifetime_s)
         await asyncio.to_thread(_write_whole, self._folder / value, image.content)
         return value
+
+    def new_value(self, name: str, extension: str, *, lifetime_s: float | None = None) -> str:
+        """Make the name of a file that is not there yet.
+
+        Raises:
+            ValueError: when the name holds more than letters, digits and ``-``.
+        """
+        expiry = int(self.now_s() + (self._ttl_s if lifetime_s is None else min(lifetime_s, self._ttl_s)))
+        value = f"{name}-{expiry}-{secrets.token_hex(16)}.{extension}"
+        if not _NAME.fullmatch(value):  # nobody could open it again
+            raise ValueError(f"{name!r} cannot be part of a link")
+        return value
+
+    async def put_once(self, value: str, image: EncodedImage) -> bool:
+        """Write a picture under a name that was made before; False when it is there already, or its time is over."""
+        if _NAME.fullmatch(value) is None or self._has_expired(Path(value)):
+            return False
+        if await asyncio.to_thread((self._folder / value).exists):
+            return False
+        try:
+            await asyncio.to_thread(_write_whole, self._folder / value, image.content)
+        except FileExistsError:  # somebody else is writing it
+            return False
+        return True
+
+    async def find(self, name: str) -> str | None:
+        """Return the newest file whose name starts so and whose time is not over."""
+        found = await asyncio.to_thread(lambda: sorted(self._folder.glob(f"{name}-*")))
+        alive = [path.name for path in found if _NAME.fullmatch(path.name) and not self._has_expired(path)]
+        return alive[-1] if alive else None
+
+    async def remove(self, name: str) -> bool:
+        """Delete the files whose names start so; False when there are none."""
+        found = await asyncio.to_thread(lambda: list(self._folder.glob(f"{name}-*")))
+        for path in found:
+            await asyncio.to_thread(path.unlink, missing_ok=True)
+        return bool(found)
+
+    async def read(self, value: str) -> bytes:
+        """Return the bytes of a file.
+
+        Raises:
+            LinkUnknown: when there is none such, or its time is over.
+        """
+        file = await self.open_link(value)
+        try:
+            return await asyncio.to_thread(file.path.read_bytes)
+        except FileNotFoundError as error:  # swept in between
+            raise LinkUnknown from error
 
     def link(self, value: str, *, base_url: str) -> str:
         """Return the address under which the ingress serves a file."""
@@ -94,7 +146,7 @@ class FilesSink:
         name = _NAME.fullmatch(value)
         if name is None:
             raise LinkUnknown
-        lifetime_s = int(name["expiry"]) - int(self._now_s())
+        lifetime_s = int(name["expiry"]) - int(self.now_s())
         if lifetime_s <= 0:
             raise LinkExpired
         path = self._folder / value
@@ -114,9 +166,10 @@ class FilesSink:
 
     def _has_expired(self, path: Path) -> bool:
         name = _NAME.fullmatch(path.name.removesuffix(_DRAFT_SUFFIX))
-        return name is not None and int(name["expiry"]) <= self._now_s()
+        return name is not None and int(name["expiry"]) <= self.now_s()
 
-    def _now_s(self) -> float:
+    def now_s(self) -> float:
+        """Return the time by which files expire, in seconds since 1970."""
         return self._clock().timestamp()
 
 

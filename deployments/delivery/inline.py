@@ -19,7 +19,7 @@ class InlineSink:
         """Build it; there is nothing to set."""
         return cls()
 
-    async def put(self, name: str, image: EncodedImage) -> str:  # noqa: ARG002 -- the protocol's argument
+    async def put(self, name: str, image: EncodedImage, *, lifetime_s: float | None = None) -> str:  # noqa: ARG002 -- the protocol's argument
         """Return the picture as naked base64; it is as safe as the task it is stored with."""
         return base64.b64encode(image.content).decode("ascii")
 

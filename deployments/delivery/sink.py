@@ -27,12 +27,13 @@ class EncodedImage:
 class Sink(Protocol):
     """A kind of place for finished pictures."""
 
-    async def put(self, name: str, image: EncodedImage) -> str:
+    async def put(self, name: str, image: EncodedImage, *, lifetime_s: float | None = None) -> str:
         """Place a picture so that it survives the loss of this process.
 
         Args:
             name: tells this picture of this attempt of this task apart; letters, digits and ``-`` only.
             image: the bytes to place.
+            lifetime_s: seconds for which it can be fetched; None means as long as the server keeps pictures by itself.
 
         Returns:
             The value to remember, from which ``link`` makes what a caller sees.

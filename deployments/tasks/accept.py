@@ -20,13 +20,16 @@ from deployments.database.schema import (
     database_now,
     idempotency_keys,
     is_in_state,
+    task_bodies,
     task_requests,
     tasks,
     tenants,
 )
 from deployments.errors import KeyReused, Unauthenticated
-from deployments.tasks.rows import from_row, to_row
-from deployments.tasks.task import Task
+from deployments.tasks import statements
+from deployments.tasks.rows import fault_columns, from_row, to_row
+from deployments.tasks.settle import end
+from deployments.tasks.task import Fault, Task
 from deployments.tenants.directory import tenant_of
 from deployments.tenants.quotas import Ask, Standing, admit
 
@@ -82,6 +85,9 @@ INSERT_TASK = insert(tasks)
 #: Write down what an accepted task is to make.
 INSERT_REQUEST = insert(task_requests)
 
+#: Write down what a caller had sent.
+INSERT_BODY = insert(task_bodies)
+
 #: Write down which task a key has made.
 INSERT_KEY = insert(idempotency_keys)
 
@@ -94,6 +100,8 @@ class OnceKey:
     key: str
     #: What tells one call from another, e.g. a hash of its path and body.
     fingerprint: str
+    #: Whether a second use is refused even when the call is the same.
+    is_single: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +114,8 @@ class Submission:
     request: str
     #: Under which key it was sent, if any.
     once: OnceKey | None = None
+    #: What the caller had sent, as JSON, if it will be shown again.
+    body: str | None = None
 
 
 def accept(connection: Connection, submission: Submission) -> Task:
@@ -125,6 +135,24 @@ def accept(connection: Connection, submission: Submission) -> Task:
     _write(connection, submission, {"fair_key": key, "weight": tenant_row.weight})
     connection.execute(HOLD, {"this_tenant": task.tenant_id, "price": task.price, "this_pace": pace})
     return task
+
+
+def refuse(connection: Connection, submission: Submission, fault: Fault) -> Task:
+    """Write a task that has failed already: its call cannot be carried out, and its dialect says so later.
+
+    It counts towards its tenant's pace and costs nothing.
+
+    Raises:
+        CallRefused: when the tenant may not have it; then nothing is written.
+    """
+    task = submission.task
+    tenant_row = _lock(connection, task.tenant_id)
+    standing = Standing(tenant=tenant_of(tenant_row), now_s=tenant_row.now_s, queued=0, queued_units=0, oldest_wait_s=0)
+    pace = admit(standing, Ask(model=task.model, work_units=0, price=0))
+    _write(connection, submission, {"fair_key": 0.0, "weight": tenant_row.weight})
+    connection.execute(HOLD, {"this_tenant": task.tenant_id, "price": 0, "this_pace": pace})
+    end(connection, statements.REFUSE, {"this_id": task.id} | fault_columns(fault))
+    return from_row(connection.execute(statements.READ, {"this_id": task.id, "this_tenant": task.tenant_id}).one())
 
 
 def fair_key(*, virtual_now: float, finishes: Iterable[float | None]) -> float:
@@ -150,7 +178,7 @@ def _answered(connection: Connection, tenant_id: str, once: OnceKey) -> Task | N
     row = connection.execute(FIND_ANSWERED, {"this_tenant": tenant_id, "this_key": once.key}).one_or_none()
     if row is None:
         return None
-    if row.fingerprint != once.fingerprint:
+    if once.is_single or row.fingerprint != once.fingerprint:
         raise KeyReused
     return from_row(row)
 
@@ -174,6 +202,8 @@ def _write(connection: Connection, submission: Submission, place: dict[str, floa
     task, once = submission.task, submission.once
     connection.execute(INSERT_TASK, to_row(task) | place)
     connection.execute(INSERT_REQUEST, {"task_id": task.id, "request": submission.request})
+    if submission.body is not None:
+        connection.execute(INSERT_BODY, {"task_id": task.id, "body": submission.body})
     if once is not None:
         key = {"tenant_id": task.tenant_id, "key": once.key, "fingerprint": once.fingerprint}
         connection.execute(INSERT_KEY, key | {"task_id": task.id, "created_at": task.created_at.timestamp()})

@@ -8,9 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import fields
+from types import MappingProxyType
 from typing import Any
 
 from models.request import GenerationRequest, ImageFormat, Reference, Role
+
+#: Fields that are written as they are.
+_PLAIN = ("model", "prompt", "width", "height", "num_images", "num_inference_steps", "guidance_scale", "seed")
+#: Fields that came later, and what they are where nothing is written of them.
+_LATER: Mapping[str, Any] = MappingProxyType({"output_quality": 95, "negative_prompt": "", "keep_size": False})
 
 
 class UnreadableRequest(ValueError):
@@ -23,21 +29,12 @@ def encode_request(request: GenerationRequest) -> str:
     Returns:
         ASCII text. Whatever a caller put into a prompt, half a surrogate pair or NUL, is escaped and can be stored.
     """
-    return json.dumps(
-        {
-            "model": request.model,
-            "prompt": request.prompt,
-            "references": [{"role": each.role.value, "source": each.source} for each in request.references],
-            "width": request.width,
-            "height": request.height,
-            "num_images": request.num_images,
-            "num_inference_steps": request.num_inference_steps,
-            "guidance_scale": request.guidance_scale,
-            "seed": request.seed,
-            "output_format": request.output_format.value,
-        },
-        allow_nan=False,
-    )
+    written = {name: getattr(request, name) for name in _PLAIN}
+    written["references"] = [{"role": each.role.value, "source": each.source} for each in request.references]
+    written["output_format"] = request.output_format.value
+    # What is as it always was stays unwritten, so that versions that do not know it can read on.
+    written |= {name: getattr(request, name) for name, usual in _LATER.items() if getattr(request, name) != usual}
+    return json.dumps(written, allow_nan=False)
 
 
 def decode_request(text: str) -> GenerationRequest:
@@ -65,6 +62,7 @@ def _request(found: object) -> GenerationRequest:
         guidance_scale=_number(record, "guidance_scale"),
         seed=_whole(record, "seed"),
         output_format=ImageFormat(_text(record, "output_format")),
+        **{name: _typed(record, name, type(usual)) for name, usual in _LATER.items() if name in record},
     )
 
 
@@ -75,7 +73,7 @@ def _reference(found: object) -> Reference:
 
 def _record(found: object, of: type[GenerationRequest | Reference]) -> Mapping[str, Any]:
     expected = {field.name for field in fields(of)}
-    if not isinstance(found, dict) or set(found) != expected:
+    if not isinstance(found, dict) or not expected - set(_LATER) <= set(found) <= expected:
         raise ValueError(f"A {of.__name__} has exactly the fields {sorted(expected)}.")
     return found
 

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from deployments.errors import FaultKind
-from deployments.tasks.task import Fault, Output, Success, Task, TaskState
+from deployments.tasks.task import Fault, Output, Success, Task, TaskState, Webhook
 
 
 def to_row(task: Task) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def to_row(task: Task) -> dict[str, Any]:
         "model": task.model,
         "dialect": task.dialect,
         "notes": json.dumps(dict(task.notes)),
-        "sink": task.sink,
+        "sink": ",".join(task.sinks),
         "state": task.state,
         "fair_key": 0.0,
         "work_units": task.work_units,
@@ -38,6 +38,10 @@ def to_row(task: Task) -> dict[str, Any]:
         "created_at": task.created_at.timestamp(),
         "inference_ms": task.inference_ms,
         "outputs": write_outputs(task.outputs),
+        "webhook": None if task.webhook is None else json.dumps(asdict(task.webhook)),
+        "upload_url": task.upload_url,
+        "lifetime_s": task.lifetime_s,
+        "start_before": None if task.start_before is None else task.start_before.timestamp(),
     }
 
 
@@ -66,7 +70,11 @@ def from_row(row: Row[Any]) -> Task:
         model=row.model,
         dialect=row.dialect,
         notes=MappingProxyType(json.loads(row.notes)),
-        sink=row.sink,
+        sinks=tuple(row.sink.split(",")),
+        webhook=read_webhook(row.webhook),
+        upload_url=row.upload_url,
+        lifetime_s=row.lifetime_s,
+        start_before=None if row.start_before is None else _moment(row.start_before),
         created_at=created_at,
         work_units=row.work_units,
         price=row.price,
@@ -82,6 +90,11 @@ def from_row(row: Row[Any]) -> Task:
         outputs=tuple(Output(**output) for output in json.loads(row.outputs)),
         fault=_fault(row),
     )
+
+
+def read_webhook(text: str | None) -> Webhook | None:
+    """Read whom to tell from its column."""
+    return None if text is None else Webhook(**json.loads(text))
 
 
 def _moment(seconds: float) -> datetime:

@@ -1,4 +1,4 @@
-"""The end of a task, and its price: both in one transaction, so that a task is charged exactly once.
+"""The end of a task, its price and who is told: one transaction, so a task is charged once and no end goes untold.
 
 succeeded                the price
 failed, quarantined      nothing
@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Executable, Row, Text, bindparam, insert, update
 
 from deployments.database.schema import charges, tenants
+from deployments.tasks.outbox import enqueue
 from deployments.tasks.task import TaskState
 
 #: Give back what was held for a tenant's tasks, and add what they have cost.
@@ -27,12 +28,13 @@ INSERT_CHARGE = insert(charges)
 
 
 def end(connection: Connection, statement: Executable, values: Mapping[str, Any]) -> int:
-    """Run a statement that ends tasks and returns their rows, and settle what they cost.
+    """Run a statement that ends tasks and returns their rows, settle what they cost, and write down who is told.
 
     Returns:
         How many tasks it ended.
     """
     ended = connection.execute(statement, values).all()
+    enqueue(connection, ended)
     _settle(connection, ended)
     return len(ended)
 

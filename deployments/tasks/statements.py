@@ -43,7 +43,7 @@ _MINE: ColumnElement[bool] = and_(
 _EXPIRED: ColumnElement[bool] = and_(tasks.c.state == TaskState.RUNNING, tasks.c.lease_expires_at <= database_now())
 _MAX_ATTEMPTS = bindparam("max_attempts", type_=Integer)
 
-#: What is needed of an ended task to settle its price.
+#: What is needed of an ended task to settle its price and to tell of it.
 _SETTLED = (
     tasks.c.id,
     tasks.c.tenant_id,
@@ -53,10 +53,11 @@ _SETTLED = (
     tasks.c.steps_done,
     tasks.c.steps_total,
     tasks.c.finished_at,
+    tasks.c.webhook,
 )
 
-#: Read one task, as far as its tenant is the one who asks.
-READ = select(tasks).where(tasks.c.id == _THIS_ID, tasks.c.tenant_id == _THIS_TENANT)
+#: Read one task, as far as its tenant is the one who asks and has not deleted it.
+READ = select(tasks).where(tasks.c.id == _THIS_ID, tasks.c.tenant_id == _THIS_TENANT, tasks.c.deleted_at.is_(None))
 
 #: Read which of some tasks are running, and under which fence.
 READ_FENCES = select(tasks.c.id, tasks.c.fence).where(
@@ -110,6 +111,19 @@ FAIL = (
     .returning(*_SETTLED)
 )
 
+#: End a task that was refused when it was accepted; it has never been queued for anybody to see.
+REFUSE = (
+    update(tasks)
+    .where(tasks.c.id == _THIS_ID, is_in_state("queued"))
+    .values(
+        state=TaskState.FAILED,
+        finished_at=database_now(),
+        fault_kind=bindparam("this_fault_kind", type_=Text),
+        fault_message=bindparam("this_fault_message", type_=Text),
+    )
+    .returning(*_SETTLED)
+)
+
 #: Hand a task back unblamed, while the claim is still mine.
 RELEASE = update(tasks).where(_MINE).values(attempt=tasks.c.attempt - 1, **_QUEUED_AGAIN)
 
@@ -122,6 +136,20 @@ CANCEL = (
         tasks.c.state.in_([TaskState.QUEUED, TaskState.RUNNING]),
     )
     .values(state=TaskState.CANCELLED, finished_at=database_now(), **_NO_LEASE)
+    .returning(*_SETTLED)
+)
+
+#: End the tasks that were not started in the time that their callers gave them.
+EXPIRE = (
+    update(tasks)
+    .where(is_in_state("queued"), tasks.c.start_before <= select(database_now()).scalar_subquery())
+    .values(
+        state=TaskState.CANCELLED,
+        finished_at=database_now(),
+        fault_kind=FaultKind.TOO_LATE,
+        fault_message="it was not started in time",
+        **_NO_LEASE,
+    )
     .returning(*_SETTLED)
 )
 

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Executable
 
 from deployments.database.database import Database, open_database
 from deployments.tasks import statements
-from deployments.tasks.accept import OnceKey, Submission, accept
+from deployments.tasks.accept import OnceKey, Submission, accept, refuse
 from deployments.tasks.claim import ANY_RANK, ANYTHING_WAITS, Appetite, claim
 from deployments.tasks.request_json import UnreadableRequest, decode_request, encode_request
 from deployments.tasks.rows import fault_columns, from_row, success_columns
@@ -81,13 +81,16 @@ class TaskStore:
         """Let running writes end and close the connections."""
         await self._database.close()
 
-    async def accept(self, task: Task, request: GenerationRequest, *, once: OnceKey | None = None) -> Task:
+    async def accept(
+        self, task: Task, request: GenerationRequest, *, once: OnceKey | None = None, body: str | None = None
+    ) -> Task:
         """Write a task and its request; once this returns, they survive any crash.
 
         Args:
             task: queued.
             request: what it is to make.
             once: under which key it was sent; of all calls under one key, the first makes the task.
+            body: what the caller had sent, as JSON, if it will be shown again.
 
         Returns:
             The task, or the one that the same call has made before.
@@ -101,8 +104,17 @@ class TaskStore:
             raise ValueError(f"a task enters the store queued, not {task.state}")
         # Off the event loop: a request of 50 MB takes a third of a second.
         text = await asyncio.to_thread(encode_request, request)
-        submission = Submission(task=task, request=text, once=once)
+        submission = Submission(task=task, request=text, once=once, body=body)
         return await self._database.write(lambda connection: accept(connection, submission))
+
+    async def refuse(self, task: Task, fault: Fault, *, body: str | None = None) -> Task:
+        """Write a task that has failed already, for callers who hear of their mistakes later.
+
+        Raises:
+            CallRefused: when the tenant may not have it; nothing was written.
+        """
+        submission = Submission(task=task, request="", body=body)
+        return await self._database.write(lambda connection: refuse(connection, submission, fault))
 
     async def read(self, task_id: str, *, tenant_id: str) -> Task | None:
         """Read a tenant's task; None when there is none such, or it is another tenant's."""
@@ -196,10 +208,14 @@ class TaskStore:
         return await self._end(statements.CANCEL, {"this_id": task_id, "this_tenant": tenant_id})
 
     async def rescue(self, *, max_attempts: int = 3) -> Rescued:
-        """Queue again every task whose lease ran out, and give up those that had ``max_attempts`` attempts."""
+        """Queue again every task whose lease ran out, and give up those that had ``max_attempts`` attempts.
+
+        Tasks that were not started in the time that their callers gave them are cancelled.
+        """
 
         def work(connection: Connection) -> Rescued:
             values = {"max_attempts": max_attempts}
+            end(connection, statements.EXPIRE, {})
             quarantined = end(connection, statements.QUARANTINE, values)
             requeued = connection.execute(statements.REQUEUE, values)
             return Rescued(requeued=requeued.rowcount, quarantined=quarantined)

@@ -68,6 +68,10 @@ class Output:
     sha256: str
     #: The seed that draws it again.
     seed: int
+    #: Pixels; 0 where nobody noted it.
+    width: int = 0
+    #: Pixels; 0 where nobody noted it.
+    height: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +82,18 @@ class Fault:
     kind: FaultKind
     #: In words for the caller.
     message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    """Whom to tell that a task has ended."""
+
+    #: Address to POST to, as the caller sent it.
+    url: str
+    #: Start of every absolute link that is told, without a trailing slash.
+    base_url: str
+    #: How many pictures are told one by one; 0 means that the task is told as a whole, as every failure is.
+    pictures: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,10 +110,18 @@ class Task:
     dialect: str
     #: What the dialect wants to remember for its answers; small and flat.
     notes: Mapping[str, str]
-    #: Which sink takes its pictures.
-    sink: str
+    #: Which sinks take its pictures; every one of them takes every picture.
+    sinks: tuple[str, ...] = ("files",)
     #: When it was accepted.
     created_at: datetime
+    #: Whom to tell of its end.
+    webhook: Webhook | None = None
+    #: Where each picture is sent besides, by PUT.
+    upload_url: str | None = None
+    #: Seconds for which its pictures can be fetched; None means as long as the server keeps them by itself.
+    lifetime_s: float | None = None
+    #: When it is cancelled if it has not been started.
+    start_before: datetime | None = None
     #: What it costs a GPU, in work units; more than 0.
     work_units: float = 1.0
     #: What it costs its tenant when it succeeds, in millionths of a dollar.
@@ -120,7 +144,7 @@ class Task:
     finished_at: datetime | None = None
     #: Time its replica spent on it, in milliseconds; 0 before the end.
     inference_ms: int = 0
-    #: Its pictures, once succeeded.
+    #: Its pictures, once succeeded: all sinks of the first one, then all sinks of the next.
     outputs: tuple[Output, ...] = ()
     #: Why it failed, once failed.
     fault: Fault | None = None

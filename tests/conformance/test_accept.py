@@ -108,7 +108,7 @@ async def test_a_mistake_on_the_way_leaves_no_trace(
         await accept(price=9, once=ONCE)
 
     await database.write(lambda connection: connection.execute(text("ALTER TABLE elsewhere RENAME TO task_requests")))
-    assert [len(rows) for name, rows in (await all_rows(database)).items() if name != "tenants"] == [0, 0, 0, 0]
+    assert [len(rows) for name, rows in (await all_rows(database)).items() if name != "tenants" and len(rows)] == []
     assert (await find(directory)).held == 0
 
 
@@ -125,6 +125,8 @@ async def test_an_accept_writes_all_there_is_to_write(
         "task_requests": 1,
         "idempotency_keys": 1,
         "charges": 0,
+        "task_bodies": 0,
+        "webhooks": 0,
     }
     assert (await find(directory)).held == 60
 

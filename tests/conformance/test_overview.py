@@ -227,7 +227,7 @@ async def test_a_replay_is_a_new_task_for_the_same(house: House, overview: Overv
 
     [claim] = await house.store.claim(models=["uno"], limit=9, replica_id="r2", lease_s=60)
     assert (claim.task.id, claim.task.replay_of, claim.request) == (new_id, task.id, request)
-    same = ("tenant_id", "model", "dialect", "notes", "sink", "price", "work_units", "steps_total")
+    same = ("tenant_id", "model", "dialect", "notes", "sinks", "price", "work_units", "steps_total")
     assert [getattr(claim.task, name) for name in same] == [getattr(task, name) for name in same]
     assert await house.replays_of(overview, task) == (new_id,)
 

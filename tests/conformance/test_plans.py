@@ -40,15 +40,19 @@ VALUES: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-async def crowded(database: Database, make_task: MakeTask) -> Database:
-    """Return a database in which thousands of tasks have ended, a hundred wait and some run, of twenty tenants."""
+@pytest.fixture(params=[True, False], ids=["analyzed", "not analyzed"])
+async def crowded(request: pytest.FixtureRequest, database: Database, make_task: MakeTask) -> Database:
+    """Return a database in which thousands of tasks have ended, a hundred wait and some run, of twenty tenants.
+
+    Nobody analyzes an embedded database, and PostgreSQL does so by itself only now and then.
+    """
     rows = [row_of(make_task(tenant_id=f"tenant-{number % 20}"), number) for number in range(ENDED + 120)]
 
     def fill(connection: Connection) -> None:
         connection.execute(insert(tasks), rows)
         connection.execute(insert(task_requests), [{"task_id": row["id"], "request": "{}"} for row in rows])
-        connection.execute(text("ANALYZE"))
+        if request.param:
+            connection.execute(text("ANALYZE"))
 
     await database.write(fill)
     return database
@@ -108,7 +112,8 @@ async def test_nothing_looks_through_ended_tasks(crowded: Database) -> None:
     plans = await crowded.write(lambda connection: [explain(connection, statement) for statement in INDEXES])
 
     for plan, indexes in zip(plans, INDEXES.values(), strict=True):
-        assert indexes_of(plan) == indexes, plan
+        # Before it has looked at the rows, PostgreSQL may find what runs by the other index of what runs.
+        assert indexes_of(plan) in (indexes, {"tasks_running_by_tenant"}), plan
         assert not LOOKS_THROUGH.search(plan), plan
 
 
@@ -119,7 +124,7 @@ async def test_a_claim_looks_at_the_first_of_those_that_wait(crowded: Database) 
     counts_by = indexes_of(plan) - {"tasks_in_fair_order", "tasks_pkey"}
     assert "tasks_in_fair_order" in indexes_of(plan), plan
     assert len(counts_by) == 1, plan
-    assert counts_by <= {"tasks_alive", "tasks_running"}, plan
+    assert counts_by <= {"tasks_alive", "tasks_running_by_tenant"}, plan
     assert not LOOKS_THROUGH.search(plan), plan
     assert "ORDER BY" not in plan
     assert not re.search(r"Sort Key: .*fair_key", plan), plan

@@ -10,10 +10,14 @@ from typing import Any
 
 import pytest
 
+from deployments.database.database import Database
 from deployments.database.signals import StoreSignal, open_signal
 from deployments.delivery.files import FilesSink
 from deployments.delivery.inline import InlineSink
 from deployments.delivery.sink import EncodedImage, Sink
+from deployments.operations.operations import Doors
+from deployments.outbound.references import ReferenceFetcher
+from deployments.references import References
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Claim, Output, Success, Task, TaskState
 from models.catalog import CATALOG
@@ -44,6 +48,28 @@ async def signal(database_url: str) -> AsyncIterator[StoreSignal]:
 
 
 @pytest.fixture
+def make_doors(
+    database: Database, store: TaskStore, signal: StoreSignal, sinks: Mapping[str, Sink], files: FilesSink
+) -> Callable[..., Doors]:
+    """Return a maker of what operations work through; give it another store, signal or bound of the queue."""
+
+    def make(*, store: TaskStore = store, signal: StoreSignal = signal, max_queued: int = 100) -> Doors:
+        references = References(files, ReferenceFetcher(allow_private_networks=False))
+        return Doors.over(
+            database,
+            store=store,
+            signal=signal,
+            files=files,
+            sinks=sinks,
+            references=references,
+            secret="s" * 32,
+            max_queued=max_queued,
+        )
+
+    return make
+
+
+@pytest.fixture
 def claim_next(store: TaskStore, signal: StoreSignal) -> Callable[[], Awaitable[Claim]]:
     """Return what a replica does first: wait until a task is queued, and claim it."""
 
@@ -68,8 +94,8 @@ def carry_out(
     async def carry() -> Task:
         task = (await claim_next()).task
         output = Output(
-            sink=task.sink,
-            value=await sinks[task.sink].put(f"{task.id}-{task.attempt}-0", PICTURE),
+            sink=task.sinks[0],
+            value=await sinks[task.sinks[0]].put(f"{task.id}-{task.attempt}-0", PICTURE),
             content_type=PICTURE.content_type,
             size_bytes=len(PICTURE.content),
             sha256=hashlib.sha256(PICTURE.content).hexdigest(),
@@ -88,7 +114,7 @@ def submit(
     """Return what puts a task into the queue; give it a sink, and the fields of the request that matter."""
 
     async def insert(*, sink: str = "inline", tenant_id: str = "alice", **fields: Any) -> Task:
-        task = make_task(sink=sink, tenant_id=tenant_id)
+        task = make_task(sinks=(sink,), tenant_id=tenant_id)
         await store.accept(task, make_request(**fields))
         return task
 

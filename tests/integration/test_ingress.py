@@ -18,13 +18,13 @@ import structlog
 from fastapi import FastAPI
 
 from deployments.bodies import LARGE_BODY_BYTES, MAX_BODY_BYTES
-from deployments.database.signals import StoreSignal
 from deployments.delivery.files import FilesSink
-from deployments.delivery.sink import EncodedImage, Sink
+from deployments.delivery.sink import EncodedImage
 from deployments.dialects.wavespeed import WaveSpeed
-from deployments.ingress import MAX_FRESH_SEED, Parts, make_ingress
-from deployments.operations import Operations
-from deployments.tasks.bound import QueueBound
+from deployments.ingress.application import make_ingress
+from deployments.ingress.calls import MAX_FRESH_SEED
+from deployments.ingress.parts import Parts
+from deployments.operations.operations import Doors, Operations
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Claim, Task, TaskState
 from deployments.telemetry import configure_logging
@@ -66,17 +66,16 @@ class Answer:
 
 
 @pytest.fixture
-def parts(
-    store: TaskStore, directory: TenantDirectory, signal: StoreSignal, sinks: Mapping[str, Sink], files: FilesSink
-) -> Parts:
+def parts(make_doors: Callable[[], Doors], directory: TenantDirectory, files: FilesSink) -> Parts:
     """Return what the ingress works through; two tenants have keys."""
-    bound = QueueBound(store, max_queued=100)
+    doors = make_doors()
     configured = {"alice": (KEY,), "bob": ("bob-key-0123456789",)}
     return Parts(
-        operations=Operations(store=store, signal=signal, sinks=sinks, bound=bound, wait_s=20),
+        operations=Operations(doors, wait_s=20),
         keys=KeyRing(configured, directory=directory, secret="s" * 32),
         files=files,
-        store=store,
+        kept=doors.kept,
+        store=doors.store,
     )
 
 
@@ -255,7 +254,7 @@ async def test_the_largest_body_is_read(app: FastAPI) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/api/v3", "/api/v3/", "/api/v3/nothing", "/api/v3/wavespeed-ai/uno/", "/api/v3/predictions"]
+    "path", ["/api/v3", "/api/v3/", "/api/v3/nothing", "/api/v3/wavespeed-ai/uno/", "/api/v3/predictions/"]
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "TRACE", "PROPFIND"])
 async def test_an_unknown_address_is_a_404_of_the_dialect(client: httpx.AsyncClient, method: str, path: str) -> None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
 
 from deployments.database.signals import StoreSignal
-from deployments.delivery.sink import Sink
 from deployments.errors import BadCall, FaultKind, NotFound, Overloaded, Unavailable
-from deployments.operations import Cancel, Operation, Operations, Outcome, Read, Submit
+from deployments.operations.operation import Cancel, Operation, Read, Submit
+from deployments.operations.operations import Caller, Doors, Operations
+from deployments.operations.outcome import TaskOutcome
 from deployments.tasks.accept import OnceKey
-from deployments.tasks.bound import QueueBound
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Claim, Fault, Success, Task, TaskState
 from models.request import GenerationRequest, Reference, Role
@@ -67,20 +67,21 @@ def patient(signal: StoreSignal) -> NoBackstop:
 
 
 @pytest.fixture
-def make_operations(store: TaskStore, patient: NoBackstop, sinks: Mapping[str, Sink]) -> MakeOperations:
+def make_operations(store: TaskStore, patient: NoBackstop, make_doors: Callable[..., Doors]) -> MakeOperations:
     """Return a maker of operations; give it how long callers are kept waiting, or another store."""
 
     def make(*, store: TaskStore = store, wait_s: float = LONG_S) -> Operations:
-        bound = QueueBound(store, max_queued=100)
-        return Operations(store=store, signal=patient, sinks=sinks, bound=bound, wait_s=wait_s)
+        return Operations(make_doors(store=store, signal=patient), wait_s=wait_s)
 
     return make
 
 
-async def perform(operations: Operations, operation: Operation, *, tenant_id: str = "alice") -> Outcome:
+async def perform(operations: Operations, operation: Operation, *, tenant_id: str = "alice") -> TaskOutcome:
     """Perform an operation for a tenant, Alice if nothing else is said, and wait for its end if it says so."""
-    outcome = await operations.perform(operation, tenant_id=tenant_id, base_url=BASE_URL)
-    return await operations.wait(outcome, base_url=BASE_URL) if outcome.is_awaited else outcome
+    caller = Caller(tenant_id=tenant_id, dialect="wavespeed", base_url=BASE_URL)
+    outcome = await operations.settle(await operations.perform(operation, caller), caller)
+    assert isinstance(outcome, TaskOutcome)
+    return outcome
 
 
 def submit(request: GenerationRequest, **fields: Any) -> Submit:
@@ -109,7 +110,7 @@ async def test_a_submission_is_answered_before_its_end(
     outcome = await perform(make_operations(), submit(make_request(), notes={"a": "b"}))
 
     task = outcome.task
-    assert (task.tenant_id, task.model, task.dialect, task.sink) == ("alice", "uno", "wavespeed", "files")
+    assert (task.tenant_id, task.model, task.dialect, task.sinks) == ("alice", "uno", "wavespeed", ("files",))
     assert (task.state, dict(task.notes)) == (TaskState.QUEUED, {"a": "b"})
     assert (outcome.pictures, outcome.gave_up_waiting) == ((), False)
 
@@ -212,7 +213,7 @@ async def test_inline_pictures_are_in_the_answer(
 ) -> None:
     """A task whose pictures are kept inline is read with the picture itself instead of a link."""
     operations = make_operations()
-    submitted = await perform(operations, submit(make_request(), sink="inline"))
+    submitted = await perform(operations, submit(make_request(), sinks=("inline",)))
     await carry_out()
 
     outcome = await perform(operations, Read(task_id=submitted.task.id))

@@ -32,9 +32,9 @@ ENDED = tuple(state for state in TaskState if state.is_terminal)
 class BrokenSink:
     """A sink whose disk is full."""
 
-    async def put(self, name: str, image: EncodedImage) -> str:
+    async def put(self, name: str, image: EncodedImage, *, lifetime_s: float | None = None) -> str:
         """Fail."""
-        raise OSError(f"no space left for {name}, {len(image.content)} bytes")
+        raise OSError(f"no space left for {name}, {len(image.content)} bytes for {lifetime_s} s")
 
     def link(self, value: str, *, base_url: str) -> str:
         """Never called, for nothing is ever placed."""
@@ -101,7 +101,7 @@ async def test_a_bad_reference_fails_the_task_and_says_which(
         ended = await until(task, *ENDED)
 
     assert ended.fault is not None
-    assert ended.fault.kind is FaultKind.REFERENCE_UNUSABLE
+    assert ended.fault.kind is FaultKind.REFERENCE_UNREACHABLE
     assert ended.fault.message == "reference 1 is not at a public address"
     assert pipeline.groups == []
 

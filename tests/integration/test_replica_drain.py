@@ -36,11 +36,11 @@ class SlowSink(InlineSink):
         self.asked = asyncio.Event()
         self.go_on = asyncio.Event()
 
-    async def put(self, name: str, image: EncodedImage) -> str:
+    async def put(self, name: str, image: EncodedImage, *, lifetime_s: float | None = None) -> str:
         """Wait, then take it."""
         self.asked.set()
         await self.go_on.wait()
-        return await super().put(name, image)
+        return await super().put(name, image, lifetime_s=lifetime_s)
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ async def test_models_take_turns(
     until: Until,
 ) -> None:
     """A replica of two models serves them in turn, though all of one came before all of the other."""
-    tasks = [make_task(model=model, sink="inline") for model in ("uno", "uso") for _ in range(4)]
+    tasks = [make_task(model=model, sinks=("inline",)) for model in ("uno", "uso") for _ in range(4)]
     for task in tasks:
         await store.accept(task, make_request(model=task.model, num_inference_steps=1))
 

@@ -14,13 +14,14 @@ from PIL import Image
 from running_replica import running
 from solid_pipeline import SolidPipeline
 
+from deployments.bringing import Fetcher
 from deployments.database.signals import StoreSignal
 from deployments.delivery.sink import Sink
 from deployments.errors import FaultKind, Unavailable
 from deployments.outbound.references import ReferenceFetcher
 from deployments.outbound.refused import ReferenceRefused
 from deployments.pictures import read_picture
-from deployments.replica import DeviceStuck, Doors, Fetcher, Limits, Replica
+from deployments.replica import DeviceStuck, Doors, Limits, Replica
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Fault, Task, TaskState
 from models.engine import Engine

@@ -19,7 +19,7 @@ from PIL import Image
 from deployments.dialects.dialect import Call
 from deployments.dialects.wavespeed import WaveSpeed
 from deployments.first_light import NoPicture, Wish, curl_command, data_uri, first_wishes, take
-from deployments.operations import Submit
+from deployments.operations.operation import Submit
 from deployments.outbound.references import read_data_uri
 from deployments.pictures import __file__ as pictures_file
 from deployments.pictures import read_picture

@@ -80,9 +80,11 @@ class HastyStore(ArmedStore):
         super().__init__(database, fuse)
         self._writing: set[asyncio.Task[Task]] = set()
 
-    async def accept(self, task: Task, request: GenerationRequest, *, once: OnceKey | None = None) -> Task:
+    async def accept(
+        self, task: Task, request: GenerationRequest, *, once: OnceKey | None = None, body: str | None = None
+    ) -> Task:
         """Begin to write a task, and say that it is accepted."""
-        self._writing.add(asyncio.create_task(super().accept(task, request, once=once)))
+        self._writing.add(asyncio.create_task(super().accept(task, request, once=once, body=body)))
         return task
 
 
@@ -127,9 +129,10 @@ class FencelessStore(WitnessStore):
 class TornFiles(FilesSink):
     """Loses half of every picture, and does not look."""
 
-    async def put(self, name: str, image: EncodedImage) -> str:
+    async def put(self, name: str, image: EncodedImage, *, lifetime_s: float | None = None) -> str:
         """Write the first half of a picture."""
-        return await super().put(name, replace(image, content=image.content[: len(image.content) // 2]))
+        torn = replace(image, content=image.content[: len(image.content) // 2])
+        return await super().put(name, torn, lifetime_s=lifetime_s)
 
 
 #: What takes the place of the gateway's store.

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Executable, Row
 
 from deployments.dialects.dialect import Call, Route
 from deployments.dialects.wavespeed import WaveSpeed
-from deployments.operations import Cancel, Operation
+from deployments.operations.operation import Cancel, Operation
 from deployments.tasks.accept import OnceKey
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Task
@@ -96,11 +96,11 @@ class Fuse:
 
 
 class ArmedDialect(WaveSpeed):
-    """WaveSpeed's language with two of the points, and a way to cancel, which it does not have by itself."""
+    """WaveSpeed's language with two of the points, and a cancel after which the task can still be read."""
 
     routes: Sequence[Route] = (
-        *WaveSpeed.routes,
         Route(method="DELETE", path="/api/v3/predictions/{id}", name="cancel"),
+        *WaveSpeed.routes,
     )
 
     def __init__(self, fuse: Fuse) -> None:
@@ -126,9 +126,11 @@ class ArmedStore(TaskStore):
         self._fuse = fuse
         self._accepting = TaskStore(_ArmedDatabase(database, fuse))
 
-    async def accept(self, task: Task, request: GenerationRequest, *, once: OnceKey | None = None) -> Task:
+    async def accept(
+        self, task: Task, request: GenerationRequest, *, once: OnceKey | None = None, body: str | None = None
+    ) -> Task:
         """Write a task, passing the points inside and behind the transaction."""
-        accepted = await self._accepting.accept(task, request, once=once)
+        accepted = await self._accepting.accept(task, request, once=once, body=body)
         self._fuse.hit(CrashPoint.AFTER_COMMIT)
         return accepted
 

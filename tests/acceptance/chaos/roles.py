@@ -31,14 +31,15 @@ from acceptance.chaos.witness import WitnessStore
 from deployments.delivery.files import FilesSink
 from deployments.delivery.inline import InlineSink
 from deployments.housekeeper import Housekeeper
-from deployments.ingress import Parts, make_ingress
-from deployments.operations import Operations
+from deployments.ingress.application import make_ingress
+from deployments.ingress.parts import Parts
+from deployments.operations.operations import Doors as OperationsDoors
+from deployments.operations.operations import Operations
 from deployments.outbound.references import ReferenceFetcher
+from deployments.references import References
 from deployments.replica import Doors, Limits, Replica
-from deployments.tasks.bound import QueueBound
 from deployments.tasks.store import TaskStore
 from deployments.telemetry import configure_logging
-from deployments.tenants.directory import TenantDirectory
 from deployments.tenants.keys import KeyRing
 from models.engine import Engine
 
@@ -73,17 +74,19 @@ def run_gateway(orders: Orders) -> None:
         signal = open_signal(orders.database_url)
         files = files_of(orders)
         store = GATEWAY_STORES.get(orders.bug, ArmedStore)(database, fuse)
-        operations = Operations(
+        doors = OperationsDoors.over(
+            database,
             store=store,
             signal=signal,
+            files=files,
             sinks={"files": files, "inline": InlineSink()},
-            bound=QueueBound(store, max_queued=MAX_QUEUED),
-            wait_s=30.0,
+            references=References(files, ReferenceFetcher(allow_private_networks=False)),
+            secret=SECRET,
+            max_queued=MAX_QUEUED,
         )
-        keys = KeyRing(
-            {tenant: (key,) for tenant, key in KEYS.items()}, directory=TenantDirectory(database), secret=SECRET
-        )
-        yield Parts(operations=operations, keys=keys, files=files, store=store)
+        keys = KeyRing({tenant: (key,) for tenant, key in KEYS.items()}, directory=doors.directory, secret=SECRET)
+        operations = Operations(doors, wait_s=30.0)
+        yield Parts(operations=operations, keys=keys, files=files, kept=doors.kept, store=store)
 
     app = fuse.around(make_ingress([ArmedDialect(fuse)], open_parts))
     # Its event loop hands every write to the kernel at once, so that a crash after the answer is one after the answer.

@@ -1,0 +1,74 @@
+"""Takes a finished task's pictures out: encoded off the event loop, into every sink it asked for, then to its tenant.
+
+Bytes first: only when every picture is where it has to be is the task told to have succeeded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from deployments.delivery.encode import encode
+from deployments.errors import UploadFailed
+from deployments.tasks.task import Claim, Output
+from models.request import GeneratedImage
+
+if TYPE_CHECKING:
+    from deployments.delivery.sink import EncodedImage, Sink
+
+
+class Upload(Protocol):
+    """Sends a picture to where its tenant wants it; ``delivery.presigned_put`` does."""
+
+    async def __call__(self, url: str, *, content: bytes, content_type: str) -> None:
+        """PUT the raw bytes.
+
+        Raises:
+            UploadFailed: when the receiver did not take them.
+        """
+        ...
+
+
+async def no_upload(url: str, *, content: bytes, content_type: str) -> None:  # noqa: ARG001 -- the protocol's arguments
+    """Refuse to send anything anywhere."""
+    raise UploadFailed
+
+
+async def deliver(
+    claim: Claim, images: Sequence[GeneratedImage], *, sinks: Mapping[str, Sink], upload: Upload
+) -> tuple[Output, ...]:
+    """Place the pictures of a task.
+
+    Returns:
+        All sinks of the first picture, then all sinks of the next.
+
+    Raises:
+        OSError: when a sink could not take one.
+        UploadFailed: when its tenant's own address did not.
+    """
+    request = claim.request
+    outputs: list[Output] = []
+    for index, image in enumerate(images):
+        encoded = await asyncio.to_thread(encode, image, request.output_format, request.output_quality)
+        name = f"{claim.task.id}-{claim.task.attempt}-{index}"
+        for kind in claim.task.sinks:
+            value = await sinks[kind].put(name, encoded, lifetime_s=claim.task.lifetime_s)
+            outputs.append(_output(kind, value, encoded, image))
+        if claim.task.upload_url is not None:
+            await upload(claim.task.upload_url, content=encoded.content, content_type=encoded.content_type)
+    return tuple(outputs)
+
+
+def _output(kind: str, value: str, encoded: EncodedImage, image: GeneratedImage) -> Output:
+    return Output(
+        sink=kind,
+        value=value,
+        content_type=encoded.content_type,
+        size_bytes=len(encoded.content),
+        sha256=hashlib.sha256(encoded.content).hexdigest(),
+        seed=image.seed,
+        width=image.image.width,
+        height=image.image.height,
+    )

@@ -1,0 +1,1 @@
+"""Runware's language: arrays of tasks over REST and WebSockets; ``runware.py`` is where to start reading."""

@@ -1,0 +1,173 @@
+"""Answers one call: the main path of the ingress.
+
+    who? ──► receive the body ──► dialect.parse ──► perform ──► wait? ──► dialect.render
+                                                       └──► follow? ──► dialect.render_progress, again and again
+
+Whatever goes wrong is answered by the dialect, in its own words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import cast
+
+import structlog
+from fastapi import Request, Response
+from fastapi.responses import StreamingResponse
+
+from deployments.bodies import LARGE_BODY_BYTES, Bodies
+from deployments.dialects.dialect import Call, Dialect, Route, Streaming
+from deployments.errors import CallRefused, InternalFault, NotFound, Unauthenticated
+from deployments.ingress.calls import address_of, counted_once, read_call, respond
+from deployments.ingress.parts import Parts
+from deployments.operations.operations import Caller, Operations
+from deployments.operations.outcome import BatchOutcome, Outcome, TaskOutcome
+
+log = structlog.get_logger()
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+#: Seconds after which a stream that has nothing to tell shows that it is alive.
+SIGN_OF_LIFE_S = 10.0
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+#: Keep proxies from collecting what is to be seen at once.
+STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """A call whose operation has been performed, and whose body has been let go."""
+
+    #: The call, without its body.
+    call: Call
+    #: Who asks.
+    caller: Caller
+    #: What came of it so far.
+    outcome: Outcome
+
+
+def endpoint(dialect: Dialect, route: Route) -> Endpoint:
+    """Return what answers calls to one route of a dialect."""
+
+    async def answer(request: Request) -> Response:
+        parts: Parts = request.app.state.parts
+        call = read_call(request.scope, route)
+        try:
+            call = replace(call, base_url=parts.base_url or address_of(request))
+            return await _answer(dialect, route, call, request)
+        except CallRefused as refusal:
+            return respond(dialect.render_refusal(refusal, call))
+        except Exception:
+            log.exception("call_failed", dialect=dialect.name, route=route.name)
+            return respond(dialect.render_refusal(InternalFault(), call))
+
+    return answer
+
+
+def refusal_endpoint(dialect: Dialect, refusal: CallRefused, headers: Mapping[str, str] = NO_HEADERS) -> Endpoint:
+    """Return what refuses every call in the words of a dialect."""
+
+    async def answer(request: Request) -> Response:
+        response = respond(dialect.render_refusal(refusal, read_call(request.scope)))
+        response.headers.update(headers)
+        return response
+
+    return answer
+
+
+async def _answer(dialect: Dialect, route: Route, call: Call, request: Request) -> Response:
+    parts: Parts = request.app.state.parts
+    begun = await _begin(dialect, route, call, request)
+    if isinstance(begun.outcome, TaskOutcome) and begun.outcome.is_followed:
+        streaming = cast("Streaming", dialect)
+        headers = {**STREAM_HEADERS, **streaming.stream_headers(begun.outcome, begun.call)}
+        events = _events(streaming, begun, parts.operations)
+        return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+    outcome = begun.outcome
+    if isinstance(outcome, TaskOutcome | BatchOutcome) and outcome.is_awaited:
+        outcome = await _wait(begun, parts.operations, request)
+    if _is_heavy(outcome):
+        return respond(await asyncio.to_thread(dialect.render, outcome, begun.call))
+    return respond(dialect.render(outcome, begun.call))
+
+
+def _is_heavy(outcome: Outcome) -> bool:
+    """Whether an answer holds so much that writing it would hold up other callers."""
+    shown = [outcome] if isinstance(outcome, TaskOutcome) else []
+    if isinstance(outcome, BatchOutcome):
+        shown = [part.outcome for part in outcome.parts if isinstance(part.outcome, TaskOutcome)]
+    return sum(len(picture) for each in shown for picture in each.pictures) > LARGE_BODY_BYTES
+
+
+async def _begin(dialect: Dialect, route: Route, call: Call, request: Request) -> Begun:
+    """Perform what a call asks for; strangers are turned away before their body is read, if the dialect can tell."""
+    parts: Parts = request.app.state.parts
+    bodies: Bodies = request.app.state.bodies
+    key = None if route.is_public else dialect.api_key(call)
+    tenant_id = "" if key is None else await _tenant_with(key, route, parts)
+    announced = request.headers.get("content-length", "")
+    async with bodies.receive(request.stream(), announced=announced) as body:
+        whole = replace(call, body=body)
+        if key is None and not route.is_public:
+            tenant_id = await _tenant_in_body(dialect, whole, parts)
+        operation = await bodies.read(lambda: counted_once(dialect.parse(route, whole), whole), size_bytes=len(body))
+        caller = Caller(tenant_id=tenant_id, dialect=dialect.name, base_url=call.base_url)
+        outcome = await parts.operations.perform(operation, caller)
+    return Begun(call=call, caller=caller, outcome=outcome)
+
+
+async def _tenant_with(key: str, route: Route, parts: Parts) -> str:
+    return parts.kept.tenant_of(key) if route.takes_upload_token else await parts.keys.tenant_of(key)
+
+
+async def _tenant_in_body(dialect: Dialect, whole: Call, parts: Parts) -> str:
+    key = dialect.api_key(whole)
+    if key is None:
+        raise Unauthenticated
+    return await parts.keys.tenant_of(key)
+
+
+async def _wait(begun: Begun, operations: Operations, request: Request) -> Outcome:
+    """Wait for the ends that a caller wants; a task that is to end with its caller is cancelled when they hang up."""
+    waiting = asyncio.ensure_future(operations.settle(begun.outcome, begun.caller))
+    hanging_up = asyncio.ensure_future(_hung_up(request))
+    try:
+        await asyncio.wait({waiting, hanging_up}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        is_over = waiting.done()
+        waiting.cancel()
+        hanging_up.cancel()
+        if not is_over and isinstance(begun.outcome, TaskOutcome):
+            await asyncio.shield(operations.abandon(begun.outcome))
+    if not is_over:
+        raise NotFound("the caller has hung up")  # nobody reads this
+    return waiting.result()
+
+
+async def _hung_up(request: Request) -> None:
+    """Return once the caller has closed the connection; the body has been read, so nothing else can come."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _events(dialect: Streaming, begun: Begun, operations: Operations) -> AsyncIterator[str]:
+    """Write a followed task's changes, and a comment whenever there was nothing to write for a while."""
+    changes = operations.watch(cast("TaskOutcome", begun.outcome), begun.caller)
+    following = asyncio.ensure_future(anext(changes))
+    try:
+        while True:
+            done, _ = await asyncio.wait({following}, timeout=SIGN_OF_LIFE_S)
+            if not done:
+                yield ": waiting\n\n"
+                continue
+            with suppress(StopAsyncIteration, CallRefused):
+                yield dialect.render_progress(following.result(), begun.call)
+                following = asyncio.ensure_future(anext(changes))
+                continue
+            return
+    finally:
+        following.cancel()

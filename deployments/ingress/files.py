@@ -1,0 +1,58 @@
+"""What is not any dialect's: the pictures themselves, the addresses that take uploads, and health."""
+
+from __future__ import annotations
+
+from fastapi import Request, Response
+from fastapi.responses import FileResponse, JSONResponse
+
+from deployments.bodies import Bodies
+from deployments.delivery.files import LinkExpired, LinkUnknown
+from deployments.errors import CallRefused
+from deployments.ingress.parts import Parts
+
+#: Keeps a browser from running what it was told is a picture.
+NOTHING_BUT_A_PICTURE = {"X-Content-Type-Options": "nosniff"}
+
+
+async def serve_file(request: Request) -> Response:
+    """Serve a picture to whoever knows its name."""
+    parts: Parts = request.app.state.parts
+    try:
+        file = await parts.files.open_link(request.path_params["value"])
+    except LinkExpired as error:
+        return JSONResponse({"detail": error.message}, status_code=410)
+    except LinkUnknown as error:
+        return JSONResponse({"detail": error.message}, status_code=404)
+    headers = {"Cache-Control": f"private, max-age={file.lifetime_s}, immutable", **NOTHING_BUT_A_PICTURE}
+    return FileResponse(file.path, media_type=file.content_type, headers=headers)
+
+
+async def receive_upload(request: Request) -> Response:
+    """Take the picture for which an address was granted; the address is the permission."""
+    parts: Parts = request.app.state.parts
+    bodies: Bodies = request.app.state.bodies
+    token, value = request.path_params["token"], request.path_params["value"]
+    announced = request.headers.get("content-length", "")
+    try:
+        async with bodies.receive(request.stream(), announced=announced) as body:
+            await parts.kept.receive(value, token, body)
+    except CallRefused as refusal:
+        return refused(refusal)
+    return JSONResponse({})
+
+
+async def report_health(request: Request) -> Response:
+    """Say whether calls can be answered."""
+    parts: Parts = request.app.state.parts
+    try:
+        await parts.store.ping()
+    except CallRefused as refusal:
+        return JSONResponse({"status": "unavailable", "detail": refusal.message}, status_code=refusal.http_status)
+    return JSONResponse({"status": "ok"})
+
+
+def refused(refusal: CallRefused) -> Response:
+    """Answer a refusal where no dialect is spoken."""
+    wait_s = refusal.retry_after_s
+    headers = None if wait_s is None else {"Retry-After": str(wait_s)}
+    return JSONResponse({"detail": refusal.message}, status_code=refusal.http_status, headers=headers)

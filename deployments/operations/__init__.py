@@ -1,0 +1,1 @@
+"""What a caller can do, the same in every dialect, and what comes of it."""

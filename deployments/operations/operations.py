@@ -1,0 +1,382 @@
+"""Carries out what a caller asks for, the same in every dialect.
+
+dialect.parse ──► Operation ──► Operations.perform ──► Outcome ──► dialect.render
+                                       └──► wait, watch ──► TaskOutcome
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Self
+
+from deployments.clock import utc_now
+from deployments.delivery.kept import KeptPictures
+from deployments.errors import BadCall, CallRefused, FaultKind, NotFound, SourceRefused, Unavailable
+from deployments.operations import operation as asked
+from deployments.operations import outcome as came
+from deployments.operations.own_pictures import own_link, own_sources
+from deployments.operations.statistics import statistics_of
+from deployments.outbound.refused import ReferenceRefused
+from deployments.tasks.bound import QueueBound
+from deployments.tasks.ends import Ends
+from deployments.tasks.task import Fault, Task
+from deployments.tasks.views import Query, TaskViews
+from deployments.tenants.directory import TenantDirectory
+from deployments.tenants.webhook_keys import WebhookSigner
+from models.catalog import CATALOG, ModelSpec
+from models.cost import work_units
+from models.request import GenerationRequest, InvalidRequest
+
+if TYPE_CHECKING:
+    from deployments.database.database import Database
+    from deployments.database.signals import StoreSignal
+    from deployments.delivery.files import FilesSink
+    from deployments.delivery.sink import Sink
+    from deployments.references import References
+    from deployments.tasks.store import TaskStore
+
+#: Seconds after which a followed task is looked at again without a signal.
+POLL_S = 1.0
+#: Seconds between two looks at a followed task, however often the store changes.
+LOOK_EVERY_S = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doors:
+    """What operations work through."""
+
+    #: Where tasks are accepted, read and cancelled.
+    store: TaskStore
+    #: What a tenant may see of its tasks besides.
+    views: TaskViews
+    #: Says when the store has changed.
+    signal: StoreSignal
+    #: Make the links of pictures, by kind.
+    sinks: Mapping[str, Sink]
+    #: Keeps what callers send.
+    kept: KeptPictures
+    #: Brings what callers want to be kept.
+    references: References
+    #: Knows what tenants may spend.
+    directory: TenantDirectory
+    #: Knows the secrets of webhooks.
+    signer: WebhookSigner
+    #: Says when too much waits.
+    bound: QueueBound
+
+    @classmethod
+    def over(cls, database: Database, *, store: TaskStore, signal: StoreSignal, files: FilesSink, **rest: Any) -> Self:
+        """Open the doors that stand on one database and one folder.
+
+        Args:
+            database: open and migrated.
+            store: the tasks in it.
+            signal: says when it has changed.
+            files: the folder.
+            rest: ``sinks``, ``references``, ``secret`` (the server's) and ``max_queued``.
+        """
+        return cls(
+            store=store,
+            views=TaskViews(database),
+            signal=signal,
+            sinks=rest["sinks"],
+            kept=KeptPictures(files, secret=rest["secret"]),
+            references=rest["references"],
+            directory=TenantDirectory(database),
+            signer=WebhookSigner(rest["secret"]),
+            bound=QueueBound(store, max_queued=rest["max_queued"]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks, and how they reached us."""
+
+    #: Their tenant; empty where everybody may ask.
+    tenant_id: str
+    #: In which dialect; tasks of another one are not there.
+    dialect: str
+    #: Start of every absolute link, without a trailing slash.
+    base_url: str
+
+
+class Operations:
+    """Carries out operations for one caller at a time."""
+
+    def __init__(self, doors: Doors, *, wait_s: float) -> None:
+        """Take the doors it works through; ``wait_s`` bounds how long a caller is kept waiting."""
+        self._doors = doors
+        self._store = doors.store
+        self._ends = Ends(doors.store, doors.signal)
+        self._wait_s = wait_s
+
+    async def perform(  # noqa: C901, PLR0911, PLR0912 -- one line per operation
+        self, operation: asked.Operation, caller: Caller
+    ) -> came.Outcome:
+        """Do what was asked, without waiting for the end of any task.
+
+        Raises:
+            CallRefused: when it cannot be done; nothing was changed.
+        """
+        match operation:
+            case asked.Submit():
+                return await self.submit(operation, caller)
+            case asked.Refuse():
+                return self._shown(await self._refuse(operation, caller), caller)
+            case asked.Read() | asked.Watch():
+                return await self._read(operation, caller)
+            case asked.ReadOnce():
+                return await self._read_once(operation, caller)
+            case asked.Cancel():
+                return await self._cancel(operation, caller)
+            case asked.Delete():
+                return await self._delete(operation, caller)
+            case asked.List():
+                return await self._list(operation, caller)
+            case asked.Quote(request=request):
+                return came.Quoted(price=_checked(request).price(request), model=request.model)
+            case asked.ReadBalance():
+                return await self._balance(caller)
+            case asked.ReadWebhookSecret():
+                return came.WebhookSecret(secret=self._doors.signer.secret_of(caller.tenant_id))
+            case asked.ReadWebhookKeys():
+                return came.WebhookKeys(keys=self._doors.signer.public_keys)
+            case asked.Keep():
+                return await self._keep(operation, caller)
+            case asked.Drop(uuid=uuid):
+                await self._doors.kept.drop(uuid, tenant_id=caller.tenant_id)
+                return came.Dropped(uuid=uuid)
+            case asked.GrantUpload():
+                return self._grant(operation, caller)
+            case asked.IssueUploadToken():
+                token, until_s = self._doors.kept.token_for(caller.tenant_id)
+                return came.UploadToken(token=token, expires_at=datetime.fromtimestamp(until_s, UTC))
+            case asked.ReadStatistics():
+                return statistics_of(await self._doors.views.count())
+            case asked.CheckHealth():
+                await self._store.ping()
+                return came.Healthy()
+            case asked.Tell(subject=subject, notes=notes):
+                return came.Told(subject=subject, notes=notes)
+            case asked.Batch():
+                return await self._perform_all(operation, caller)
+
+    async def settle(self, outcome: came.Outcome, caller: Caller) -> came.Outcome:
+        """Wait for every end that the caller wants to be answered with."""
+        match outcome:
+            case came.TaskOutcome(is_awaited=True):
+                return await self.wait(outcome, caller)
+            case came.BatchOutcome(is_awaited=True, parts=parts):
+                settling = [self.settle_part(part, caller) for part in parts]
+                return came.BatchOutcome(parts=tuple(await asyncio.gather(*settling)))
+        return outcome
+
+    async def settle_part(self, part: came.PartOutcome, caller: Caller) -> came.PartOutcome:
+        """Wait for the end that one part of a batch wants to be answered with."""
+        if isinstance(part.outcome, CallRefused):
+            return part
+        try:
+            return replace(part, outcome=await self.settle(part.outcome, caller))
+        except CallRefused as refusal:
+            return replace(part, outcome=refusal)
+
+    async def wait(self, outcome: came.TaskOutcome, caller: Caller) -> came.TaskOutcome:
+        """Wait for the end of a task; what comes back has it, or says that the patience of this server ended first."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._wait_s):
+                await self._ends.wait(outcome.task.id)
+        task = await self._look_again(outcome.task)
+        return self._shown(task, caller, is_awaited=True)
+
+    async def watch(self, outcome: came.TaskOutcome, caller: Caller) -> AsyncIterator[came.TaskOutcome]:
+        """Yield a task as it is, and again whenever it has changed, until it has ended or is gone."""
+        yield outcome
+        task = outcome.task
+        while not task.state.is_terminal:
+            seen = self._doors.signal.mark()
+            found = await self._look_again(task)
+            if (found.state, found.steps_done, found.fence) != (task.state, task.steps_done, task.fence):
+                yield await self._with_place(self._shown(found, caller))
+            task = found
+            if not task.state.is_terminal:
+                await asyncio.sleep(LOOK_EVERY_S)
+                await self._doors.signal.wait(seen, timeout_s=POLL_S)
+
+    async def abandon(self, outcome: came.TaskOutcome) -> None:
+        """End a task whose caller has hung up, if it was to end with them."""
+        if outcome.ends_with_caller and not outcome.task.state.is_terminal:
+            await self._store.cancel(outcome.task.id, tenant_id=outcome.task.tenant_id)
+
+    async def submit(self, submit: asked.Submit, caller: Caller) -> came.TaskOutcome:
+        """Accept a request, without waiting for its end.
+
+        Raises:
+            CallRefused: when it cannot be accepted; nothing was written.
+        """
+        request = own_sources(submit.request, caller.base_url, caller.tenant_id, self._doors.kept)
+        spec = _checked(request)
+        await self._doors.bound.check()
+        task = replace(
+            _new_task(submit, request.model, caller),
+            sinks=submit.sinks,
+            upload_url=submit.upload_url,
+            lifetime_s=submit.lifetime_s,
+            start_before=_moment_in(submit.start_within_s),
+            work_units=work_units(request),
+            price=spec.price(request),
+            steps_total=request.num_images * request.num_inference_steps,
+        )
+        accepted = await self._store.accept(task, request, once=submit.once, body=submit.body)
+        shown = self._shown(accepted, caller, is_awaited=submit.wait)
+        # A call that was answered before does not end the task of the one that made it.
+        shown = replace(shown, ends_with_caller=submit.cancel_with_caller and accepted.id == task.id)
+        return await self._with_place(shown) if submit.with_place else shown
+
+    async def _refuse(self, refuse: asked.Refuse, caller: Caller) -> Task:
+        fault = Fault(kind=FaultKind.REFUSED, message=refuse.refusal.message)
+        return await self._store.refuse(_new_task(refuse, refuse.model, caller), fault, body=refuse.body)
+
+    async def _read(self, read: asked.Read | asked.Watch, caller: Caller) -> came.TaskOutcome:
+        shown = self._shown(await self._task(read.task_id, caller), caller)
+        if isinstance(read, asked.Watch):
+            return await self._with_place(replace(shown, is_followed=True))
+        if read.with_body:
+            shown = replace(shown, body=await self._doors.views.body(shown.task.id))
+        return await self._with_place(shown) if read.with_place else shown
+
+    async def _read_once(self, read: asked.ReadOnce, caller: Caller) -> came.TaskOutcome:
+        task = await self._doors.views.once(read.key, tenant_id=caller.tenant_id)
+        if task is None or task.dialect != caller.dialect:
+            raise NotFound("task not found")
+        body = await self._doors.views.body(task.id) if read.with_body else None
+        return replace(self._shown(task, caller), body=body)
+
+    async def _cancel(self, cancel: asked.Cancel, caller: Caller) -> came.TaskOutcome:
+        task = await self._task(cancel.task_id, caller)
+        is_ended_by_call = await self._store.cancel(task.id, tenant_id=caller.tenant_id)
+        shown = self._shown(await self._task(task.id, caller), caller)
+        return replace(shown, is_ended_by_call=is_ended_by_call)
+
+    async def _delete(self, delete: asked.Delete, caller: Caller) -> came.Deleted:
+        deleted = await self._doors.views.delete(delete.task_ids, dialect=caller.dialect, tenant_id=caller.tenant_id)
+        if delete.must_exist and not deleted:
+            raise NotFound("task not found")
+        return came.Deleted(task_ids=tuple(deleted))
+
+    async def _list(self, wanted: asked.List, caller: Caller) -> came.Listing:
+        query = Query(
+            dialect=caller.dialect,
+            page=wanted.page,
+            page_size=wanted.page_size,
+            model=wanted.model,
+            states=wanted.states,
+            created_from=wanted.created_from,
+            created_before=wanted.created_before,
+        )
+        tasks, total = await self._doors.views.page(query, tenant_id=caller.tenant_id)
+        return came.Listing(tasks=tuple(self._shown(task, caller) for task in tasks), page=wanted.page, total=total)
+
+    async def _balance(self, caller: Caller) -> came.Balance:
+        tenant = await self._doors.directory.find(caller.tenant_id)
+        if tenant is None:
+            raise NotFound
+        return came.Balance(left=tenant.left, spent=tenant.spent, held=tenant.held)
+
+    async def _keep(self, keep: asked.Keep, caller: Caller) -> came.Kept:
+        content = keep.content
+        if content is None:
+            content = await self._fetched(keep.source or "", caller)
+        value, image = await self._doors.kept.keep(content, tenant_id=caller.tenant_id, uuid=keep.uuid)
+        return came.Kept(
+            url=self._doors.sinks["files"].link(value, base_url=caller.base_url),
+            uuid=keep.uuid,
+            content_type=image.content_type,
+            size_bytes=len(image.content),
+            file_name=keep.file_name,
+        )
+
+    async def _fetched(self, source: str, caller: Caller) -> bytes:
+        try:
+            return await self._doors.references.fetch(own_link(source, caller.base_url))
+        except ReferenceRefused as error:
+            raise SourceRefused(f"the picture {error.message}") from error
+
+    def _grant(self, grant: asked.GrantUpload, caller: Caller) -> came.Granted:
+        granted = self._doors.kept.grant(grant.content_type)
+        return came.Granted(
+            put_url=f"{caller.base_url}/uploads/{granted.token}/{granted.value}",
+            url=self._doors.sinks["files"].link(granted.value, base_url=caller.base_url),
+            content_type=grant.content_type,
+            expires_at=datetime.fromtimestamp(granted.until_s, UTC),
+        )
+
+    async def _perform_all(self, batch: asked.Batch, caller: Caller) -> came.BatchOutcome:
+        parts = [self.perform_part(part, caller) for part in batch.parts]
+        return came.BatchOutcome(parts=tuple(await asyncio.gather(*parts)))
+
+    async def perform_part(self, part: asked.Part, caller: Caller) -> came.PartOutcome:
+        """Do one part of a batch; its refusal touches no other part."""
+        if isinstance(part.operation, CallRefused):
+            return came.PartOutcome(notes=part.notes, outcome=part.operation)
+        try:
+            return came.PartOutcome(notes=part.notes, outcome=await self.perform(part.operation, caller))
+        except CallRefused as refusal:
+            return came.PartOutcome(notes=part.notes, outcome=refusal)
+
+    async def _task(self, task_id: str, caller: Caller) -> Task:
+        task = await self._store.read(task_id, tenant_id=caller.tenant_id)
+        if task is None or task.dialect != caller.dialect:
+            raise NotFound("task not found")
+        return task
+
+    async def _look_again(self, task: Task) -> Task:
+        try:
+            found = await self._store.read(task.id, tenant_id=task.tenant_id)
+        except Unavailable:  # the task is accepted: its caller must get its id, whatever becomes of the database
+            return task
+        if found is None:
+            raise NotFound("task not found")
+        return found
+
+    async def _with_place(self, outcome: came.TaskOutcome) -> came.TaskOutcome:
+        place = None if outcome.task.state.is_terminal else await self._doors.views.place(outcome.task)
+        return replace(outcome, place=place)
+
+    def _shown(self, task: Task, caller: Caller, *, is_awaited: bool = False) -> came.TaskOutcome:
+        return shown(task, self._doors.sinks, base_url=caller.base_url, is_awaited=is_awaited)
+
+
+def shown(task: Task, sinks: Mapping[str, Sink], *, base_url: str, is_awaited: bool = False) -> came.TaskOutcome:
+    """Make what a caller sees of a task, with a link or the content of each output."""
+    pictures = tuple(sinks[output.sink].link(output.value, base_url=base_url) for output in task.outputs)
+    return came.TaskOutcome(task=task, pictures=pictures, is_awaited=is_awaited)
+
+
+def _new_task(asks: asked.Submit | asked.Refuse, model: str, caller: Caller) -> Task:
+    return Task(
+        id=secrets.token_hex(16),
+        tenant_id=caller.tenant_id,
+        model=model,
+        dialect=asks.dialect,
+        notes=asks.notes,
+        created_at=utc_now(),
+        webhook=asks.webhook,
+    )
+
+
+def _moment_in(seconds: float | None) -> datetime | None:
+    return None if seconds is None else utc_now() + timedelta(seconds=seconds)
+
+
+def _checked(request: GenerationRequest) -> ModelSpec:
+    spec = CATALOG[request.model]
+    try:
+        spec.check(request)
+    except InvalidRequest as error:
+        raise BadCall(str(error)) from error
+    return spec

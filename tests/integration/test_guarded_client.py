@@ -1,0 +1,179 @@
+"""The guarded client on real servers, where fetching references does not show it: TLS, methods, broken answers."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from receiver import Receiver, receiving, status
+
+from deployments.errors import AddressRefused, NotReached
+from deployments.outbound.client import Answer, GuardedClient
+
+NAME = "receiver.example"
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """Return a running receiver."""
+    async with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def client() -> GuardedClient:
+    """Return a client that may reach this machine."""
+    return GuardedClient(allow_private_networks=True)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file with a key and a certificate for one name."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    made = (
+        x509.CertificateBuilder(subject_name=name, issuer_name=name, public_key=key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime.now(UTC) - timedelta(days=1))  # noqa: TID251 -- certificates are judged by the clock
+        .not_valid_after(datetime.now(UTC) + timedelta(days=1))  # noqa: TID251 -- as above
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "certificate.pem"
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.write_bytes(private + made.public_bytes(Encoding.PEM))
+    return path
+
+
+async def resolve_here(_host: str, _port: int) -> Sequence[str]:
+    """Find every name on this machine."""
+    return ["127.0.0.1"]
+
+
+async def post(client: GuardedClient, url: str, **more: Any) -> Answer:
+    """Send what a webhook sends."""
+    plain: dict[str, Any] = {"headers": {}, "body": b"{}", "max_redirects": 0, "max_answer_bytes": 100}
+    return await client.send("POST", url, **(plain | more))
+
+
+async def test_what_is_sent(receiver: Receiver, client: GuardedClient) -> None:
+    """Method, target, headers and body arrive as they were given, and next to nothing besides."""
+    target = "/a%2Fb//c?X-Amz-Credential=k%2F1%2faws4&sig=a/b+c==&n='x'"
+
+    await post(client, receiver.url(target), headers={"Content-Type": "x/y"}, body=b"\x00\xff")
+
+    [call] = receiver.arrived
+    assert (call.line, call.body) == (f"POST {target} HTTP/1.1", b"\x00\xff")
+    assert call.headers == {
+        "host": f"127.0.0.1:{receiver.port}",
+        "user-agent": "uxo-serve",
+        "accept-encoding": "identity",
+        "connection": "close",
+        "content-type": "x/y",
+        "content-length": "2",
+    }
+
+
+async def test_a_redirect_is_an_answer(receiver: Receiver, client: GuardedClient) -> None:
+    """Where none may be followed, a redirect comes back as what it is."""
+    receiver.says("/", status(307, "Location: /elsewhere"))
+
+    answer = await post(client, receiver.url())
+
+    assert (answer.status, answer.is_good, answer.headers["location"]) == (307, False, "/elsewhere")
+    assert len(receiver.arrived) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "kept", "is_whole"), [(b"x" * 100, b"x" * 100, True), (b"x" * 101, b"", False)], ids=["all", "too long"]
+)
+async def test_an_announced_answer_is_read_if_it_is_short(
+    receiver: Receiver, client: GuardedClient, body: bytes, kept: bytes, *, is_whole: bool
+) -> None:
+    """A good answer's body is kept up to the limit, and not read at all if it says that it is longer."""
+    receiver.says("/", status(200, body=body))
+
+    answer = await post(client, receiver.url())
+
+    assert (answer.content, answer.is_whole) == (kept, is_whole)
+
+
+async def test_a_long_answer_is_cut(receiver: Receiver, client: GuardedClient) -> None:
+    """A body without a length is kept up to the limit."""
+    receiver.says("/", b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 1000)
+
+    answer = await post(client, receiver.url())
+
+    assert (answer.content, answer.is_whole) == (b"x" * 100, False)
+
+
+async def test_a_status_survives_a_broken_body(receiver: Receiver) -> None:
+    """When only the rest of an answer is missing, its status is told."""
+    receiver.drips("/", first=status(201).replace(b"Length: 0", b"Length: 50"))
+    client = GuardedClient(allow_private_networks=True, total_s=0.3)
+
+    with pytest.raises(NotReached) as failure:
+        await post(client, receiver.url())
+
+    assert failure.value.status == 201
+
+
+async def test_silence_has_no_status(receiver: Receiver) -> None:
+    """A call that is never answered ends at the time-out, with nothing to tell."""
+    receiver.hangs("/")
+    client = GuardedClient(allow_private_networks=True, total_s=0.2)
+
+    with pytest.raises(NotReached) as failure:
+        await post(client, receiver.url())
+
+    assert (failure.value.status, failure.value.message) == (None, "could not be reached")
+
+
+async def test_a_private_address_is_refused(receiver: Receiver) -> None:
+    """Whatever is sent, nobody at a private address is dialled."""
+    client = GuardedClient(allow_private_networks=False)
+
+    with pytest.raises(AddressRefused, match="is not at a public address"):
+        await post(client, receiver.url())
+
+    assert receiver.arrived == []
+
+
+async def test_tls_is_spoken_with_the_name(certificate: Path) -> None:
+    """The address is dialled, and yet the server is asked for its name and has to prove it."""
+    asked: list[str | None] = []
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(certificate)
+    server.sni_callback = lambda _socket, name, _context: asked.append(name)
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    client = GuardedClient(allow_private_networks=True, resolve=resolve_here, tls=trusting)
+
+    async with receiving(tls=server) as receiver:
+        answer = await post(client, receiver.url(host=NAME, scheme="https"))
+        with pytest.raises(NotReached):
+            await post(client, receiver.url(host="other.example", scheme="https"))
+
+        assert answer.status == 200
+        assert asked == [NAME, "other.example"]
+        assert [call.headers["host"] for call in receiver.arrived] == [f"{NAME}:{receiver.port}"]
+
+
+async def test_a_strangers_certificate_is_not_believed(certificate: Path) -> None:
+    """By itself the client believes those whom the public believes."""
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(certificate)
+    client = GuardedClient(allow_private_networks=True, resolve=resolve_here)
+
+    async with receiving(tls=server) as receiver:
+        with pytest.raises(NotReached):
+            await post(client, receiver.url(host=NAME, scheme="https"))
+
+        assert receiver.arrived == []

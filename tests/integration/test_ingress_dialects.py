@@ -1,0 +1,348 @@
+"""What the HTTP side does for dialects that need more than a question and an answer; the replica is played by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from running_service import free_port
+from websockets.asyncio.client import ClientConnection, connect
+
+from deployments.dialects import DIALECTS
+from deployments.ingress.application import make_ingress
+from deployments.ingress.parts import Parts
+from deployments.operations.operations import Doors, Operations
+from deployments.references import FILE, KEPT
+from deployments.tasks.store import TaskStore
+from deployments.tasks.task import Claim, Task, TaskState
+from deployments.tenants.directory import TenantDirectory
+from deployments.tenants.keys import KeyRing
+
+CarryOut = Callable[[], Awaitable[Task]]
+ClaimNext = Callable[[], Awaitable[Claim]]
+
+KEY, BOBS_KEY = "alice-key-0123456789", "bob-key-0123456789"
+BEARER = {"Authorization": f"Bearer {KEY}"}
+FAL = {"Authorization": f"Key {KEY}"}
+PNG = b"\x89PNG\r\n\x1a\n and more"
+PICTURE_URL = "http://pictures.example/mug.png"
+USO = {"input_image_urls": [PICTURE_URL], "seed": 7}
+#: Longer than any test may take.
+PATIENCE_S = 20.0
+
+
+@pytest.fixture
+async def app(make_doors: Callable[[], Doors], directory: TenantDirectory) -> AsyncIterator[FastAPI]:
+    """Return a running application that speaks every dialect; two tenants have keys."""
+    doors = make_doors()
+    keys = KeyRing({"alice": (KEY,), "bob": (BOBS_KEY,)}, directory=directory, secret="s" * 32)
+    files: Any = doors.sinks["files"]
+    parts = Parts(
+        operations=Operations(doors, wait_s=PATIENCE_S), keys=keys, files=files, kept=doors.kept, store=doors.store
+    )
+
+    @asynccontextmanager
+    async def open_parts() -> AsyncIterator[Parts]:
+        yield parts
+
+    app = make_ingress(list(DIALECTS.values()), open_parts)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture
+async def address(app: FastAPI) -> AsyncIterator[str]:
+    """Return host and port of a web server that runs that application."""
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, lifespan="off", log_level="error"))
+    serving = asyncio.create_task(server.serve())
+    async with asyncio.timeout(PATIENCE_S):
+        while not server.started:  # noqa: ASYNC110 -- the server sets no event
+            await asyncio.sleep(0.01)
+    yield f"127.0.0.1:{port}"
+    server.should_exit = True
+    await serving
+
+
+@pytest.fixture
+async def client(address: str) -> AsyncIterator[httpx.AsyncClient]:
+    """Return a client of that web server that shows no key by itself."""
+    async with httpx.AsyncClient(base_url=f"http://{address}", trust_env=False, timeout=PATIENCE_S) as client:
+        yield client
+
+
+@pytest.fixture
+async def socket(address: str) -> AsyncIterator[ClientConnection]:
+    """Return an open WebSocket that has shown Alice's key."""
+    async with connect(f"ws://{address}/v1") as socket:
+        await say(socket, {"taskType": "authentication", "apiKey": KEY})
+        [greeting] = (await hear(socket))["data"]
+        assert greeting["connectionSessionUUID"]
+        yield socket
+
+
+async def say(socket: ClientConnection, *tasks: object) -> None:
+    """Send a frame of tasks."""
+    await socket.send(json.dumps(tasks))
+
+
+async def hear(socket: ClientConnection) -> dict[str, Any]:
+    """Return the next frame."""
+    async with asyncio.timeout(PATIENCE_S):
+        frame: dict[str, Any] = json.loads(await socket.recv())
+        return frame
+
+
+def inference(**members: Any) -> dict[str, Any]:
+    """Make an image inference of Runware's language."""
+    plain = {
+        "taskType": "imageInference",
+        "taskUUID": str(uuid.uuid4()),
+        "model": "bytedance:uso@1",
+        "positivePrompt": "a red mug",
+        "inputs": {"referenceImages": [PICTURE_URL]},
+    }
+    return plain | members
+
+
+async def until(store: TaskStore, task_id: str, state: TaskState) -> Task:
+    """Wait until a task of Alice's is in a state."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            task = await store.read(task_id, tenant_id="alice")
+            assert task is not None
+            if task.state is state:
+                return task
+            await asyncio.sleep(0.05)
+
+
+async def test_a_granted_address_takes_a_picture_that_requests_can_use(
+    client: httpx.AsyncClient, claim_next: ClaimNext
+) -> None:
+    """The PUT needs no key; the link it leads to is read from the folder, not fetched through our own door."""
+    wish = {"filename": "mug.png", "size": len(PNG)}
+    ticket = (await client.post("/api/v3/media/uploads", json=wish, headers=BEARER)).json()["data"]
+
+    put = await client.put(ticket["upload"]["url"], content=PNG, headers=ticket["upload"]["headers"])
+    again = await client.put(ticket["upload"]["url"], content=PNG)
+    body = {"images": [ticket["download_url"]], "prompt": "toys"}
+    await client.post("/api/v3/wavespeed-ai/uno", json=body, headers=BEARER)
+
+    [reference] = (await claim_next()).request.references
+    assert (put.status_code, again.status_code) == (200, 400)
+    assert reference.source == FILE + ticket["download_url"].rpartition("/")[2]
+    assert (await client.get(ticket["download_url"])).content == PNG
+
+
+async def test_an_uploaded_uuid_is_its_tenants(client: httpx.AsyncClient, claim_next: ClaimNext) -> None:
+    """The same UUID means a kept picture to the tenant that keeps it, and another name to everybody else."""
+    upload = {"taskType": "imageUpload", "taskUUID": str(uuid.uuid4()), "image": "data:image/png;base64,iVBORw0KGgo="}
+    [kept] = (await client.post("/v1", json=[upload], headers=BEARER)).json()["data"]
+    wish = {"inputs": {"referenceImages": [kept["imageUUID"]]}, "deliveryMethod": "async"}
+
+    for key in (KEY, BOBS_KEY):
+        await client.post("/v1", json=[inference(**wish)], headers={"Authorization": f"Bearer {key}"})
+
+    sources = [(await claim_next()).request.references[0].source for _ in range(2)]
+    assert all(source.startswith(KEPT) for source in sources)
+    assert sources[0] != sources[1]
+
+
+@pytest.mark.parametrize(
+    ("host", "path"),
+    [
+        ("queue.fal.run", "/fal-ai/uso"),
+        ("127.0.0.1", "/fal/queue/fal-ai/uso"),
+    ],
+)
+async def test_the_host_says_what_a_bare_path_means(client: httpx.AsyncClient, host: str, path: str) -> None:
+    """On the queue's own host name, and below its prefix, a submission is queued and not waited for."""
+    answer = await client.post(path, json=USO, headers={**FAL, "Host": host})
+
+    assert (answer.status_code, answer.json()["status"]) == (200, "IN_QUEUE")
+    assert answer.headers["x-fal-request-id"] == answer.json()["request_id"]
+
+
+async def test_a_proxied_call_is_led_to_its_target_and_no_further(client: httpx.AsyncClient) -> None:
+    """The header names fal's own hosts, which are this server's prefixes; anything else is refused and not fetched."""
+    good = {**FAL, "x-fal-target-url": "https://queue.fal.run/fal-ai/uso"}
+
+    queued = await client.post("/fal/proxy", json=USO, headers=good)
+    refused = await client.post("/fal/proxy", json=USO, headers={**good, "x-fal-target-url": "http://169.254.169.254/"})
+
+    assert (queued.status_code, queued.json()["status"]) == (200, "IN_QUEUE")
+    assert refused.status_code == 412
+
+
+async def test_a_page_of_another_site_may_ask(client: httpx.AsyncClient) -> None:
+    """A browser's preflight is answered, and the request's id may be read."""
+    wants = {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}
+
+    preflight = await client.options("/fal/queue/fal-ai/uso", headers=wants)
+    answer = await client.post("/fal/queue/fal-ai/uso", json=USO, headers={**FAL, "Origin": "https://shop.example"})
+
+    assert preflight.status_code == 200
+    assert "x-fal-request-id" in answer.headers["access-control-expose-headers"].lower()
+
+
+async def test_a_synchronous_caller_who_hangs_up_wants_no_picture(
+    client: httpx.AsyncClient, claim_next: ClaimNext, store: TaskStore
+) -> None:
+    """A run ends with the connection it was asked for on."""
+    calling = asyncio.create_task(client.post("/fal/run/fal-ai/uso", json=USO, headers=FAL))
+    claim = await claim_next()
+
+    calling.cancel()
+
+    await until(store, claim.task.id, TaskState.CANCELLED)
+
+
+async def test_a_waiting_caller_who_hangs_up_in_another_dialect_loses_nothing(
+    client: httpx.AsyncClient, claim_next: ClaimNext, store: TaskStore
+) -> None:
+    """WaveSpeed's tasks can be asked for later, so they go on."""
+    wish = {"images": [PICTURE_URL], "prompt": "toys", "enable_sync_mode": True}
+    calling = asyncio.create_task(client.post("/api/v3/wavespeed-ai/uno", json=wish, headers=BEARER))
+    claim = await claim_next()
+
+    calling.cancel()
+    await asyncio.wait({calling})
+
+    found = await store.read(claim.task.id, tenant_id="alice")
+    assert found is not None
+    assert found.state is TaskState.RUNNING
+
+
+async def test_a_followed_task_is_told_until_its_end(client: httpx.AsyncClient, carry_out: CarryOut) -> None:
+    """The stream begins with the present state and closes after the last one."""
+    submitted = (await client.post("/fal/queue/fal-ai/uso", json=USO, headers=FAL)).json()
+    events: list[dict[str, Any]] = []
+
+    async with client.stream("GET", f"{submitted['status_url']}/stream", headers=FAL) as stream:
+        async for line in stream.aiter_lines():
+            if line.startswith("data: "):
+                events.append(json.loads(line.removeprefix("data: ")))
+                if len(events) == 1:
+                    await carry_out()
+
+    assert stream.headers["content-type"].startswith("text/event-stream")
+    assert stream.headers["x-fal-request-id"] == submitted["request_id"]
+    assert (events[0]["status"], events[-1]["status"]) == ("IN_QUEUE", "COMPLETED")
+
+
+async def test_a_stream_is_taken_up_where_it_broke_off(client: httpx.AsyncClient, carry_out: CarryOut) -> None:
+    """With the id of the last event, what was told already is not told again."""
+    wish = {"images": [PICTURE_URL], "prompt": "toys"}
+    task = (await client.post("/api/v3/wavespeed-ai/uno", json=wish, headers=BEARER)).json()["data"]
+    await carry_out()
+    path = f"/api/v3/predictions/{task['id']}/stream"
+    first = (await client.get(path, headers=BEARER)).text
+    [last_id] = [line.removeprefix("id: ") for line in first.splitlines() if line.startswith("id: ")]
+
+    again = (await client.get(path, headers={**BEARER, "Last-Event-ID": last_id})).text
+
+    assert "event: result" in first
+    assert "event:" not in again
+
+
+async def test_a_batch_is_answered_as_a_whole(client: httpx.AsyncClient, carry_out: CarryOut) -> None:
+    """Parts of an array are carried out beside one another; a part that cannot be understood touches no other."""
+    batch = [inference(), inference(numberResults=99)]
+    calling = asyncio.create_task(client.post("/v1", json=batch, headers=BEARER))
+    await carry_out()
+
+    answer = await calling
+
+    assert answer.status_code == 200
+    assert [item["taskUUID"] for item in answer.json()["data"]] == [batch[0]["taskUUID"]]
+    assert [error["code"] for error in answer.json()["errors"]] == ["valueTooLarge"]
+
+
+async def test_a_key_may_be_in_the_body(client: httpx.AsyncClient) -> None:
+    """A first element that authenticates stands for the header; a wrong key in it is a wrong key."""
+    ping = {"taskType": "ping", "ping": True}
+
+    answers = [
+        await client.post("/v1", json=[{"taskType": "authentication", "apiKey": key}, ping])
+        for key in (KEY, "no-such-key-at-all")
+    ]
+
+    assert [answer.status_code for answer in answers] == [200, 401]
+    assert answers[1].json()["errors"][0]["code"] == "invalidApiKey"
+
+
+async def test_a_uuid_is_used_once(client: httpx.AsyncClient) -> None:
+    """A second task of the same UUID is a conflict for its tenant, and none for another."""
+    wish = inference(deliveryMethod="async")
+    keys = (KEY, KEY, BOBS_KEY)
+
+    answers = [await client.post("/v1", json=[wish], headers={"Authorization": f"Bearer {key}"}) for key in keys]
+
+    assert [answer.status_code for answer in answers] == [200, 400, 200]
+    assert answers[1].json()["errors"][0]["code"] == "conflictTaskUUID"
+
+
+async def test_a_socket_pongs_while_tasks_run(socket: ClientConnection, carry_out: CarryOut) -> None:
+    """A ping is answered at once, before the result of a task that was asked for earlier."""
+    wish = inference()
+    await say(socket, wish)
+    await say(socket, {"taskType": "ping", "ping": True})
+
+    pong = await hear(socket)
+    await carry_out()
+    result = await hear(socket)
+
+    assert pong["data"][0]["pong"] is True
+    assert [item["taskUUID"] for item in result["data"]] == [wish["taskUUID"]]
+    assert "errors" not in result
+
+
+@pytest.mark.parametrize("frame", ["", "{", "[]", "null", "[1]", '[{"taskType": 7}]', "[" * 5000, '[{"a": NaN}]'])
+async def test_a_broken_frame_ends_no_conversation(socket: ClientConnection, frame: str) -> None:
+    """It is answered with an error, and the next frame as if nothing had happened."""
+    await socket.send(frame)
+    await say(socket, {"taskType": "ping", "ping": True})
+
+    broken, pong = await hear(socket), await hear(socket)
+
+    assert broken["errors"]
+    assert pong["data"][0]["pong"] is True
+
+
+async def test_a_stranger_is_told_so(address: str) -> None:
+    """Without a key nothing is done; a wrong one is answered without a task's UUID, so that no client waits for one."""
+    async with connect(f"ws://{address}/v1") as socket:
+        await say(socket, inference())
+        early = await hear(socket)
+        await say(socket, {"taskType": "authentication", "apiKey": "no-such-key-at-all"})
+        wrong = await hear(socket)
+
+    assert early["errors"][0]["code"] == "missingApiKey"
+    assert (wrong["errors"][0]["code"], wrong["errors"][0]["taskType"]) == ("invalidApiKey", "authentication")
+    assert "taskUUID" not in wrong["errors"][0]
+
+
+async def test_a_caller_who_leaves_the_socket_loses_nothing(
+    address: str, client: httpx.AsyncClient, carry_out: CarryOut
+) -> None:
+    """What was asked for on a socket can be had over REST after it has closed."""
+    wish = inference(deliveryMethod="async")
+    async with connect(f"ws://{address}/v1?sdk=js") as socket:
+        await say(socket, {"taskType": "authentication", "apiKey": KEY})
+        await hear(socket)
+        await say(socket, wish)
+        await hear(socket)
+    await carry_out()
+
+    ask = {"taskType": "getResponse", "taskUUID": wish["taskUUID"]}
+    answer = (await client.post("/v1", json=[ask], headers=BEARER)).json()
+
+    assert [item["status"] for item in answer["data"]] == ["success"]

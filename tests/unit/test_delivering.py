@@ -1,0 +1,102 @@
+"""Finished pictures on their way out: into every sink, in order, and to their tenant."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import pytest
+from PIL import Image
+
+from deployments.delivering import deliver, no_upload
+from deployments.delivery.inline import InlineSink
+from deployments.delivery.sink import EncodedImage
+from deployments.errors import UploadFailed
+from deployments.tasks.task import Claim, Task
+from models.request import GeneratedImage, GenerationRequest, ImageFormat
+
+MakeTask = Callable[..., Task]
+MakeRequest = Callable[..., GenerationRequest]
+
+
+class Shelf:
+    """A sink that remembers what was put, and for how long."""
+
+    def __init__(self) -> None:
+        self.held: list[tuple[str, EncodedImage, float | None]] = []
+
+    async def put(self, name: str, image: EncodedImage, *, lifetime_s: float | None = None) -> str:
+        """Remember a picture."""
+        self.held.append((name, image, lifetime_s))
+        return name
+
+    def link(self, value: str, *, base_url: str) -> str:
+        """Return where it would be."""
+        return f"{base_url}/{value}"
+
+
+class Mailbox:
+    """An address that takes pictures."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[str, bytes, str]] = []
+
+    async def __call__(self, url: str, *, content: bytes, content_type: str) -> None:
+        """Take one."""
+        self.taken.append((url, content, content_type))
+
+
+def drawn(*seeds: int) -> list[GeneratedImage]:
+    """Draw pictures of 40 by 24 pixels."""
+    return [GeneratedImage(seed=seed, image=Image.new("RGB", (40, 24), (seed, 0, 0))) for seed in seeds]
+
+
+async def test_every_sink_takes_every_picture(make_task: MakeTask, make_request: MakeRequest) -> None:
+    """All sinks of the first picture come before those of the next, and outputs say what is where."""
+    shelf = Shelf()
+    claim = Claim(task=make_task(sinks=("shelf", "inline"), lifetime_s=90), request=make_request())
+
+    outputs = await deliver(claim, drawn(7, 8), sinks={"shelf": shelf, "inline": InlineSink()}, upload=no_upload)
+
+    assert [(output.sink, output.seed) for output in outputs] == [
+        ("shelf", 7),
+        ("inline", 7),
+        ("shelf", 8),
+        ("inline", 8),
+    ]
+    assert {(output.width, output.height) for output in outputs} == {(40, 24)}
+    assert [lifetime_s for _, _, lifetime_s in shelf.held] == [90, 90]
+    assert len({name for name, _, _ in shelf.held}) == 2
+
+
+async def test_a_picture_is_sent_to_its_tenant_as_it_was_kept(make_task: MakeTask, make_request: MakeRequest) -> None:
+    """The very bytes of the sink go to the upload address, with their type, in order."""
+    shelf, mailbox = Shelf(), Mailbox()
+    claim = Claim(task=make_task(sinks=("shelf",), upload_url="http://a/b?c=%2F"), request=make_request())
+
+    await deliver(claim, drawn(7, 8), sinks={"shelf": shelf}, upload=mailbox)
+
+    assert mailbox.taken == [("http://a/b?c=%2F", image.content, "image/jpeg") for _, image, _ in shelf.held]
+
+
+async def test_an_address_that_takes_nothing_fails_the_delivery(make_task: MakeTask, make_request: MakeRequest) -> None:
+    """The task's own fault says so."""
+    claim = Claim(task=make_task(sinks=("shelf",), upload_url="http://a/b"), request=make_request())
+
+    with pytest.raises(UploadFailed):
+        await deliver(claim, drawn(7), sinks={"shelf": Shelf()}, upload=no_upload)
+
+
+async def test_quality_is_the_requests(make_task: MakeTask, make_request: MakeRequest) -> None:
+    """A lower quality makes a smaller file of the same picture."""
+    noise = Image.effect_noise((128, 128), 90).convert("RGB")
+    sizes = []
+    for quality in (30, 95):
+        shelf = Shelf()
+        request = make_request(output_quality=quality, output_format=ImageFormat.WEBP)
+        claim = Claim(task=make_task(sinks=("shelf",)), request=request)
+        await deliver(claim, [GeneratedImage(seed=1, image=noise)], sinks={"shelf": shelf}, upload=no_upload)
+        sizes.append(len(shelf.held[0][1].content))
+        assert Image.open(io.BytesIO(shelf.held[0][1].content)).format == "WEBP"
+
+    assert sizes[0] < 0.7 * sizes[1]

@@ -1,7 +1,7 @@
 """The OpenAPI documents against the running service: whatever is asked for is answered as they say.
 
-Calls are generated from each document, good ones and bad ones. They are the same in every run, and what they ask for
-is made small, for a size is checked elsewhere and a drawn picture costs time.
+Calls are generated from each document, good ones and bad ones, the same in every run. What they ask for is made small,
+and only the documents' own examples bring pictures to draw from: hundreds of drawn pictures would take minutes.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ SMALL: dict[str, tuple[int, int]] = {
     "n": (1, 4),
     "numberResults": (1, 20),
 }
+#: What is added to Runware's tasks where they say nothing.
+LEAST_TASK = {"width": 128, "height": 128, "steps": 1}
 #: Headers that are not sent, for what they say is never true of a generated call: that its body is the same as that of
 #: all others with this key, that it is compressed, that only so many bytes of it are JSON.
 UNSENT = {"Idempotency-Key", "Content-Encoding", "Inference-Header-Content-Length"}
@@ -76,6 +78,8 @@ def schema_of(dialect: str) -> Any:
 def test_is_answered_as_documented(case: Any, service: Service, upload_token: str) -> None:
     """No call is a server's mistake, and status, media type and body are among those the document names."""
     case.body = smaller(case.body)
+    if case.meta.phase.name.value != "examples":
+        case.body = without_pictures(case.body)
     case.headers = {name: value for name, value in case.headers.items() if name not in UNSENT}
     shown = upload_token if case.path.startswith("/fal/cdn/") else ALICE
 
@@ -88,6 +92,8 @@ def smaller(body: Any) -> Any:
         return [smaller(each) for each in body]
     if not isinstance(body, dict):
         return body
+    # Runware draws without references too, and large where nothing is said.
+    body = LEAST_TASK | body if body.get("taskType") == "imageInference" else body
     made = {name: least(name, smaller(value)) for name, value in body.items()}
     name = made.get("name")
     if isinstance(name, str) and isinstance(made.get("data"), list):  # a tensor
@@ -101,3 +107,12 @@ def least(name: str, value: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
         return low
     return "square" if name == "image_size" and value == "square_hd" else value
+
+
+def without_pictures(body: Any) -> Any:
+    """Return a body whose pictures are none, so that whatever is asked for fails at its references."""
+    if isinstance(body, list):
+        return [without_pictures(each) for each in body]
+    if isinstance(body, dict):
+        return {name: without_pictures(value) for name, value in body.items()}
+    return "data:," if isinstance(body, str) and body.startswith("data:image/") else body

@@ -116,8 +116,9 @@ async def test_a_place_counts_those_before(views: TaskViews, accept: Accept, sto
 async def test_a_deleted_task_is_there_for_nobody(views: TaskViews, accept: Accept, store: TaskStore) -> None:
     """It is ended, not listed, not read; deleting it again finds nothing."""
     task, other = await accept(), await accept(tenant_id="bob")
+    foreign = await accept(dialect="wavespeed")
 
-    deleted = await views.delete([task.id, other.id, "0" * 32, "odd"], dialect="fal", tenant_id="alice")
+    deleted = await views.delete([task.id, other.id, foreign.id, "0" * 32, "odd"], dialect="fal", tenant_id="alice")
     again = await views.delete([task.id], dialect="fal", tenant_id="alice")
 
     assert (deleted, again) == ([task.id], [])
@@ -125,6 +126,7 @@ async def test_a_deleted_task_is_there_for_nobody(views: TaskViews, accept: Acce
     assert await ids(views, query()) == []
     assert await store.claim(models=["uno"], limit=9, replica_id="r1", lease_s=60) != []
     assert await store.read(other.id, tenant_id="bob") is not None
+    assert await store.read(foreign.id, tenant_id="alice") is not None
 
 
 async def test_a_running_task_that_is_deleted_is_lost_to_its_replica(

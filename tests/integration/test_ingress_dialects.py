@@ -182,6 +182,18 @@ async def test_a_proxied_call_is_led_to_its_target_and_no_further(client: httpx.
     assert refused.status_code == 412
 
 
+async def test_a_task_is_there_in_its_own_dialect_alone(client: httpx.AsyncClient) -> None:
+    """The id of a task that was accepted in one language means nothing in another, to its own tenant too."""
+    wish = {"images": [PICTURE_URL], "prompt": "toys"}
+    task = (await client.post("/api/v3/wavespeed-ai/uno", json=wish, headers=BEARER)).json()["data"]
+    path = f"/fal/queue/fal-ai/uso/requests/{uuid.UUID(task['id'])}"
+
+    answers = [await client.get(f"{path}/status", headers=FAL), await client.put(f"{path}/cancel", headers=FAL)]
+
+    assert [answer.status_code for answer in answers] == [404, 404]
+    assert (await client.get(task["urls"]["get"], headers=BEARER)).json()["data"]["status"] == "created"
+
+
 async def test_a_page_of_another_site_may_ask(client: httpx.AsyncClient) -> None:
     """A browser's preflight is answered, and the request's id may be read."""
     wants = {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}

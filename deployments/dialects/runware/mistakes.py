@@ -74,6 +74,10 @@ REFUSALS_OF_TASKS: Mapping[tuple[type[CallRefused], str], Row] = MappingProxyTyp
         (errors.BadCall, "mediaStorage"): ("invalidImage", ("media",)),
     }
 )
+#: What is said where the refusal's own words are about a header that callers here do not send.
+MESSAGES: Mapping[type[CallRefused], str] = MappingProxyType(
+    {errors.KeyReused: "this taskUUID was used before; make a new one"}
+)
 #: How the code of a bad member is made; ``{}`` stands for its name.
 PROBLEMS: Mapping[Problem, str] = MappingProxyType(
     {
@@ -112,7 +116,7 @@ def mistake_of(refusal: CallRefused, task_type: str) -> Mistake:
     return Mistake(
         code=code,
         status=refusal.http_status,
-        message=refusal.message,
+        message=MESSAGES.get(type(refusal), refusal.message),
         field=field,
         retry_after_s=refusal.retry_after_s,
     )

@@ -24,7 +24,7 @@ from deployments.database.signals import open_signal
 from deployments.delivery.files import FilesSink
 from deployments.delivery.presigned_put import put_picture
 from deployments.delivery.sink import open_sinks
-from deployments.dialects import DIALECTS
+from deployments.dialects import open_dialects
 from deployments.housekeeper import Housekeeper
 from deployments.ingress.application import make_ingress
 from deployments.ingress.parts import Parts
@@ -90,7 +90,7 @@ def _deploy(target: type, name: str, grace_s: float) -> Any:
 def make_ingress_app() -> FastAPI:
     """Build the web application of one ingress replica."""
     configure_logging()
-    return make_ingress(list(DIALECTS.values()), open_parts)
+    return make_ingress(list(open_dialects(read_settings().aliases).values()), open_parts)
 
 
 @serve.ingress(make_ingress_app)
@@ -230,7 +230,7 @@ async def run_housekeeper(settings: Settings, stopping: asyncio.Event) -> None:
 def open_scribe(settings: Settings) -> Scribe:
     """Open what webhooks are written and signed with."""
     signer = WebhookSigner(server_secret(settings.secret, settings.folder))
-    return Scribe(dialects=DIALECTS, sinks=open_sinks(settings), signer=signer)
+    return Scribe(dialects=open_dialects(settings.aliases), sinks=open_sinks(settings), signer=signer)
 
 
 def load_engine(models: list[str], settings: Settings) -> Engine:

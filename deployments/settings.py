@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, HttpUrl, StringConstraints, ValidationError
+from pydantic import AfterValidator, Field, HttpUrl, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from deployments.errors import UxoError
+from models.catalog import CATALOG
 
 #: Variables whose values are not repeated in messages: a database URL may hold a password.
 HOLD_SECRETS = frozenset({"UXO_DATABASE_URL", "UXO_BOOTSTRAP_KEYS", "UXO_SECRET"})
@@ -16,6 +18,19 @@ HOLD_SECRETS = frozenset({"UXO_DATABASE_URL", "UXO_BOOTSTRAP_KEYS", "UXO_SECRET"
 
 class SettingsInvalid(UxoError):
     """An environment variable has a value that cannot be used."""
+
+
+def check_aliases(text: str) -> str:
+    """Return the text of aliases as it is.
+
+    Raises:
+        ValueError: when it is not ``name=model,name=model``, or names a model that there is not.
+    """
+    for pair in filter(None, text.split(",")):
+        name, _, model = pair.partition("=")
+        if not name.strip() or model.strip() not in CATALOG:
+            raise ValueError(f"write name=model, with a model of {', '.join(CATALOG)}")
+    return text
 
 
 class Settings(BaseSettings):
@@ -35,6 +50,8 @@ class Settings(BaseSettings):
     weights: Literal["tiny"] = "tiny"
     #: A torch device name.
     device: Annotated[str, StringConstraints(min_length=1)] = "cpu"
+    #: ``name=model,name=model``: further names under which callers of Runware's dialect may ask for a model.
+    model_aliases: Annotated[str, AfterValidator(check_aliases)] = ""
     #: Where the embedded database, the pictures and the demo key live.
     folder: Path = Path("var")
     #: Whether references may come from loopback and private addresses; for development and tests.
@@ -52,6 +69,12 @@ class Settings(BaseSettings):
     sync_wait_s: Annotated[float, Field(gt=0)] = 300.0
     #: How long a claim lasts without a sign of life, in seconds.
     lease_s: Annotated[float, Field(gt=0)] = 20.0
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        """Return the catalog names of models by the further names that they have."""
+        pairs = (pair.partition("=") for pair in self.model_aliases.split(",") if pair)
+        return {name.strip(): model.strip() for name, _, model in pairs}
 
     @property
     def store_url(self) -> str:

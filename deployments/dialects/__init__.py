@@ -22,3 +22,12 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
         Kserve.name: Kserve(),
     }
 )
+
+
+def open_dialects(aliases: Mapping[str, str]) -> Mapping[str, Dialect]:
+    """Return the dialects by name, with an operator's own names for models.
+
+    Args:
+        aliases: names that callers use, such as ``luma:uni@1``, and the catalog name of the model that answers to each.
+    """
+    return {**DIALECTS, Runware.name: Runware(aliases)}

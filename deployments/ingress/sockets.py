@@ -80,6 +80,7 @@ class Conversation:
         self._bodies: Bodies = websocket.app.state.bodies
         self._base_url = self._parts.base_url or ""
         self._tenant_id = ""
+        self._refused: Unauthenticated | None = None
         self._sending = asyncio.Lock()
         self._errands: set[asyncio.Task[None]] = set()
 
@@ -138,10 +139,22 @@ class Conversation:
                 self._run(part, replace(call, body=b""))
 
     async def _login(self, call: Call) -> str:
-        key = self._dialect.api_key(call)
+        key = self._shown_key(call)
+        try:
+            return await self._parts.keys.tenant_of(key)
+        except Unauthenticated as refusal:
+            self._refused = refusal
+            raise
+
+    def _shown_key(self, call: Call) -> str:
+        try:
+            key = self._dialect.api_key(call)
+        except Unauthenticated as refusal:
+            # Runware's own package goes on after a wrong key, and shows its user what was said last.
+            raise (self._refused or refusal) from None
         if key is None:
             raise Unauthenticated
-        return await self._parts.keys.tenant_of(key)
+        return key
 
     def _run(self, part: Part, call: Call) -> None:
         running = asyncio.create_task(self._answer_part(part, call))

@@ -6,7 +6,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import httpx
@@ -15,6 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 from running_service import free_port
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from deployments.dialects import DIALECTS
 from deployments.ingress.application import make_ingress
@@ -336,8 +337,11 @@ async def test_a_stranger_is_told_so(address: str) -> None:
         early = await hear(socket)
         await say(socket, {"taskType": "authentication", "apiKey": "no-such-key-at-all"})
         wrong = await hear(socket)
+        await say(socket, inference())
+        late = await hear(socket)
 
     assert early["errors"][0]["code"] == "missingApiKey"
+    assert late["errors"][0]["code"] == "invalidApiKey"
     assert (wrong["errors"][0]["code"], wrong["errors"][0]["taskType"]) == ("invalidApiKey", "authentication")
     assert "taskUUID" not in wrong["errors"][0]
 
@@ -358,3 +362,38 @@ async def test_a_caller_who_leaves_the_socket_loses_nothing(
     answer = (await client.post("/v1", json=[ask], headers=BEARER)).json()
 
     assert [item["status"] for item in answer["data"]] == ["success"]
+
+
+async def test_a_crowd_of_idle_and_slow_sockets_holds_up_nobody(address: str, socket: ClientConnection) -> None:
+    """Beside many that say nothing, or say it byte by byte, a ping is answered at once."""
+    async with AsyncExitStack() as crowd:
+        idle = [await crowd.enter_async_context(connect(f"ws://{address}/v1")) for _ in range(100)]
+        slow = [asyncio.create_task(each.send(drip())) for each in idle[:20]]
+        await say(socket, {"taskType": "ping", "ping": True})
+
+        pong = await hear(socket)
+
+        assert pong["data"][0]["pong"] is True
+        for each in slow:
+            each.cancel()
+
+
+async def drip() -> AsyncIterator[str]:
+    """Send a frame that does not come to its end while a test runs."""
+    for _ in range(1000):
+        yield "["
+        await asyncio.sleep(0.1)
+
+
+async def test_an_oversized_frame_ends_its_own_conversation_alone(address: str, socket: ClientConnection) -> None:
+    """It is cut off with the code for it, and another connection goes on."""
+    async with connect(f"ws://{address}/v1", max_size=None) as large:
+        with suppress(ConnectionClosed):  # it may be cut off before it is all sent
+            await large.send("[" + " " * (64 * 1024 * 1024) + "]")
+        with pytest.raises(ConnectionClosed) as closed:
+            await large.recv()
+    await say(socket, {"taskType": "ping", "ping": True})
+
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1009
+    assert (await hear(socket))["data"][0]["pong"] is True

@@ -192,3 +192,19 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(SettingsInvalid, match=r"UXO_FOLDER='.*/file/var' cannot be used: Not a directory"):
         configured_keys("", tmp_path / "file" / "var")
+
+
+def test_aliases_name_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator gives a model further names; blanks around them do not count."""
+    monkeypatch.setenv("UXO_MODEL_ALIASES", "luma:uni@1=uso, other:name@2 = uno")
+
+    assert dict(read_settings().aliases) == {"luma:uni@1": "uso", "other:name@2": "uno"}
+
+
+@pytest.mark.parametrize("text", ["luma:uni@1", "=uso", "a=dall-e", "a=uso,b", "a=uso=uno"])
+def test_an_alias_of_nothing_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """What is no name, or leads to no model, is one clear line."""
+    monkeypatch.setenv("UXO_MODEL_ALIASES", text)
+
+    with pytest.raises(SettingsInvalid, match=r"UXO_MODEL_ALIASES.*with a model of uno, uso"):
+        read_settings()

@@ -93,9 +93,10 @@ def uxo_run(folder: Path, **environment: str) -> Iterator[tuple[subprocess.Popen
 
 
 def read_all(stream: Iterable[str], lines: queue.Queue[str]) -> None:
-    """Move every line of a stream into a queue."""
+    """Move every line of a stream into a queue, and an empty text when there are no more."""
     for line in stream:
         lines.put(line)
+    lines.put("")
 
 
 def wait_for(lines: queue.Queue[str], text: str) -> list[str]:
@@ -103,4 +104,5 @@ def wait_for(lines: queue.Queue[str], text: str) -> list[str]:
     said: list[str] = []
     while not said or text not in said[-1]:
         said.append(lines.get(timeout=START_S))
+        assert said[-1], f"it ended without saying {text!r}: {''.join(said)}"
     return said

@@ -24,7 +24,7 @@ from deployments.operations.statistics import statistics_of
 from deployments.outbound.refused import ReferenceRefused
 from deployments.tasks.bound import QueueBound
 from deployments.tasks.ends import Ends
-from deployments.tasks.task import Fault, Task
+from deployments.tasks.task import Fault, Task, TaskState
 from deployments.tasks.views import Query, TaskViews
 from deployments.tenants.directory import TenantDirectory
 from deployments.tenants.webhook_keys import WebhookSigner
@@ -344,8 +344,9 @@ class Operations:
         return found
 
     async def _with_place(self, outcome: came.TaskOutcome) -> came.TaskOutcome:
-        place = None if outcome.task.state.is_terminal else await self._doors.views.place(outcome.task)
-        return replace(outcome, place=place)
+        if outcome.task.state is not TaskState.QUEUED:
+            return outcome
+        return replace(outcome, place=await self._doors.views.place(outcome.task))
 
     def _shown(self, task: Task, caller: Caller, *, is_awaited: bool = False) -> came.TaskOutcome:
         return shown(task, self._doors.sinks, base_url=caller.base_url, is_awaited=is_awaited)

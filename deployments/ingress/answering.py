@@ -121,7 +121,10 @@ async def _begin(dialect: Dialect, route: Route, call: Call, request: Request) -
 
 
 async def _tenant_with(key: str, route: Route, parts: Parts) -> str:
-    return parts.kept.tenant_of(key) if route.takes_upload_token else await parts.keys.tenant_of(key)
+    if route.takes_upload_token:
+        with suppress(Unauthenticated):
+            return parts.kept.tenant_of(key)
+    return await parts.keys.tenant_of(key)
 
 
 async def _tenant_in_body(dialect: Dialect, whole: Call, parts: Parts) -> str:

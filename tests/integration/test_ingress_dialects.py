@@ -157,6 +157,20 @@ async def test_an_uploaded_uuid_is_its_tenants(client: httpx.AsyncClient, claim_
     assert sources[0] != sources[1]
 
 
+async def test_an_upload_token_keeps_pictures_and_opens_nothing_else(client: httpx.AsyncClient) -> None:
+    """It stands for its tenant's key where pictures are kept; the key itself does too, and a wrong one does not."""
+    path = "/fal/rest/storage/auth/token?storage_type=fal-cdn-v3"
+    token = (await client.post(path, json={}, headers=FAL)).json()["token"]
+    shown = [f"Bearer {token}", f"Key {KEY}", f"Bearer {token}0"]
+
+    kept = [await client.post("/fal/cdn/files/upload", content=PNG, headers={"Authorization": each}) for each in shown]
+    submitted = await client.post("/fal/queue/fal-ai/uso", json=USO, headers={"Authorization": f"Bearer {token}"})
+
+    assert [answer.status_code for answer in kept] == [200, 200, 401]
+    assert (await client.get(kept[0].json()["access_url"])).content == PNG
+    assert submitted.status_code == 401
+
+
 @pytest.mark.parametrize(
     ("host", "path"),
     [

@@ -41,6 +41,8 @@ log = structlog.get_logger()
 POLL_S = 1.0
 #: Seconds for which a busy replica leaves a new task to those that are idle.
 POLITE_S = 0.05
+#: How often one task is overtaken at most: what is accepted makes way, and does not starve.
+MOST_OVERTAKEN = 10
 #: Over how many steps the time of one is averaged.
 STEPS_REMEMBERED = 8
 #: Seconds between two looks for cancelled tasks, however often the store changes.
@@ -101,6 +103,7 @@ class _Held:
     claim: Claim
     since_s: float
     steps_done: int = 0
+    times_overtaken: int = 0
 
     @property
     def task_id(self) -> str:
@@ -113,6 +116,12 @@ class _Held:
     @property
     def steps_left(self) -> int:
         return self.claim.task.steps_total - self.steps_done
+
+    @property
+    def below_rank(self) -> int:
+        """Below which rank a task may overtake this one: its tenant has two fewer running, or it may not."""
+        yields = self.claim.yields and self.times_overtaken < MOST_OVERTAKEN
+        return max(self.claim.rank - 1, 0) if yields else 0
 
     @property
     def spent_ms(self) -> int:
@@ -164,7 +173,7 @@ class Replica:
         """Claim one task once there is room; when there is nothing to claim, wait until there may be."""
         await self._has_room.wait()
         seen = self._doors.signal.mark()
-        if self._below_rank() < ANY_RANK:
+        if self._unfinished():
             await asyncio.sleep(POLITE_S)
         # Shielded: a claim that is committed must be held, or stopping here would leave it to the end of its lease.
         self._claiming = asyncio.create_task(self._claim())
@@ -172,10 +181,13 @@ class Replica:
             await self._doors.signal.wait(seen, timeout_s=POLL_S)
 
     async def _claim(self) -> int:
+        below_rank = self._below_rank()
         claims = await self._doors.store.claim(
             models=self._next_models(),
             limit=1,
-            below_rank=self._below_rank(),
+            below_rank=below_rank,
+            # No tenant gains by overtaking itself; its begun tasks would only pile up.
+            not_of={held.claim.task.tenant_id for held in self._going_on()} if below_rank < ANY_RANK else (),
             replica_id=self._name,
             lease_s=self._limits.lease_s,
         )
@@ -184,14 +196,26 @@ class Replica:
         return len(claims)
 
     def _below_rank(self) -> int:
-        """Return which ranks there is room for: any while little is left to step, or else what may overtake all.
+        """Return which ranks there is room for: any while little is left to step, or else what may overtake the rest.
 
-        A task overtakes one whose tenant has two more running: a tenant that floods has, one that is busy has not.
+        Nothing overtakes what is about to end, so only what is beyond that has a say. Before the first step nobody
+        knows how long one takes, and one task is enough: a replica that starts into a flood would fill up with it.
         """
-        unfinished = [held for held in self._held.values() if held.steps_left]
-        if self._step_s * sum(held.steps_left for held in unfinished) <= self._limits.ahead_s:
-            return ANY_RANK
-        return min(held.claim.rank for held in unfinished) - 1
+        if not self._step_s and self._unfinished():
+            return 0
+        if self._step_s * sum(held.steps_left for held in self._ending()) > self._limits.ahead_s:
+            return 0
+        return min((held.below_rank for held in self._going_on()), default=ANY_RANK)
+
+    def _unfinished(self) -> list[_Held]:
+        return [held for held in self._held.values() if held.steps_left]
+
+    def _ending(self) -> list[_Held]:
+        """Return what is about to end: overtaken now, it would be again and again, each time for a whole task."""
+        return [held for held in self._unfinished() if self._step_s * held.steps_left <= self._limits.ahead_s]
+
+    def _going_on(self) -> list[_Held]:
+        return [held for held in self._unfinished() if self._step_s * held.steps_left > self._limits.ahead_s]
 
     def _next_models(self) -> list[str]:
         """Return the models, another one first each time, so that none has to wait for the others."""
@@ -204,8 +228,10 @@ class Replica:
         self._has_work.clear()  # before stepping, so that an admission meanwhile sets it again
         while not self._engine.is_idle:
             started = time.monotonic()
-            self._send_on(await self._device.call(self._engine.step))
-            self._step_s += (time.monotonic() - started - self._step_s) / STEPS_REMEMBERED
+            first = [held.task_id for held in self._ending()]
+            self._send_on(await self._device.call(self._engine.step, first=first))
+            step_s = time.monotonic() - started
+            self._step_s += (step_s - self._step_s) / (STEPS_REMEMBERED if self._step_s else 1)
             self._note_room()
 
     async def _beat_once(self) -> None:
@@ -252,6 +278,8 @@ class Replica:
         waited_s = (task.started_at or task.created_at) - task.created_at
         log.info("task_claimed", task_id=task.id, attempt=task.attempt, waited_s=waited_s.total_seconds())
         held = _Held(claim=claim, since_s=time.monotonic())
+        for other in self._going_on():
+            other.times_overtaken += other.claim.rank > claim.rank
         self._held[task.id] = held
         self._note_room()
         self._run_errand(held, self._feed(held))

@@ -27,8 +27,10 @@ import typer
 import uvicorn
 from PIL import Image
 from rich.console import Console
+from sqlalchemy import delete
 
-from deployments.database.database import open_database
+from deployments.database.database import Database, open_database
+from deployments.database.schema import tasks
 from deployments.delivery.files import FilesSink
 from deployments.delivery.kept import KeptPictures
 from deployments.dialects import DIALECTS
@@ -36,6 +38,7 @@ from deployments.ingress.application import make_ingress
 from deployments.ingress.parts import Parts
 from deployments.tenants.directory import TenantDirectory
 from deployments.tenants.keys import KeyRing
+from deployments.tenants.tenant import Tenant
 from loadtest.closed_loop import closed_loop, connected, wire_call
 from loadtest.figures import percentile
 from loadtest.flood import OUTPUTS, POLITE, SECRET, Scene, service
@@ -105,7 +108,7 @@ async def run(kind: str, url: str, *, rounds: int, seconds: float, port: int) ->
     """Measure one kind of call in every dialect that has it, round after round."""
     asks = {dialect: ask for (each, dialect), ask in CALLS.items() if each == kind}
     measured: list[Measured] = []
-    async with serving(url, SCENES[kind], port=port), connected(port) as connection:
+    async with serving(url, SCENES[kind], port=port) as database, connected(port) as connection:
         for _ in range(rounds):
             for dialect, ask in asks.items():
 
@@ -113,6 +116,8 @@ async def run(kind: str, url: str, *, rounds: int, seconds: float, port: int) ->
                     path, body = ask()
                     await connection.exchange(wire_call("POST", path, key=KEY, body=json.dumps(body).encode()))
 
+                # What was only accepted must neither pile up nor be carried out meanwhile.
+                await database.write(lambda transaction: transaction.execute(delete(tasks)))
                 load = await closed_loop([call], seconds=seconds)
                 p50_ms = percentile(load.durations_ms, 0.5)
                 measured.append(Measured(kind=kind, dialect=dialect, calls=len(load.durations_ms), p50_ms=p50_ms))
@@ -121,12 +126,14 @@ async def run(kind: str, url: str, *, rounds: int, seconds: float, port: int) ->
 
 
 @asynccontextmanager
-async def serving(url: str, scene: Scene, *, port: int) -> AsyncIterator[None]:
-    """Serve every dialect for the length of the block."""
+async def serving(url: str, scene: Scene, *, port: int) -> AsyncIterator[Database]:
+    """Serve every dialect for the length of the block; yields the database behind it."""
     async with service(url, scene) as (operations, store):
         database = await open_database(url)
         files = FilesSink(OUTPUTS, ttl_s=3600)
-        keys = KeyRing({POLITE[0]: (KEY,)}, directory=TenantDirectory(database), secret=SECRET)
+        directory = TenantDirectory(database)
+        await directory.change(Tenant(id=POLITE[0], max_queued=None))
+        keys = KeyRing({POLITE[0]: (KEY,)}, directory=directory, secret=SECRET)
         kept = KeptPictures(files, secret=SECRET)
         parts = Parts(operations=operations, keys=keys, files=files, kept=kept, store=store)
 
@@ -139,7 +146,7 @@ async def serving(url: str, scene: Scene, *, port: int) -> AsyncIterator[None]:
         running = asyncio.create_task(server.serve())
         while not server.started:  # noqa: ASYNC110 -- the server sets no event
             await asyncio.sleep(0.01)
-        yield
+        yield database
         server.should_exit = True
         await running
         await database.close()

@@ -7,7 +7,7 @@ It imports no torch: whatever is heavy happens behind the Pipeline protocol. It 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -93,21 +93,24 @@ class Engine:
         """Forget a request, resident or not; no step of it starts afterwards."""
         self._resident.pop(request_id, None)
 
-    def step(self) -> StepReport:
-        """Advance one group of samples by one denoising step; report progress and finished pictures."""
+    def step(self, *, first: Collection[str] = ()) -> StepReport:
+        """Advance one group of samples by one denoising step; report progress and finished pictures.
+
+        Args:
+            first: requests that step before all others, whatever their rank, e.g. because they are about to end.
+        """
         if self.is_idle:
             return StepReport()
-        group = choose_group(self._samples(), max_group=self._max_group)
+        group = choose_group(self._samples(first), max_group=self._max_group)
         stepped, failed = self._step_halving(group)
         self._note(stepped)
         failed |= self._decode(stepped)
         return self._retire(stepped, failed)
 
-    def _samples(self) -> list[Sample]:
-        in_order = sorted(
-            self._resident.values(), key=lambda work: work.rank
-        )  # of one rank, the longest resident first
-        return [sample for work in in_order for sample in work.samples.values()]
+    def _samples(self, first: Collection[str]) -> list[Sample]:
+        # Of one rank, the longest resident first.
+        in_order = sorted(self._resident.items(), key=lambda held: (held[0] not in first, held[1].rank))
+        return [sample for _, work in in_order for sample in work.samples.values()]
 
     def _step_halving(self, group: Sequence[Sample]) -> tuple[list[Sample], dict[str, Exception]]:
         """Step a group; when that fails, step its halves, so that only the sample at fault is lost."""

@@ -3,14 +3,15 @@
 Models take turns, each in the order of its own fair keys; a tenant at its cap of running tasks is passed over. Claims
 wait for one another, so that the cap holds at every moment.
 
-A claim knows its rank: how many tasks of its tenant were running before it. Ranks are how replicas tell a tenant that
-floods from one that asks now and then: what has a low rank may overtake what has a higher one.
+A claim knows its rank: how many tasks of its tenant were running before it. It also knows whether it yields: whether
+its tenant left many more waiting. So replicas tell a tenant that floods from one that asks a few times in a row: what
+has a low rank may overtake what has a higher one and yields.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,8 @@ from deployments.tasks.task import TaskState
 
 #: A rank that no task has.
 ANY_RANK = 2**31 - 1
+#: How many waiting tasks tell a tenant that floods from one that asks a few times in a row.
+MANY = 3
 
 #: See whether anything waits for some models; cheap, and needs no lock.
 ANYTHING_WAITS = select(exists().where(is_in_state("queued"), tasks.c.model.in_(bindparam("models", expanding=True))))
@@ -55,6 +58,20 @@ COUNT_RUNNING = select(func.count()).where(
     tasks.c.tenant_id == bindparam("this_tenant", type_=Text), is_in_state("running")
 )
 
+_FIRST_WAITING = (
+    select(tasks.c.id)
+    # Both conditions: by the first the databases see that an index of what is alive will do.
+    .where(
+        is_in_state("queued", "running"),
+        is_in_state("queued"),
+        tasks.c.tenant_id == bindparam("this_tenant", type_=Text),
+    )
+    .limit(MANY)
+)
+
+#: Count the tasks that wait for a tenant, to many and no further: a flood is not counted for every claim.
+COUNT_WAITING = select(func.count()).select_from(_FIRST_WAITING.subquery())
+
 
 def _next_in_fair_order() -> Select[tuple[str]]:
     return (
@@ -63,6 +80,7 @@ def _next_in_fair_order() -> Select[tuple[str]]:
             is_in_state("queued"),
             tasks.c.model == bindparam("this_model", type_=Text),
             tasks.c.tenant_id.not_in(_BUSY_TENANTS),
+            tasks.c.tenant_id.not_in(bindparam("not_of", expanding=True)),
         )
         .order_by(tasks.c.fair_key, tasks.c.created_at, tasks.c.id)
         .limit(1)
@@ -106,19 +124,22 @@ class Appetite:
     lease_s: float
     #: Only tasks of a lower rank than this.
     below_rank: int = ANY_RANK
+    #: No tasks of these tenants.
+    not_of: Collection[str] = ()
 
 
-def claim(connection: Connection, appetite: Appetite) -> list[tuple[Row[Any], int]]:
-    """Lease up to ``limit`` tasks and return their rows and ranks in the order in which they were chosen."""
+def claim(connection: Connection, appetite: Appetite) -> list[tuple[Row[Any], int, bool]]:
+    """Lease up to ``limit`` tasks; return their rows, ranks and whether they yield, in the order of choice."""
     connection.execute(TAKE_TURN)
-    taken: list[tuple[Row[Any], int]] = []
+    taken: list[tuple[Row[Any], int, bool]] = []
     turns = deque(appetite.models)
     while turns and len(taken) < appetite.limit:
         model = turns.popleft()
         row = _claim_next(connection, model, appetite)
         if row is not None:
             running = connection.execute(COUNT_RUNNING, {"this_tenant": row.tenant_id}).scalar_one()
-            taken.append((row, running - 1))
+            waiting = connection.execute(COUNT_WAITING, {"this_tenant": row.tenant_id}).scalar_one()
+            taken.append((row, running - 1, waiting >= MANY))
             turns.append(model)
     return taken
 
@@ -129,5 +150,6 @@ def _claim_next(connection: Connection, model: str, appetite: Appetite) -> Row[A
         "replica_id": appetite.replica_id,
         "lease_s": appetite.lease_s,
         "below_rank": appetite.below_rank,
+        "not_of": list(appetite.not_of),
     }
     return connection.execute(CLAIM_ONE, values).one_or_none()

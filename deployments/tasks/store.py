@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -124,7 +124,14 @@ class TaskStore:
         return from_row(rows[0]) if rows else None
 
     async def claim(
-        self, *, models: Sequence[str], limit: int, replica_id: str, lease_s: float, below_rank: int = ANY_RANK
+        self,
+        *,
+        models: Sequence[str],
+        limit: int,
+        replica_id: str,
+        lease_s: float,
+        below_rank: int = ANY_RANK,
+        not_of: Collection[str] = (),
     ) -> list[Claim]:
         """Take up to ``limit`` queued tasks, from the models in turn, each in its own fair order.
 
@@ -137,15 +144,18 @@ class TaskStore:
             replica_id: who takes them, for people to read.
             lease_s: how long they stay taken without a beat.
             below_rank: only tasks of tenants for whom fewer than so many run.
+            not_of: no tasks of these tenants.
         """
         if limit <= 0 or not models:
             return []
         [anything] = await self._database.rows(ANYTHING_WAITS, {"models": models})
         if not anything[0]:  # idle replicas ask often, and must not stand in the way of those who write
             return []
-        appetite = Appetite(models=models, limit=limit, replica_id=replica_id, lease_s=lease_s, below_rank=below_rank)
+        appetite = Appetite(
+            models=models, limit=limit, replica_id=replica_id, lease_s=lease_s, below_rank=below_rank, not_of=not_of
+        )
         taken = await self._database.write(lambda connection: claim(connection, appetite))
-        return await self._with_requests([(from_row(row), rank) for row, rank in taken])
+        return await self._with_requests([(from_row(row), rank, yields) for row, rank, yields in taken])
 
     async def beat(self, beats: Sequence[Beat], *, lease_s: float) -> frozenset[str]:
         """Note progress and renew leases; only a replica whose device moves may say so.
@@ -257,13 +267,16 @@ class TaskStore:
     async def _end(self, statement: Executable, values: Mapping[str, Any]) -> bool:
         return bool(await self._database.write(lambda connection: end(connection, statement, values)))
 
-    async def _with_requests(self, tasks: Sequence[tuple[Task, int]]) -> list[Claim]:
+    async def _with_requests(self, tasks: Sequence[tuple[Task, int, bool]]) -> list[Claim]:
         # Read after the claim is committed: requests never change, and big ones must not hold up other writers.
         if not tasks:
             return []
-        rows = await self._database.rows(statements.READ_REQUESTS, {"task_ids": [task.id for task, _ in tasks]})
+        rows = await self._database.rows(statements.READ_REQUESTS, {"task_ids": [task.id for task, *_ in tasks]})
         texts = {row.task_id: row.request for row in rows}
-        claims = [await asyncio.to_thread(_claim_of, task, texts.get(task.id, ""), rank) for task, rank in tasks]
+        claims = [
+            await asyncio.to_thread(_claim_of, task, texts.get(task.id, ""), rank=rank, yields=yields)
+            for task, rank, yields in tasks
+        ]
         return [claim for claim in claims if claim is not None]
 
 
@@ -281,9 +294,9 @@ def _beat_one(connection: Connection, beat: Beat, lease_s: float) -> bool:
     return bool((connection.execute(statements.BEAT, values)).rowcount)
 
 
-def _claim_of(task: Task, text: str, rank: int) -> Claim | None:
+def _claim_of(task: Task, text: str, *, rank: int, yields: bool) -> Claim | None:
     try:
-        return Claim(task=task, request=decode_request(text), rank=rank)
+        return Claim(task=task, request=decode_request(text), rank=rank, yields=yields)
     except UnreadableRequest as error:
         # Without a traceback: one that shows variables would show the prompt.
         log.error(  # noqa: TRY400 -- see above

@@ -160,6 +160,8 @@ class Claim:
     request: GenerationRequest
     #: How many tasks of its tenant were running before it.
     rank: int = 0
+    #: Whether its tenant left so many others waiting that it may be overtaken by tasks of a lower rank.
+    yields: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

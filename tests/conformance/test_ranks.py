@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import pytest
 
+from deployments.tasks.claim import ANY_RANK, MANY
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Claim, Task
 from models.request import GenerationRequest
@@ -23,9 +24,13 @@ async def queued(store: TaskStore, make_task: MakeTask, make_request: MakeReques
     return {tenant_id: [task.id for task in tasks if task.tenant_id == tenant_id] for tenant_id in ("alice", "bob")}
 
 
-async def claim(store: TaskStore, *, limit: int = 9, **limits: int) -> list[Claim]:
+async def claim(
+    store: TaskStore, *, limit: int = 9, below_rank: int = ANY_RANK, not_of: Collection[str] = ()
+) -> list[Claim]:
     """Claim what waits."""
-    return await store.claim(models=["uno"], limit=limit, replica_id="r1", lease_s=60, **limits)
+    return await store.claim(
+        models=["uno"], limit=limit, replica_id="r1", lease_s=60, below_rank=below_rank, not_of=not_of
+    )
 
 
 @pytest.mark.usefixtures("queued")
@@ -59,3 +64,24 @@ async def test_what_has_ended_does_not_count(store: TaskStore) -> None:
     ranks = {claim.task.tenant_id: claim.rank for claim in await claim(store, limit=2)}
 
     assert ranks == {"alice": 0, "bob": 0}
+
+
+async def test_a_claim_passes_over_whom_it_names(store: TaskStore, queued: dict[str, list[str]]) -> None:
+    """Tenants that a claim does not want keep waiting, whatever their place."""
+    claims = await claim(store, not_of=["alice", "nobody"])
+
+    assert [claim.task.id for claim in claims] == queued["bob"]
+
+
+async def test_a_task_yields_while_many_more_of_its_tenant_wait(
+    store: TaskStore, make_task: MakeTask, make_request: MakeRequest
+) -> None:
+    """Of a tenant that asks for many, only the last do not yield; other tenants' waiting tasks do not count."""
+    for tenant_id in ["alice"] * (MANY + 2) + ["bob"]:
+        await store.accept(make_task(tenant_id=tenant_id), make_request())
+
+    claims = await claim(store)
+
+    yields = [claim.yields for claim in claims if claim.task.tenant_id == "alice"]
+    assert yields == [True, True] + [False] * MANY
+    assert [claim.yields for claim in claims if claim.task.tenant_id == "bob"] == [False]

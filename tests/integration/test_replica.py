@@ -17,10 +17,11 @@ from deployments.errors import FaultKind
 from deployments.housekeeper import Housekeeper
 from deployments.outbound.references import ReferenceFetcher
 from deployments.replica import Doors, Limits, Replica
+from deployments.tasks.claim import MANY
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Task, TaskState
 from models.engine import Engine
-from models.request import Reference, Role
+from models.request import GenerationRequest, Reference, Role
 
 Submit = Callable[..., Awaitable[Task]]
 Until = Callable[..., Awaitable[Task]]
@@ -187,20 +188,31 @@ async def test_stopping_hands_unfinished_work_back_at_once(
     assert (after.state, after.attempt) == (TaskState.QUEUED, 0)
 
 
+@pytest.fixture
+async def flood(
+    store: TaskStore, make_task: Callable[..., Task], make_request: Callable[..., GenerationRequest]
+) -> None:
+    """Let many tasks of Alice wait, of a model that the replica has not, so that it leaves them."""
+    for _ in range(MANY):
+        await store.accept(make_task(tenant_id="alice", model="uso"), make_request(model="uso"))
+
+
+@pytest.mark.usefixtures("flood")
 async def test_a_first_task_overtakes_a_floods_third(
     store: TaskStore, pipeline: SolidPipeline, make_replica: MakeReplica, submit: Submit, until: Until
 ) -> None:
-    """A busy replica takes and steps another tenant's first task before it goes on with a third."""
+    """A busy replica takes and steps another tenant's first task before it goes on with a third of many."""
     elsewhere = [await submit(), await submit()]
     assert len(await store.claim(models=["uno"], limit=2, replica_id="r2", lease_s=3600)) == len(elsewhere)
-    async with running(make_replica(capacity=2, ahead_s=0)):
+    replica = make_replica(capacity=2, ahead_s=0)
+    async with running(replica):
         await until(await submit(), TaskState.SUCCEEDED)  # it knows now how long a step takes
         pipeline.groups.clear()
         pipeline.gate.clear()
         third = await submit()
         await asyncio.to_thread(pipeline.waiting.wait, 10)
         fourth, first = await submit(), await submit(tenant_id="bob")
-        await until(first, TaskState.RUNNING)
+        assert await claims_nothing_more(replica)
         assert (await until(fourth)).state is TaskState.QUEUED
         pipeline.gate.set()
         await until(third, TaskState.SUCCEEDED)
@@ -210,6 +222,22 @@ async def test_a_first_task_overtakes_a_floods_third(
     assert order[began : began + 4] == [first.id] * 4
     assert order[-1] == third.id  # it had begun before, and ends after
     assert order[0] == third.id
+
+
+async def test_until_its_first_step_it_holds_one_task(
+    store: TaskStore, signal: StoreSignal, pipeline: SolidPipeline, make_replica: MakeReplica, submit: Submit
+) -> None:
+    """A replica that knows nothing yet of its steps leaves what comes second to others, though it has room."""
+    _, second = await submit(), await submit()
+    pipeline.gate.clear()
+
+    async with running(make_replica(capacity=2, lease_s=3600)):
+        await asyncio.to_thread(pipeline.waiting.wait, 10)
+        await signal.wait(signal.mark(), timeout_s=0.5)  # far longer than it leaves a task to others
+        elsewhere = await store.claim(models=["uno"], limit=9, replica_id="r2", lease_s=3600)
+        pipeline.gate.set()
+
+    assert [claim.task.id for claim in elsewhere] == [second.id]
 
 
 async def claims_nothing_more(replica: Replica) -> bool:
@@ -224,11 +252,12 @@ async def test_it_claims_no_more_than_it_has_room_for(
     store: TaskStore, pipeline: SolidPipeline, make_replica: MakeReplica, submit: Submit, until: Until
 ) -> None:
     """With room for two, the third task stays queued for another replica."""
-    tasks = [await submit() for _ in range(3)]
-    pipeline.gate.clear()
     replica = make_replica(capacity=2)
 
     async with running(replica):
+        await until(await submit(), TaskState.SUCCEEDED)  # it knows now how long a step takes
+        pipeline.gate.clear()
+        tasks = [await submit() for _ in range(3)]
         await asyncio.to_thread(pipeline.waiting.wait, 10)
         await until(tasks[1], TaskState.RUNNING)
         is_full = await claims_nothing_more(replica)

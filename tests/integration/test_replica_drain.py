@@ -118,10 +118,15 @@ async def test_what_does_not_fit_is_handed_back_at_once(
     make_replica: MakeReplica, pipeline: SolidPipeline, submit: Submit, until: Until
 ) -> None:
     """When the time to finish is over, what is left is queued again, unblamed, long before its lease would end."""
-    tasks = [await submit(), await submit()]
-    pipeline.gate.clear()
+    tasks: list[Task] = []
 
-    async with told_to_stop(make_replica(capacity=2, drain_s=0.05), once=until(tasks[1], TaskState.RUNNING)):
+    async def two_held() -> None:
+        await until(await submit(), TaskState.SUCCEEDED)  # it knows now how long a step takes
+        pipeline.gate.clear()
+        tasks.extend([await submit(), await submit()])
+        await until(tasks[1], TaskState.RUNNING)
+
+    async with told_to_stop(make_replica(capacity=2, drain_s=0.05), once=two_held()):
         pass
     pipeline.gate.set()
 

@@ -210,11 +210,12 @@ async def test_one_task_that_cannot_be_handed_back_keeps_no_other(
     make_replica: Callable[..., Replica], database_url: str, pipeline: PickyPipeline, submit: Submit, until: Until
 ) -> None:
     """A replica that stops hands back every task, though the store refuses one of them."""
-    pipeline.gate.clear()
-    tasks = [await submit(), await submit()]
     keeping = await KeepingStore.open(database_url)
-    keeping.kept = tasks[0].id
     async with running(make_replica(capacity=2, store=keeping)):
+        await until(await submit(), TaskState.SUCCEEDED)  # it knows now how long a step takes
+        pipeline.gate.clear()
+        tasks = [await submit(), await submit()]
+        keeping.kept = tasks[0].id
         for task in tasks:
             await until(task, TaskState.RUNNING)
     pipeline.gate.set()

@@ -152,3 +152,16 @@ def test_a_lower_rank_overtakes(pipeline: SolidPipeline, make_request: MakeReque
 
     order = [request_id for [(request_id, _)] in pipeline.groups]
     assert order == ["flood", "first", "first", "second", "flood", "flood"]
+
+
+def test_what_is_named_first_is_not_overtaken(pipeline: SolidPipeline, make_request: MakeRequest) -> None:
+    """What a step is told to put first goes before a lower rank."""
+    engine = Engine({"uno": pipeline})
+    engine.admit("ending", make_request(num_inference_steps=2), [], rank=5)
+    engine.admit("new", make_request(num_inference_steps=2), [], rank=0)
+
+    for _ in range(4):
+        engine.step(first=["ending"])
+
+    order = [request_id for [(request_id, _)] in pipeline.groups]
+    assert order == ["ending", "ending", "new", "new"]

@@ -44,6 +44,7 @@ _TENANTS = """
     FROM tenants t LEFT JOIN tasks k ON k.tenant_id = t.id AND k.state IN ('queued', 'running')
     GROUP BY t.id, t.max_running, t.max_queued, t.budget, t.held, t.spent
 """
+_UNTOLD = "SELECT COUNT(*) AS untold FROM webhooks WHERE state = 'waiting'"
 _ALIVE = "SELECT COUNT(*) AS alive FROM tasks WHERE state IN ('queued', 'running')"
 
 
@@ -69,6 +70,8 @@ class Record:
     keys: Sequence[Row]
     #: Every charge.
     charges: Sequence[Row]
+    #: Every webhook.
+    webhooks: Sequence[Row]
     #: Every tenant, with what waits and runs.
     tenants: Sequence[Row]
     #: Every move, in order.
@@ -81,6 +84,7 @@ async def read_record(books: Books) -> Record:
         tasks=await books.rows("SELECT * FROM tasks"),
         keys=await books.rows("SELECT * FROM idempotency_keys"),
         charges=await books.rows("SELECT * FROM charges"),
+        webhooks=await books.rows("SELECT * FROM webhooks"),
         tenants=await read_tenants(books),
         history=await books.rows("SELECT * FROM chaos_history ORDER BY seq"),
     )
@@ -94,6 +98,11 @@ async def read_tenants(books: Books) -> list[Row]:
 async def count_alive(books: Books) -> int:
     """Count the tasks that have not ended."""
     return int((await books.rows(_ALIVE))[0]["alive"])
+
+
+async def count_untold(books: Books) -> int:
+    """Count the webhooks that are neither delivered nor given up."""
+    return int((await books.rows(_UNTOLD))[0]["untold"])
 
 
 class SqliteBooks:

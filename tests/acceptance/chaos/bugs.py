@@ -1,4 +1,4 @@
-"""Six bugs of the kind that durable services have had, planted from outside, to see that the harness finds them.
+"""Seven bugs of the kind that durable services have had, planted from outside, to see that the harness finds them.
 
     bug                     planted in      what it does
     answer before commit    gateway         says 2xx, then writes
@@ -7,6 +7,7 @@
     upload unverified       replica         half of every picture's bytes are lost, and nobody looks
     no unique index         gateway, SQL    nothing keeps racing copies of one call apart
     swallowed cancel        gateway         says that a task is cancelled, and leaves it alone
+    blind delivery          housekeeper     takes every webhook for delivered, whatever was answered
 
 Each takes the place of a real part of a process; the product has no switch for any of them.
 """
@@ -20,6 +21,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
+from acceptance.chaos.brisk import BriskOutbox
 from acceptance.chaos.crash_points import ArmedStore, Fuse
 from acceptance.chaos.doors import Database, database_now, tasks, tenants
 from acceptance.chaos.witness import WitnessStore
@@ -33,6 +35,7 @@ from deployments.tasks.accept import OnceKey
 from deployments.tasks.rows import success_columns
 from deployments.tasks.settle import end
 from deployments.tasks.task import Beat, Success, Task, TaskState
+from deployments.tasks.webhook import DueWebhook, WebhookState
 from models.request import GenerationRequest
 
 
@@ -51,6 +54,8 @@ class Bug(StrEnum):
     NO_UNIQUE_INDEX = "no unique index"
     #: A cancel is acknowledged and not done.
     SWALLOWED_CANCEL = "swallowed cancel"
+    #: What was sent counts as delivered.
+    BLIND_DELIVERY = "blind delivery"
 
 
 #: Seconds by which the wrong clock is ahead.
@@ -135,6 +140,14 @@ class TornFiles(FilesSink):
         return await super().put(name, torn, lifetime_s=lifetime_s)
 
 
+class BlindOutbox(BriskOutbox):
+    """Does not look at what was answered."""
+
+    async def put_off(self, due: DueWebhook, *, pause_s: float, answer: str) -> bool:  # noqa: ARG002 -- the outbox's
+        """Take a webhook for delivered that was not taken."""
+        return await self.end(due, WebhookState.DELIVERED, answer=answer)
+
+
 #: What takes the place of the gateway's store.
 GATEWAY_STORES: Mapping[str, type[ArmedStore]] = MappingProxyType(
     {Bug.ANSWER_BEFORE_COMMIT: HastyStore, Bug.SWALLOWED_CANCEL: DeafStore}
@@ -143,6 +156,8 @@ GATEWAY_STORES: Mapping[str, type[ArmedStore]] = MappingProxyType(
 REPLICA_STORES: Mapping[str, type[WitnessStore]] = MappingProxyType({Bug.NO_FENCE: FencelessStore})
 #: What takes the place of a replica's files.
 REPLICA_FILES: Mapping[str, type[FilesSink]] = MappingProxyType({Bug.UNVERIFIED_UPLOAD: TornFiles})
+#: What takes the place of a housekeeper's outbox.
+HOUSEKEEPER_OUTBOXES: Mapping[str, type[BriskOutbox]] = MappingProxyType({Bug.BLIND_DELIVERY: BlindOutbox})
 
 
 def skew_clock() -> None:

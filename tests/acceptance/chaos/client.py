@@ -18,9 +18,10 @@ import time
 from collections import Counter
 from random import Random
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from acceptance.chaos.journal import Journal
+from acceptance.chaos.letterbox import Letterbox
 from acceptance.chaos.orders import KEYS
 from acceptance.chaos.wire import Wire
 from acceptance.chaos.wishes import Kind, Wish
@@ -41,9 +42,10 @@ MIN_POLL_S, MAX_POLL_S = 0.1, 1.0
 class Client:
     """Sends wishes to any of several gateways."""
 
-    def __init__(self, wire: Wire, *, ledger: Journal, random: Random, max_calls: int) -> None:
-        """Take the way to the gateways, the ledger, what decides about pauses, and how often a call is made at most."""
+    def __init__(self, wire: Wire, *, letterbox: Letterbox, ledger: Journal, random: Random, max_calls: int) -> None:
+        """Take the way to the gateways, where webhooks go, the ledger, what draws pauses, and the most calls."""
         self._wire = wire
+        self._letterbox = letterbox
         self._ledger = ledger
         self._random = random
         self._max_calls = max_calls
@@ -75,7 +77,7 @@ class Client:
             note = {"key": wish.key, "tenant": wish.tenant, "copy": copy}
             self._ledger.write("sent", **note)
             began = time.monotonic()
-            status, answer = await self._call("POST", SUBMIT, wish, body)
+            status, answer = await self._call("POST", self._submit_path(wish), wish, body)
             took_s = time.monotonic() - began
             task_id = answer.get("id") if status == 200 else None
             self._ledger.write("answered", **note, status=status, id=task_id, took_s=round(took_s, 4))
@@ -84,6 +86,12 @@ class Client:
                 return task_id
             await self._pause(calls)
         return None
+
+    def _submit_path(self, wish: Wish) -> str:
+        if wish.welcome is None:
+            return SUBMIT
+        address = self._letterbox.address(wish.tenant, wish.key, wish.welcome)
+        return f"{SUBMIT}?webhook={quote(address, safe='')}"
 
     async def _cancel(self, wish: Wish, task_id: str) -> None:
         for calls in range(self._max_calls):

@@ -69,6 +69,8 @@ class Evidence:
     ledger: Sequence[Entry]
     #: The replicas' and gateways' journals.
     journals: Sequence[Entry]
+    #: What the receiver of webhooks got.
+    mail: Sequence[Entry]
     #: The database's books.
     record: Record
     #: Where the pictures lie.
@@ -97,6 +99,19 @@ class Evidence:
         """Return the wish of every task that belongs to one, by the task's id."""
         found = {row["task_id"]: self.by_key.get((row["tenant_id"], row["key"])) for row in self.record.keys}
         return {task_id: wish for task_id, wish in found.items() if wish is not None}
+
+    @cached_property
+    def task_of(self) -> Mapping[tuple[str, str], str]:
+        """Return the id of the task that a wish became, by tenant and key."""
+        return {(row["tenant_id"], row["key"]): row["task_id"] for row in self.record.keys}
+
+    @cached_property
+    def receipts(self) -> Mapping[tuple[str, str], Sequence[Entry]]:
+        """Return what was received for every wish for which something was, by tenant and key."""
+        receipts: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+        for entry in self.mail:
+            receipts[entry["tenant"], entry["key"]].append(entry)
+        return receipts
 
     @cached_property
     def moves(self) -> Mapping[str, Sequence[Row]]:

@@ -10,6 +10,7 @@ from collections import Counter
 from acceptance.chaos.evidence import TERMINAL, Evidence, Verdict
 from acceptance.chaos.keeping import attempts, cancels, fences, pictures, states
 from acceptance.chaos.reckoning import caps, footprints, money
+from acceptance.chaos.telling import webhooks
 
 #: Answers that say plainly that nothing was accepted.
 _PLAIN_REFUSALS = frozenset({400, 401, 402, 403, 404, 409, 413, 422, 429})
@@ -23,7 +24,7 @@ def judge(evidence: Evidence) -> list[Verdict]:
         pictures(evidence),
         one_key_one_task(evidence),
         refused_is_nothing(evidence),
-        Verdict(code="I6", says="webhooks reach their receivers: not built yet", checked=None),
+        webhooks(evidence),
         fences(evidence),
         money(evidence),
         caps(evidence),

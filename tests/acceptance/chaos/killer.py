@@ -24,8 +24,8 @@ _VICTIMS: Mapping[tuple[str, str], float] = MappingProxyType(
         ("replica", "frozen"): 4,
         ("gateway", "killed"): 2,
         ("gateway", "frozen"): 1,
-        ("housekeeper", "killed"): 1,
-        ("housekeeper", "frozen"): 1,
+        ("housekeeper", "killed"): 2,
+        ("housekeeper", "frozen"): 2,
     }
 )
 #: How a database goes away.

@@ -14,6 +14,9 @@ KEYS: Mapping[str, str] = MappingProxyType(
     {name: f"chaos-key-of-{name}-0123456789" for name in ("alice", "bob", "carol")}
 )
 
+#: What keys are hashed with, and what webhooks are signed with.
+SECRET = "a secret of the chaos harness, 32+"
+
 TESTS = Path(__file__).parents[2]
 
 

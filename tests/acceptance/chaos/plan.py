@@ -55,6 +55,8 @@ class Plan:
     replicas: int = 4
     #: How many gateways there are.
     gateways: int = 2
+    #: How many housekeepers there are.
+    housekeepers: int = 1
     #: Wishes that are being sent at once, at most.
     at_once: int = 30
     #: How long a claim lasts without a beat, in seconds.
@@ -81,7 +83,14 @@ def chaos(tasks: int, *, over_s: float, pace: Pace, seed: int = 1) -> Plan:
     carols = sum(wish.images for wish in wishes if wish.tenant == "carol")
     tenants = (*TENANTS, Tenant(id="carol", budget=carols // 2 * PICTURE_PRICE))
     return Plan(
-        name=f"chaos, about {tasks:,} tasks", wishes=wishes, over_s=over_s, pace=pace, tenants=tenants, seed=seed
+        name=f"chaos, about {tasks:,} tasks",
+        wishes=wishes,
+        over_s=over_s,
+        pace=pace,
+        tenants=tenants,
+        # A rollout runs two for a moment; here they contend for every webhook.
+        housekeepers=2,
+        seed=seed,
     )
 
 
@@ -130,7 +139,7 @@ def planted(bug: Bug | None, *, wishes: int = 50, over_s: float = 6.0, seed: int
     """Plan a short run that has to find a bug, and nothing without one."""
     fates = MappingProxyType({("replica", "frozen"): 1.0})
     pace = Pace(process_every_s=(0.6, 1.2), freeze_s=2.2, victims=fates)
-    drawn = draw_wishes(wishes, dice(seed), mix={Kind.CANCEL: 25})
+    drawn = draw_wishes(wishes, dice(seed), mix={Kind.CANCEL: 25}, webhook_every=2)
     return Plan(
         name=f"planted: {bug or 'nothing'}",
         wishes=[_copied(wish, 4) for wish in drawn],
@@ -144,7 +153,7 @@ def planted(bug: Bug | None, *, wishes: int = 50, over_s: float = 6.0, seed: int
         step_s=0.1,
         stop_every=3,
         bug=bug or "",
-        calm_s=4.0 if bug else 60.0,
+        calm_s=3.0 if bug else 60.0,
         max_calls=12 if bug else 1000,
         seed=seed,
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from acceptance.chaos.evidence import Evidence, Verdict
 from acceptance.chaos.invariants import judge
 from acceptance.chaos.keeping import innocents, was_rescued
+from acceptance.chaos.letterbox import Welcome
 from acceptance.chaos.scene import Outcome
 
 #: A run as plain values.
@@ -18,10 +20,11 @@ WHAT = """# Chaos
 
 **What.** An adversary outside the service kills it with SIGKILL, stops it with SIGSTOP for longer than a lease,
 restarts and kills PostgreSQL, and disturbs every connection to it, while a load client sends wishes, repeats what got
-no answer, cancels some, and keeps an append-only ledger of its own. Two gateways, four replicas and a housekeeper are
-the service's real parts; only the engine is fake: its pictures are a function of seed and prompt. In the end the
-ledger, the journals of the replicas, the pictures on disk and plain SQL on the database, with a history that triggers
-keep, are held against each promise.
+no answer, cancels some, and keeps an append-only ledger of its own. Every fifth wish asks for a webhook, whose receiver
+answers 500, hangs or hangs up some times before it takes it. Gateways, replicas and housekeepers are the service's real
+parts; only the engine is fake: its pictures are a function of seed and prompt. In the end the ledger, the journals of
+the replicas and of the receiver, the pictures on disk and plain SQL on the database, with a history that triggers keep,
+are held against each promise.
 
 **What it shows.** Nothing found among n things says: fewer than 3/n of them, with 95 % confidence. It never says: none.
 """
@@ -74,11 +77,22 @@ def _figures(outcome: Outcome) -> dict[str, Any]:
         "claims": len(evidence.witnessed("claimed")),
         "leases that ended before their tasks": sum(was_rescued(row) for row in evidence.record.history),
         "writes refused after a lost lease": len(refused),
+        **_webhooks(evidence),
         "processes started": outcome.lives,
         "submit p50 ms": _percentile_ms(took, 0.50),
         "submit p99 ms": _percentile_ms(took, 0.99),
         "seconds from calm until all had ended": _round(outcome.terminal_after_s),
         "seconds in all": _round(outcome.took_s),
+    }
+
+
+def _webhooks(evidence: Evidence) -> dict[str, int]:
+    states = Counter(row["state"] for row in evidence.record.webhooks)
+    taken = Counter(entry["id"] for entry in evidence.mail if entry["welcome"] == Welcome.TAKES)
+    return {
+        "webhooks sent": len(evidence.mail),
+        **{f"webhooks {state}": times for state, times in sorted(states.items())},
+        "webhooks taken more than once": sum(times > 1 for times in taken.values()),
     }
 
 
@@ -119,7 +133,9 @@ def write_document(run: dict[str, Any]) -> str:
         f" {run['ended']}, commit `{run['commit']}`, one-minute load {machine['load_average_at_start']} at its end;"
         " shared with other work."
     )
-    command = f"**Command.** `{run['command']}`; `make test` runs it small, with six planted bugs that it has to find."
+    command = (
+        f"**Command.** `{run['command']}`; `make test` runs it small, with seven planted bugs that it has to find."
+    )
     return "\n\n".join([WHAT.rstrip(), command, measured, *(write_tables(report) for report in run["reports"]), ""])
 
 

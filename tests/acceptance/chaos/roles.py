@@ -13,8 +13,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 import uvicorn
+from acceptance.chaos.brisk import SEND_S, BriskOutbox, pause_s
 from acceptance.chaos.bugs import (
     GATEWAY_STORES,
+    HOUSEKEEPER_OUTBOXES,
     REPLICA_FILES,
     REPLICA_STORES,
     Bug,
@@ -22,31 +24,34 @@ from acceptance.chaos.bugs import (
     skew_clock,
 )
 from acceptance.chaos.crash_points import ArmedDialect, ArmedStore, CrashPoint, Fuse
-from acceptance.chaos.doors import open_database, open_signal
+from acceptance.chaos.doors import Database, open_database, open_signal
 from acceptance.chaos.journal import Journal
-from acceptance.chaos.orders import KEYS, Orders
+from acceptance.chaos.orders import KEYS, SECRET, Orders
 from acceptance.chaos.paint import PaintPipeline
 from acceptance.chaos.witness import WitnessStore
 
 from deployments.delivery.files import FilesSink
 from deployments.delivery.inline import InlineSink
+from deployments.delivery.sink import Sink
+from deployments.dialects.wavespeed import WaveSpeed
 from deployments.housekeeper import Housekeeper
 from deployments.ingress.application import make_ingress
 from deployments.ingress.parts import Parts
 from deployments.operations.operations import Doors as OperationsDoors
 from deployments.operations.operations import Operations
+from deployments.outbound.client import GuardedClient
 from deployments.outbound.references import ReferenceFetcher
 from deployments.references import References
 from deployments.replica import Doors, Limits, Replica
 from deployments.tasks.store import TaskStore
 from deployments.telemetry import configure_logging
 from deployments.tenants.keys import KeyRing
+from deployments.tenants.webhook_keys import WebhookSigner
+from deployments.webhooks import Scribe, WebhookSender
 from models.engine import Engine
 
 #: Longer than any run, in seconds: nothing is swept or forgotten while the books are open.
 KEEP_S = 7 * 24 * 3600.0
-#: What keys are hashed with.
-SECRET = "a secret of the chaos harness, 32+"
 #: Tasks that may wait over all tenants; far more than any run has.
 MAX_QUEUED = 50_000
 
@@ -113,15 +118,30 @@ async def _run_replica(orders: Orders) -> None:
 
 
 def run_housekeeper(orders: Orders) -> None:
-    """Rescue and tidy until killed."""
+    """Rescue, tidy and tell until killed."""
     if orders.bug == Bug.WALL_CLOCK:
         skew_clock()
     asyncio.run(_run_housekeeper(orders))
 
 
 async def _run_housekeeper(orders: Orders) -> None:
-    store = TaskStore(await open_database(orders.database_url))
-    await Housekeeper(store=store, files=files_of(orders), keep_s=KEEP_S).run(asyncio.Event())
+    database = await open_database(orders.database_url)
+    housekeeper = Housekeeper(store=TaskStore(database), files=files_of(orders), keep_s=KEEP_S)
+    never = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(housekeeper.run(never))
+        group.create_task(_sender(orders, database).run(never))
+
+
+def _sender(orders: Orders, database: Database) -> WebhookSender:
+    sinks: dict[str, Sink] = {"files": files_of(orders), "inline": InlineSink()}
+    return WebhookSender(
+        outbox=HOUSEKEEPER_OUTBOXES.get(orders.bug, BriskOutbox)(database),
+        signal=open_signal(orders.database_url),
+        client=GuardedClient(allow_private_networks=True, total_s=SEND_S),
+        scribe=Scribe(dialects={WaveSpeed.name: WaveSpeed()}, sinks=sinks, signer=WebhookSigner(SECRET)),
+        pause_s=pause_s,
+    )
 
 
 #: What runs a process, by its role.

@@ -8,18 +8,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from acceptance.chaos.books import Books, count_alive, read_record
+from acceptance.chaos.books import Books, count_alive, count_untold, read_record
 from acceptance.chaos.client import Client
 from acceptance.chaos.dice import dice
 from acceptance.chaos.evidence import Evidence, Footprint
 from acceptance.chaos.fleet import Fleet
 from acceptance.chaos.journal import read_journals
+from acceptance.chaos.letterbox import Welcome
 from acceptance.chaos.plan import Plan
 from acceptance.chaos.reckoning import grown
 from acceptance.chaos.sampler import AWAY
@@ -138,15 +139,15 @@ async def _live(client: Client, wish: Wish, room: asyncio.Semaphore, following: 
 
 
 async def _until_all_ended(stage: Stage, following: set[asyncio.Task[None]]) -> None:
-    """Wait until every task has ended, and its caller has heard of it; at most as long as is allowed."""
+    """Wait until every task has ended, and its caller has seen and been told so; at most as long as is allowed."""
     calm_at = time.monotonic()
     with suppress(TimeoutError):
         async with asyncio.timeout(stage.plan.calm_s):
-            while await _alive(stage.books):  # noqa: ASYNC110 -- the database tells nobody but the product
-                await asyncio.sleep(0.1)
+            await _until_none(count_alive, stage.books)
             stage.terminal_after_s = time.monotonic() - calm_at
             if following:
                 await asyncio.wait(following)
+            await _until_none(count_untold, stage.books)
 
 
 async def _until_settled(stage: Stage) -> None:
@@ -159,11 +160,13 @@ async def _until_settled(stage: Stage) -> None:
                 stage.after = _footprints(stage.fleet)
 
 
-async def _alive(books: Books) -> int:
-    try:
-        return await count_alive(books)
-    except AWAY:
-        return 1
+async def _until_none(count: Callable[[Books], Awaitable[int]], books: Books) -> None:
+    # Asked again and again, for the database tells nobody but the product.
+    while True:
+        with suppress(*AWAY):
+            if not await count(books):
+                return
+        await asyncio.sleep(0.1)
 
 
 async def _until_serving(stage: Stage) -> None:
@@ -209,6 +212,7 @@ async def _collect(stage: Stage) -> Evidence:
         wishes=stage.plan.wishes,
         ledger=read_journals(stage.folder / "ledger"),
         journals=read_journals(stage.folder / "journals"),
+        mail=read_journals(stage.folder / "mail"),
         record=await read_record(stage.books),
         outputs=stage.folder / "outputs",
         lease_s=stage.plan.lease_s,
@@ -223,4 +227,6 @@ def _faults(stage: Stage, evidence: Evidence) -> Counter[str]:
     stopped = Counter("replica stopped with a write in hand" for _ in evidence.witnessed("stopped"))
     poisoned = Counter("replica killed by its task" for _ in evidence.witnessed("poisoned"))
     proxied = Counter({f"proxy: {name}": times for name, times in (stage.proxy.fired if stage.proxy else {}).items()})
-    return stage.killer.fired + crashes + stopped + poisoned + proxied
+    unwelcome = [entry for entry in evidence.mail if entry["welcome"] != Welcome.TAKES]
+    received = Counter(f"receiver: {entry['welcome']}" for entry in unwelcome)
+    return stage.killer.fired + received + crashes + stopped + poisoned + proxied

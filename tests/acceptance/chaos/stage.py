@@ -1,8 +1,8 @@
 """Who stands where in a run: an adversary outside the product, and witnesses beside it.
 
-    load client ──► gateways ─┐                     ┌── sampler, books: past the proxy
-                    replicas ─┼──► fault proxy ──► database
-                 housekeeper ─┘
+     load client ──► gateways ─┐                     ┌── sampler, books: past the proxy
+                     replicas ─┼──► fault proxy ──► database
+    letterbox ◄─ housekeepers ─┘
 
 The killer ends, stops and disturbs each of them. Without a server the database is a SQLite file, and there is no proxy.
 """
@@ -27,6 +27,7 @@ from acceptance.chaos.evidence import Footprint
 from acceptance.chaos.fleet import Fleet, free_ports, open_fleet
 from acceptance.chaos.journal import Journal
 from acceptance.chaos.killer import Killer
+from acceptance.chaos.letterbox import open_letterbox
 from acceptance.chaos.orders import Orders
 from acceptance.chaos.plan import Plan
 from acceptance.chaos.proxy import ProxyProcess, open_proxy
@@ -84,12 +85,17 @@ async def open_stage(plan: Plan, folder: Path, server: PostgresServer | None) ->
         if server is not None:
             proxy = await stack.enter_async_context(open_proxy(ports[-1], server.port, seed=plan.seed))
             url = url.replace(f":{server.port}/", f":{ports[-1]}/")
+        letterbox = await stack.enter_async_context(open_letterbox(Journal(folder / "mail" / "mail.jsonl")))
         (folder / "logs").mkdir()
         fleet = await stack.enter_async_context(open_fleet(folder / "logs", arm=_arming(plan, random)))
         wire = Wire(ports[:-1], random=random)
         stack.callback(wire.close)
         client = Client(
-            wire, ledger=Journal(folder / "ledger" / "ledger.jsonl"), random=random, max_calls=plan.max_calls
+            wire,
+            letterbox=letterbox,
+            ledger=Journal(folder / "ledger" / "ledger.jsonl"),
+            random=random,
+            max_calls=plan.max_calls,
         )
         _fill(fleet, plan, _orders(plan, folder, url), ports)
         yield Stage(
@@ -141,7 +147,8 @@ def _orders(plan: Plan, folder: Path, url: str) -> Orders:
 
 
 def _fill(fleet: Fleet, plan: Plan, orders: Orders, ports: Sequence[int]) -> None:
-    fleet.start(replace(orders, role="housekeeper", name="housekeeper"))
+    for number in range(plan.housekeepers):
+        fleet.start(replace(orders, role="housekeeper", name=f"housekeeper-{number}"))
     for number in range(plan.gateways):
         fleet.start(replace(orders, role="gateway", name=f"gateway-{number}", port=ports[number]))
     for number in range(plan.replicas):

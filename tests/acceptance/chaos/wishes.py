@@ -6,13 +6,14 @@ import base64
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
 from random import Random
 from types import MappingProxyType
 from typing import Any
 
+from acceptance.chaos.letterbox import Welcome
 from acceptance.chaos.paint import BREAKS, KILLS, undisturbed
 from PIL import Image
 
@@ -61,6 +62,8 @@ class Wish:
     images: int
     #: Copies that are sent at the same time.
     copies: int = 1
+    #: How its webhook is met, try by try, before it is taken; None: it asks for none.
+    welcome: Sequence[Welcome] | None = None
 
     @property
     def prompt(self) -> str:
@@ -108,6 +111,9 @@ class Wish:
         }
 
 
+#: Of all webhooks, this share is wanted by nobody any more.
+_GONE_SHARE = 0.03
+_TROUBLES = (Welcome.BREAKS, Welcome.HANGS, Welcome.HANGS_UP)
 _WORDS = {Kind.BREAKS: BREAKS, Kind.KILLS: KILLS}
 
 #: Of a hundred wishes, so many are of a kind; the rest is plain.
@@ -120,6 +126,7 @@ def draw_wishes(
     *,
     mix: Mapping[Kind, float] = MIX,
     killers: int = 0,
+    webhook_every: int = 5,
     tenants: Sequence[str] = ("alice", "alice", "alice", "alice", "bob", "bob", "carol"),
 ) -> list[Wish]:
     """Draw a list of wishes.
@@ -129,6 +136,7 @@ def draw_wishes(
         random: decides; the same seed gives the same list.
         mix: how many of a hundred are of a kind that is not plain.
         killers: how many of them kill their replica.
+        webhook_every: every so manieth wants to be told of its end, and so does each that kills.
         tenants: whose they are, one drawn for each.
     """
     kinds = [*mix, Kind.PLAIN]
@@ -151,7 +159,17 @@ def draw_wishes(
         Wish(key=f"poison-{index}", tenant="alice", kind=Kind.KILLS, seed=index, steps=2, images=1)
         for index in range(killers)
     ]
-    return _spread(wishes, poison)
+    return [
+        replace(wish, welcome=draw_welcome(random)) if wish.kind is Kind.KILLS or index % webhook_every == 0 else wish
+        for index, wish in enumerate(_spread(wishes, poison))
+    ]
+
+
+def draw_welcome(random: Random) -> Sequence[Welcome]:
+    """Draw how a webhook is met before it is taken: refused less often than it is tried, or for ever."""
+    if random.random() < _GONE_SHARE:
+        return (Welcome.IS_GONE,)
+    return tuple(random.choices(_TROUBLES, k=random.choice((0, 0, 0, 1, 2, 3))))
 
 
 def _spread(wishes: list[Wish], among: list[Wish]) -> list[Wish]:

@@ -8,11 +8,12 @@ and no key makes two tasks, however many copies race. Other tenants' submissions
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Double, Row, ScalarSelect, Select, Text, bindparam, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from deployments.database.schema import (
     HAS_STARTED,
@@ -126,9 +127,10 @@ def accept(connection: Connection, submission: Submission) -> Task:
     """
     task = submission.task
     tenant_row = _lock(connection, task.tenant_id)
-    answered = submission.once and _answered(connection, task.tenant_id, submission.once)
-    if answered:
-        return answered
+    if submission.once and not submission.once.is_single:
+        answered = _answered(connection, task.tenant_id, submission.once)
+        if answered is not None:
+            return answered
     measured = connection.execute(MEASURE, {"this_tenant": task.tenant_id, "this_model": task.model}).one()
     pace = admit(_standing(tenant_row, measured), Ask(model=task.model, work_units=task.work_units, price=task.price))
     key = _place(connection, task, measured.finish)
@@ -178,7 +180,7 @@ def _answered(connection: Connection, tenant_id: str, once: OnceKey) -> Task | N
     row = connection.execute(FIND_ANSWERED, {"this_tenant": tenant_id, "this_key": once.key}).one_or_none()
     if row is None:
         return None
-    if once.is_single or row.fingerprint != once.fingerprint:
+    if row.fingerprint != once.fingerprint:
         raise KeyReused
     return from_row(row)
 
@@ -206,4 +208,11 @@ def _write(connection: Connection, submission: Submission, place: dict[str, floa
         connection.execute(INSERT_BODY, {"task_id": task.id, "body": submission.body})
     if once is not None:
         key = {"tenant_id": task.tenant_id, "key": once.key, "fingerprint": once.fingerprint}
-        connection.execute(INSERT_KEY, key | {"task_id": task.id, "created_at": task.created_at.timestamp()})
+        _insert_key(connection, key | {"task_id": task.id, "created_at": task.created_at.timestamp()})
+
+
+def _insert_key(connection: Connection, key: Mapping[str, Any]) -> None:
+    try:
+        connection.execute(INSERT_KEY, key)
+    except IntegrityError as error:  # a single one's second use; of the others it is known before
+        raise KeyReused from error

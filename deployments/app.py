@@ -46,8 +46,8 @@ from models.catalog import CATALOG
 from models.engine import Engine
 from models.loading import load_pipeline
 
-#: Calls one ingress holds at once; synchronous ones wait here for their pictures.
-MAX_ONGOING_CALLS = 1024
+#: Calls one ingress holds at once; synchronous ones wait here for their pictures, streams and sockets count as well.
+MAX_ONGOING_CALLS = 8192
 #: Seconds of the grace that are kept for handing back what is unfinished.
 HAND_BACK_S = 4.0
 

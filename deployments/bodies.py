@@ -48,23 +48,27 @@ class Bodies:
         return f"<Bodies [{self._in_flight_bytes} of {self._max_in_flight_bytes} bytes in flight]>"
 
     @asynccontextmanager
-    async def receive(self, chunks: AsyncIterator[bytes], *, announced: str) -> AsyncIterator[bytes]:
+    async def receive(
+        self, chunks: AsyncIterator[bytes], *, announced: str, max_bytes: int | None = None
+    ) -> AsyncIterator[bytes]:
         """Yield the whole body, which counts as in flight until the block ends.
 
         Args:
             chunks: the body as it arrives.
             announced: the ``Content-Length`` header, or what stands in for it.
+            max_bytes: what this body may have at most, if that is less than any may.
 
         Raises:
             BodyTooLarge: as soon as the body, or the length it announces, passes the limit.
             BodyTooSlow: when it does not arrive in time.
             Overloaded: when there are too many bytes in flight to take more.
         """
-        if announced.isdecimal() and (len(announced) > 18 or int(announced) > self._max_bytes):
+        limit = self._max_bytes if max_bytes is None else min(max_bytes, self._max_bytes)
+        if announced.isdecimal() and (len(announced) > 18 or int(announced) > limit):
             raise BodyTooLarge
         body = bytearray()
         try:
-            await self._fill(body, chunks)
+            await self._fill(body, chunks, limit)
             yield bytes(body)
         finally:
             self._in_flight_bytes -= len(body)
@@ -76,16 +80,16 @@ class Bodies:
         async with self._reading_large:
             return await asyncio.to_thread(function)
 
-    async def _fill(self, body: bytearray, chunks: AsyncIterator[bytes]) -> None:
+    async def _fill(self, body: bytearray, chunks: AsyncIterator[bytes], limit: int) -> None:
         try:
             async with asyncio.timeout(self._patience_s):
                 async for chunk in chunks:
-                    self._take(body, chunk)
+                    self._take(body, chunk, limit)
         except TimeoutError as error:
             raise BodyTooSlow from error
 
-    def _take(self, body: bytearray, chunk: bytes) -> None:
-        if len(body) + len(chunk) > self._max_bytes:
+    def _take(self, body: bytearray, chunk: bytes, limit: int) -> None:
+        if len(body) + len(chunk) > limit:
             raise BodyTooLarge
         if self._in_flight_bytes + len(chunk) > self._max_in_flight_bytes:
             raise Overloaded

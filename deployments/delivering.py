@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from deployments.delivery.encode import encode
@@ -37,9 +37,14 @@ async def no_upload(url: str, *, content: bytes, content_type: str) -> None:  # 
 
 
 async def deliver(
-    claim: Claim, images: Sequence[GeneratedImage], *, sinks: Mapping[str, Sink], upload: Upload
+    claim: Claim,
+    images: Sequence[GeneratedImage],
+    *,
+    sinks: Mapping[str, Sink],
+    upload: Upload,
+    is_wanted: Callable[[], bool] = lambda: True,
 ) -> tuple[Output, ...]:
-    """Place the pictures of a task.
+    """Place the pictures of a task; nothing more is sent to its tenant once it is no longer wanted.
 
     Returns:
         All sinks of the first picture, then all sinks of the next.
@@ -56,7 +61,7 @@ async def deliver(
         for kind in claim.task.sinks:
             value = await sinks[kind].put(name, encoded, lifetime_s=claim.task.lifetime_s)
             outputs.append(_output(kind, value, encoded, image))
-        if claim.task.upload_url is not None:
+        if claim.task.upload_url is not None and is_wanted():
             await upload(claim.task.upload_url, content=encoded.content, content_type=encoded.content_type)
     return tuple(outputs)
 

@@ -351,7 +351,13 @@ class Replica:
     async def _deliver(self, held: _Held, images: Sequence[GeneratedImage]) -> None:
         """Place a finished task's pictures, then finish it: bytes first, so that a success always has them."""
         try:
-            outputs = await deliver(held.claim, images, sinks=self._doors.sinks, upload=self._doors.upload)
+            outputs = await deliver(
+                held.claim,
+                images,
+                sinks=self._doors.sinks,
+                upload=self._doors.upload,
+                is_wanted=lambda: self._is_held(held),
+            )
         except UploadFailed as error:
             await self._fail(held, error)
             return

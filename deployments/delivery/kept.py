@@ -129,6 +129,18 @@ class KeptPictures:
             raise Unauthenticated
         return shown["tenant"]
 
+    def check(self, value: str, token: str) -> None:
+        """Return if a grant is one of ours whose time is not over; asked before a byte of its picture is read.
+
+        Raises:
+            GrantOver: when it is not.
+        """
+        shown = _TOKEN.fullmatch(token)
+        if shown is None or not hmac.compare_digest(shown["signature"], self._signed(f"put {value} {shown['until']}")):
+            raise GrantOver
+        if int(shown["until"]) < self._files.now_s():
+            raise GrantOver
+
     async def receive(self, value: str, token: str, content: bytes) -> EncodedImage:
         """Take the picture of a grant.
 
@@ -142,13 +154,11 @@ class KeptPictures:
             BadCall: when it is no picture, or of another kind than was announced.
             BodyTooLarge: when it is larger than 20 MiB.
         """
-        shown = _TOKEN.fullmatch(token)
-        if shown is None or not hmac.compare_digest(shown["signature"], self._signed(f"put {value} {shown['until']}")):
-            raise GrantOver
+        self.check(value, token)
         image = recognised(content)
         if not value.endswith((f".{image.extension}", f".{ANY}")):
             raise BadCall(f"this is {image.content_type}, which is not what was announced")
-        if int(shown["until"]) < self._files.now_s() or not await self._files.put_once(value, image):
+        if not await self._files.put_once(value, image):
             raise GrantOver
         return image
 

@@ -133,6 +133,7 @@ class Aiml:
             notes=_notes(request, inline),
             wait=True,
             cancel_with_caller=True,
+            cancel_when_given_up=True,
         )
 
     def render(self, outcome: Outcome, call: Call) -> Reply:
@@ -144,7 +145,7 @@ class Aiml:
                 return _reply(201, _answer(outcome))
             case TaskState.FAILED:
                 return _failure(outcome, call)
-            case TaskState.CANCELLED:
+            case TaskState.CANCELLED if not outcome.gave_up_waiting:
                 return _error(_CANCELLED, "The generation was cancelled", call, headers=_DO_NOT_REPEAT)
         return _error(_TIMED_OUT, "The generation took too long", call, headers=_DO_NOT_REPEAT)
 

@@ -18,14 +18,16 @@ from typing import cast
 import structlog
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
+from starlette.datastructures import State
 
-from deployments.bodies import LARGE_BODY_BYTES, Bodies
+from deployments.bodies import LARGE_BODY_BYTES, MAX_BODY_BYTES, Bodies
 from deployments.dialects.dialect import Call, Dialect, Route, Streaming
 from deployments.errors import CallRefused, InternalFault, NotFound, Unauthenticated
 from deployments.ingress.calls import address_of, counted_once, read_call, respond
+from deployments.ingress.held import Held
 from deployments.ingress.parts import Parts
 from deployments.operations.operations import Caller, Operations
-from deployments.operations.outcome import BatchOutcome, Outcome, TaskOutcome
+from deployments.operations.outcome import BatchOutcome, Listing, Outcome, TaskOutcome
 
 log = structlog.get_logger()
 
@@ -85,19 +87,23 @@ async def _answer(dialect: Dialect, route: Route, call: Call, request: Request) 
     if isinstance(begun.outcome, TaskOutcome) and begun.outcome.is_followed:
         streaming = cast("Streaming", dialect)
         headers = {**STREAM_HEADERS, **streaming.stream_headers(begun.outcome, begun.call)}
-        events = _events(streaming, begun, parts.operations)
+        events = _events(streaming, begun, request.app.state)
         return StreamingResponse(events, media_type="text/event-stream", headers=headers)
     outcome = begun.outcome
     if isinstance(outcome, TaskOutcome | BatchOutcome) and outcome.is_awaited:
-        outcome = await _wait(begun, parts.operations, request)
-    if _is_heavy(outcome):
+        held: Held = request.app.state.held
+        with held.one_of(begun.caller.tenant_id):
+            outcome = await _wait(begun, parts.operations, request)
+    if is_heavy(outcome):
         return respond(await asyncio.to_thread(dialect.render, outcome, begun.call))
     return respond(dialect.render(outcome, begun.call))
 
 
-def _is_heavy(outcome: Outcome) -> bool:
+def is_heavy(outcome: Outcome | CallRefused) -> bool:
     """Whether an answer holds so much that writing it would hold up other callers."""
     shown = [outcome] if isinstance(outcome, TaskOutcome) else []
+    if isinstance(outcome, Listing):
+        shown = list(outcome.tasks)
     if isinstance(outcome, BatchOutcome):
         shown = [part.outcome for part in outcome.parts if isinstance(part.outcome, TaskOutcome)]
     return sum(len(picture) for each in shown for picture in each.pictures) > LARGE_BODY_BYTES
@@ -106,15 +112,18 @@ def _is_heavy(outcome: Outcome) -> bool:
 async def _begin(dialect: Dialect, route: Route, call: Call, request: Request) -> Begun:
     """Perform what a call asks for; strangers are turned away before their body is read, if the dialect can tell."""
     parts: Parts = request.app.state.parts
-    bodies: Bodies = request.app.state.bodies
     key = None if route.is_public else dialect.api_key(call)
     tenant_id = "" if key is None else await _tenant_with(key, route, parts)
+    bodies: Bodies = request.app.state.strangers if key is None else request.app.state.bodies
     announced = request.headers.get("content-length", "")
     async with bodies.receive(request.stream(), announced=announced) as body:
         whole = replace(call, body=body)
+        # What is compressed may be much more than it seems.
+        size_bytes = len(body) if "content-encoding" not in call.headers else MAX_BODY_BYTES
         if key is None and not route.is_public:
-            tenant_id = await _tenant_in_body(dialect, whole, parts)
-        operation = await bodies.read(lambda: counted_once(dialect.parse(route, whole), whole), size_bytes=len(body))
+            shown = await bodies.read(lambda: dialect.api_key(whole), size_bytes=size_bytes)
+            tenant_id = await _tenant_in_body(shown, parts)
+        operation = await bodies.read(lambda: counted_once(dialect.parse(route, whole), whole), size_bytes=size_bytes)
         caller = Caller(tenant_id=tenant_id, dialect=dialect.name, base_url=call.base_url)
         outcome = await parts.operations.perform(operation, caller)
     return Begun(call=call, caller=caller, outcome=outcome)
@@ -127,8 +136,7 @@ async def _tenant_with(key: str, route: Route, parts: Parts) -> str:
     return await parts.keys.tenant_of(key)
 
 
-async def _tenant_in_body(dialect: Dialect, whole: Call, parts: Parts) -> str:
-    key = dialect.api_key(whole)
+async def _tenant_in_body(key: str | None, parts: Parts) -> str:
     if key is None:
         raise Unauthenticated
     return await parts.keys.tenant_of(key)
@@ -157,7 +165,18 @@ async def _hung_up(request: Request) -> None:
         pass
 
 
-async def _events(dialect: Streaming, begun: Begun, operations: Operations) -> AsyncIterator[str]:
+async def _events(dialect: Streaming, begun: Begun, state: State) -> AsyncIterator[str]:
+    """Write a followed task's changes, while the tenant may hold one more call."""
+    held: Held = state.held
+    try:
+        with held.one_of(begun.caller.tenant_id):
+            async for event in _changes(dialect, begun, state.parts.operations):
+                yield event
+    except CallRefused as refusal:  # the answer has begun, so this is all that can be said
+        yield f": {refusal.message}\n\n"
+
+
+async def _changes(dialect: Streaming, begun: Begun, operations: Operations) -> AsyncIterator[str]:
     """Write a followed task's changes, and a comment whenever there was nothing to write for a while."""
     changes = operations.watch(cast("TaskOutcome", begun.outcome), begun.caller)
     following = asyncio.ensure_future(anext(changes))

@@ -11,13 +11,14 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 
-from deployments.bodies import Bodies
+from deployments.bodies import MAX_BODY_BYTES, Bodies
 from deployments.dialects.dialect import Conversing, Dialect
 from deployments.errors import MethodNotAllowed, NotFound
 from deployments.ingress.answering import endpoint, refusal_endpoint
 from deployments.ingress.browsing import add_pages
 from deployments.ingress.calls import owner_of, read_call, respond
 from deployments.ingress.files import receive_upload, refused, report_health, serve_file
+from deployments.ingress.held import Held
 from deployments.ingress.parts import OpenParts
 from deployments.ingress.placing import Placed
 from deployments.ingress.sockets import Sockets
@@ -35,7 +36,9 @@ def make_ingress(dialects: Sequence[Dialect], open_parts: OpenParts) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_parts() as parts:
-            app.state.parts, app.state.bodies = parts, Bodies()
+            app.state.parts, app.state.bodies, app.state.held = parts, Bodies(), Held()
+            # Whoever has not shown a key yet can fill this budget, and no other.
+            app.state.strangers = Bodies(max_in_flight_bytes=2 * MAX_BODY_BYTES)
             yield
 
     app = FastAPI(lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)

@@ -17,7 +17,7 @@ from starlette.types import Scope
 from deployments.clock import utc_now
 from deployments.dialects.dialect import Call, Dialect, Reply, Route
 from deployments.errors import BadCall
-from deployments.operations.operation import Operation, Submit
+from deployments.operations.operation import Operation, Refuse, Submit
 from deployments.tasks.accept import OnceKey
 
 #: Seeds drawn here leave room for ``seed + i`` below 2**31, so that every client language can hold them.
@@ -66,12 +66,13 @@ def counted_once(operation: Operation, call: Call) -> Operation:
         BadCall: when the key is empty, too long or not printable ASCII.
     """
     key = call.headers.get("idempotency-key")
-    if key is None or not isinstance(operation, Submit) or operation.once is not None:
+    if key is None or not isinstance(operation, Submit | Refuse) or operation.once is not None:
         return operation
     if not ONCE_KEY.fullmatch(key):
         raise BadCall("Idempotency-Key must be 1 to 255 printable ASCII characters")
     # The body itself and not what was read from it: a seed that the caller leaves to us differs from call to call.
-    said = hashlib.sha256(b"\0".join([call.method.encode(), call.path.encode(), call.body])).hexdigest()
+    asked = f"{call.method} {call.path} {sorted(call.query.items())}"
+    said = hashlib.sha256(asked.encode("utf-8", "surrogatepass") + b"\0" + call.body).hexdigest()
     return replace(operation, once=OnceKey(key=key, fingerprint=said))
 
 

@@ -7,6 +7,7 @@ from fastapi.responses import FileResponse, JSONResponse
 
 from deployments.bodies import Bodies
 from deployments.delivery.files import LinkExpired, LinkUnknown
+from deployments.delivery.kept import MAX_BYTES
 from deployments.errors import CallRefused
 from deployments.ingress.parts import Parts
 
@@ -34,7 +35,8 @@ async def receive_upload(request: Request) -> Response:
     token, value = request.path_params["token"], request.path_params["value"]
     announced = request.headers.get("content-length", "")
     try:
-        async with bodies.receive(request.stream(), announced=announced) as body:
+        parts.kept.check(value, token)
+        async with bodies.receive(request.stream(), announced=announced, max_bytes=MAX_BYTES) as body:
             await parts.kept.receive(value, token, body)
     except CallRefused as refusal:
         return refused(refusal)

@@ -38,6 +38,8 @@ class Submit:
     with_place: bool = False
     #: Whether to cancel the task when a caller who waits hangs up.
     cancel_with_caller: bool = False
+    #: Whether to cancel the task when the server stops waiting before its end.
+    cancel_when_given_up: bool = False
     #: Under which key the call counts once, however often it arrives.
     once: OnceKey | None = None
     #: Whom to tell of the end.
@@ -66,6 +68,8 @@ class Refuse:
     notes: Mapping[str, str] = field(default_factory=lambda: _NO_NOTES)
     #: Whom to tell of the end.
     webhook: Webhook | None = None
+    #: Under which key the call counts once, however often it arrives.
+    once: OnceKey | None = None
     #: What the caller sent, as JSON.
     body: str | None = None
 

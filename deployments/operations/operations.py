@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from deployments.clock import utc_now
 from deployments.delivery.kept import KeptPictures
-from deployments.errors import BadCall, CallRefused, FaultKind, NotFound, SourceRefused, Unavailable
+from deployments.errors import BadCall, CallRefused, FaultKind, NotFound, Unavailable
 from deployments.operations import operation as asked
 from deployments.operations import outcome as came
-from deployments.operations.own_pictures import own_link, own_sources
-from deployments.operations.statistics import statistics_of
-from deployments.outbound.refused import ReferenceRefused
+from deployments.operations.keeping import Keeping
+from deployments.operations.own_pictures import own_sources
+from deployments.operations.statistics import RecentCounts, statistics_of
 from deployments.tasks.bound import QueueBound
 from deployments.tasks.ends import Ends
 from deployments.tasks.task import Fault, Task, TaskState
@@ -114,6 +114,8 @@ class Operations:
         self._store = doors.store
         self._ends = Ends(doors.store, doors.signal)
         self._wait_s = wait_s
+        self._keeping = Keeping(kept=doors.kept, references=doors.references, files=doors.sinks["files"])
+        self._counts = RecentCounts(doors.views.count)
 
     async def perform(  # noqa: C901, PLR0911, PLR0912 -- one line per operation
         self, operation: asked.Operation, caller: Caller
@@ -147,17 +149,17 @@ class Operations:
             case asked.ReadWebhookKeys():
                 return came.WebhookKeys(keys=self._doors.signer.public_keys)
             case asked.Keep():
-                return await self._keep(operation, caller)
+                return await self._keeping.keep(operation, caller)
             case asked.Drop(uuid=uuid):
                 await self._doors.kept.drop(uuid, tenant_id=caller.tenant_id)
                 return came.Dropped(uuid=uuid)
             case asked.GrantUpload():
-                return self._grant(operation, caller)
+                return self._keeping.grant(operation, caller)
             case asked.IssueUploadToken():
                 token, until_s = self._doors.kept.token_for(caller.tenant_id)
                 return came.UploadToken(token=token, expires_at=datetime.fromtimestamp(until_s, UTC))
             case asked.ReadStatistics():
-                return statistics_of(await self._doors.views.count())
+                return statistics_of(await self._counts.read())
             case asked.CheckHealth():
                 await self._store.ping()
                 return came.Healthy()
@@ -187,11 +189,19 @@ class Operations:
 
     async def wait(self, outcome: came.TaskOutcome, caller: Caller) -> came.TaskOutcome:
         """Wait for the end of a task; what comes back has it, or says that the patience of this server ended first."""
-        with suppress(TimeoutError):
+        is_given_up = False
+        try:
             async with asyncio.timeout(self._wait_s):
                 await self._ends.wait(outcome.task.id)
-        task = await self._look_again(outcome.task)
-        return self._shown(task, caller, is_awaited=True)
+        except TimeoutError:
+            is_given_up = outcome.ends_when_given_up and await self._give_up(outcome.task)
+        shown = self._shown(await self._look_again(outcome.task), caller, is_awaited=True)
+        return replace(shown, is_ended_by_call=is_given_up)
+
+    async def _give_up(self, task: Task) -> bool:
+        with suppress(Unavailable):  # the caller must be answered, whatever becomes of the database
+            return await self._store.cancel(task.id, tenant_id=task.tenant_id)
+        return False
 
     async def watch(self, outcome: came.TaskOutcome, caller: Caller) -> AsyncIterator[came.TaskOutcome]:
         """Yield a task as it is, and again whenever it has changed, until it has ended or is gone."""
@@ -234,12 +244,20 @@ class Operations:
         accepted = await self._store.accept(task, request, once=submit.once, body=submit.body)
         shown = self._shown(accepted, caller, is_awaited=submit.wait)
         # A call that was answered before does not end the task of the one that made it.
-        shown = replace(shown, ends_with_caller=submit.cancel_with_caller and accepted.id == task.id)
+        is_new = accepted.id == task.id
+        shown = replace(
+            shown,
+            ends_with_caller=submit.cancel_with_caller and is_new,
+            # Who has named a key can send the call again, and is answered with the end.
+            ends_when_given_up=submit.cancel_when_given_up and is_new and submit.once is None,
+        )
         return await self._with_place(shown) if submit.with_place else shown
 
     async def _refuse(self, refuse: asked.Refuse, caller: Caller) -> Task:
         fault = Fault(kind=FaultKind.REFUSED, message=refuse.refusal.message)
-        return await self._store.refuse(_new_task(refuse, refuse.model, caller), fault, body=refuse.body)
+        return await self._store.refuse(
+            _new_task(refuse, refuse.model, caller), fault, once=refuse.once, body=refuse.body
+        )
 
     async def _read(self, read: asked.Read | asked.Watch, caller: Caller) -> came.TaskOutcome:
         shown = self._shown(await self._task(read.task_id, caller), caller)
@@ -279,41 +297,14 @@ class Operations:
             created_before=wanted.created_before,
         )
         tasks, total = await self._doors.views.page(query, tenant_id=caller.tenant_id)
-        return came.Listing(tasks=tuple(self._shown(task, caller) for task in tasks), page=wanted.page, total=total)
+        listed = tuple(self._shown(_without_inline(task), caller) for task in tasks)
+        return came.Listing(tasks=listed, page=wanted.page, total=total)
 
     async def _balance(self, caller: Caller) -> came.Balance:
         tenant = await self._doors.directory.find(caller.tenant_id)
         if tenant is None:
             raise NotFound
         return came.Balance(left=tenant.left, spent=tenant.spent, held=tenant.held)
-
-    async def _keep(self, keep: asked.Keep, caller: Caller) -> came.Kept:
-        content = keep.content
-        if content is None:
-            content = await self._fetched(keep.source or "", caller)
-        value, image = await self._doors.kept.keep(content, tenant_id=caller.tenant_id, uuid=keep.uuid)
-        return came.Kept(
-            url=self._doors.sinks["files"].link(value, base_url=caller.base_url),
-            uuid=keep.uuid,
-            content_type=image.content_type,
-            size_bytes=len(image.content),
-            file_name=keep.file_name,
-        )
-
-    async def _fetched(self, source: str, caller: Caller) -> bytes:
-        try:
-            return await self._doors.references.fetch(own_link(source, caller.base_url))
-        except ReferenceRefused as error:
-            raise SourceRefused(f"the picture {error.message}") from error
-
-    def _grant(self, grant: asked.GrantUpload, caller: Caller) -> came.Granted:
-        granted = self._doors.kept.grant(grant.content_type)
-        return came.Granted(
-            put_url=f"{caller.base_url}/uploads/{granted.token}/{granted.value}",
-            url=self._doors.sinks["files"].link(granted.value, base_url=caller.base_url),
-            content_type=grant.content_type,
-            expires_at=datetime.fromtimestamp(granted.until_s, UTC),
-        )
 
     async def _perform_all(self, batch: asked.Batch, caller: Caller) -> came.BatchOutcome:
         parts = [self.perform_part(part, caller) for part in batch.parts]
@@ -368,6 +359,11 @@ def _new_task(asks: asked.Submit | asked.Refuse, model: str, caller: Caller) -> 
         created_at=utc_now(),
         webhook=asks.webhook,
     )
+
+
+def _without_inline(task: Task) -> Task:
+    """Leave out the outputs whose value is the picture itself: a page of them would be gigabytes."""
+    return replace(task, outputs=tuple(output for output in task.outputs if output.sink != "inline"))
 
 
 def _moment_in(seconds: float | None) -> datetime | None:

@@ -24,19 +24,21 @@ class TaskOutcome:
     is_awaited: bool = False
     #: Whether the task ends when the caller who waits for it hangs up.
     ends_with_caller: bool = False
+    #: Whether the task ends when the server stops waiting before it has ended.
+    ends_when_given_up: bool = False
     #: Whether the caller wants to be told of every change until the task has ended; of Watch.
     is_followed: bool = False
     #: Tasks of its model that are started before it, if asked for and if it waits.
     place: int | None = None
     #: What the caller had sent, as JSON, if asked for and if it is still kept.
     body: str | None = None
-    #: Whether this very call has ended it; of Cancel.
+    #: Whether this very call has ended it; of Cancel, and of a Submit that was given up.
     is_ended_by_call: bool = False
 
     @property
     def gave_up_waiting(self) -> bool:
         """Whether the caller wanted the end and the server stopped waiting before it."""
-        return self.is_awaited and not self.task.state.is_terminal
+        return self.is_awaited and (self.is_ended_by_call or not self.task.state.is_terminal)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +53,7 @@ class Deleted:
 class Listing:
     """A page of a list; of List."""
 
-    #: The tasks of this page.
+    #: The tasks of this page, without the outputs that are kept inline.
     tasks: tuple[TaskOutcome, ...]
     #: Which page it is, counted from 1.
     page: int

@@ -11,8 +11,10 @@ nor what an answer means.
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 #: What goes wrong on a network; TimeoutError is an OSError.
 _TROUBLE = (httpx.HTTPError, httpx.InvalidURL, OSError)
+# Not the loop's own threads: a tenant's slow name server can hold one for a minute, and everything else needs those.
+_RESOLVING = ThreadPoolExecutor(max_workers=8, thread_name_prefix="resolving")
 
 #: Finds the addresses of a host: (name, port) to addresses in the order to try.
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -42,7 +46,9 @@ async def resolve_by_system(host: str, port: int) -> Sequence[str]:
         OSError: when it has none.
     """
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().run_in_executor(
+            _RESOLVING, functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        )
     except UnicodeError as error:  # a label that DNS cannot carry
         raise OSError("the name cannot be resolved") from error
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))

@@ -17,7 +17,11 @@ _SHAPE = re.compile(
 )
 # White space, control characters and backslashes are where URL readers disagree about which host is meant.
 _AMBIGUOUS = re.compile(r"[\s\\\x00-\x20\x7f-\xa0\ud800-\udfff]")
+_PRINTABLE = re.compile(r"[!-~]+", re.ASCII)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+
+#: Longest address that a caller may have called, in bytes.
+MAX_CALLBACK_BYTES = 8 * 1024
 
 
 class UnreadableUrl(ValueError):
@@ -64,6 +68,18 @@ def read_url(text: str) -> WebAddress:
         port=_DEFAULT_PORTS[scheme] if shape["port"] is None else _port(shape["port"]),
         target=_ascii(shape["path"] or "/") + _ascii(shape["query"] or ""),
     )
+
+
+def read_callback(url: str) -> str:
+    """Return the address that a caller wants called, as written, if ``read_url`` and every database can take it.
+
+    Raises:
+        UnreadableUrl: for what ``read_url`` refuses, and for more than printable ASCII or ``MAX_CALLBACK_BYTES``.
+    """
+    if len(url) > MAX_CALLBACK_BYTES or not _PRINTABLE.fullmatch(url):
+        raise UnreadableUrl(f"is not printable ASCII of at most {MAX_CALLBACK_BYTES} bytes")
+    read_url(url)
+    return url
 
 
 def _host(written: str) -> str:

@@ -26,7 +26,7 @@ from deployments.database.schema import (
     tasks,
     tenants,
 )
-from deployments.errors import KeyReused, Unauthenticated
+from deployments.errors import CallRefused, KeyReused, Unauthenticated
 from deployments.tasks import statements
 from deployments.tasks.rows import fault_columns, from_row, to_row
 from deployments.tasks.settle import end
@@ -132,7 +132,14 @@ def accept(connection: Connection, submission: Submission) -> Task:
         if answered is not None:
             return answered
     measured = connection.execute(MEASURE, {"this_tenant": task.tenant_id, "this_model": task.model}).one()
-    pace = admit(_standing(tenant_row, measured), Ask(model=task.model, work_units=task.work_units, price=task.price))
+    ask = Ask(model=task.model, work_units=task.work_units, price=task.price)
+    try:
+        pace = admit(_standing(tenant_row, measured), ask)
+    except CallRefused:
+        # Whoever sends a call a second time must not hear that its first copy left no room for it.
+        if submission.once and _answered(connection, task.tenant_id, submission.once):
+            raise KeyReused from None
+        raise
     key = _place(connection, task, measured.finish)
     _write(connection, submission, {"fair_key": key, "weight": tenant_row.weight})
     connection.execute(HOLD, {"this_tenant": task.tenant_id, "price": task.price, "this_pace": pace})
@@ -149,6 +156,9 @@ def refuse(connection: Connection, submission: Submission, fault: Fault) -> Task
     """
     task = submission.task
     tenant_row = _lock(connection, task.tenant_id)
+    answered = submission.once and _answered(connection, task.tenant_id, submission.once)
+    if answered:
+        return answered
     standing = Standing(tenant=tenant_of(tenant_row), now_s=tenant_row.now_s, queued=0, queued_units=0, oldest_wait_s=0)
     pace = admit(standing, Ask(model=task.model, work_units=0, price=0))
     _write(connection, submission, {"fair_key": 0.0, "weight": tenant_row.weight})

@@ -15,7 +15,8 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import Connection, Executable, Row
+import structlog
+from sqlalchemy import Connection, Executable, Row, exc
 
 from deployments.database.database import Database
 from deployments.database.schema import webhooks
@@ -24,8 +25,14 @@ from deployments.tasks.rows import from_row, read_webhook
 from deployments.tasks.task import TaskState, Webhook
 from deployments.tasks.webhook import DueWebhook, Told, WebhookLine, WebhookState
 
+log = structlog.get_logger(__name__)
+
+#: Longest name of a host in the outbox, in characters with its port; an index holds it.
+MAX_HOST = 253
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _NONE: Mapping[str, int] = MappingProxyType({})
+# SQLSTATEs of a value that does not fit, for itself or for an index; all others are trouble of the transaction.
+_UNFIT_CLASSES = frozenset({"22", "54"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,20 +69,27 @@ class Room:
 
 
 def enqueue(connection: Connection, ended: Sequence[Row[Any]]) -> None:
-    """Write down who is to be told of some tasks, in the transaction that ends them."""
-    rows = [row for task in ended if (webhook := read_webhook(task.webhook)) for row in _rows(task, webhook)]
-    if rows:
-        connection.execute(statements.INSERT, rows)
+    """Write down who is to be told of some tasks, in the transaction that ends them.
+
+    What a caller wanted called must not keep its task from ending, nor those that end with it: a webhook whose values
+    the database cannot hold is logged and dropped.
+    """
+    for task in ended:
+        if webhook := read_webhook(task.webhook):
+            _write_down(connection, task, webhook)
 
 
 def host_of(url: str) -> str:
-    """Return host and port of an address, by which webhooks wait for each other; empty when it cannot be read."""
+    """Return host and port of an address, by which webhooks wait for each other; empty when it cannot be read.
+
+    Whatever the text, this is at most ``MAX_HOST`` characters that every database can hold.
+    """
     try:
-        parts = urlsplit(url)
-        port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+        parts = urlsplit(_storable(url))
+        host, port = parts.hostname or "", f":{parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)}"
     except ValueError:  # sending it will say what is wrong with it; a task ends all the same
         return ""
-    return f"{parts.hostname or ''}:{port}"
+    return host[: MAX_HOST - len(port)] + port
 
 
 class Outbox:
@@ -161,6 +175,29 @@ class Outbox:
         return await self._database.write(lambda connection: frozenset(connection.execute(chosen).scalars()))
 
 
+def _write_down(connection: Connection, task: Row[Any], webhook: Webhook) -> None:
+    try:
+        # Without a savepoint, PostgreSQL would refuse whatever else the transaction is for.
+        with connection.begin_nested():
+            connection.execute(statements.INSERT, _rows(task, webhook))
+    except (exc.DBAPIError, UnicodeEncodeError) as error:
+        if not _is_unfit(error):
+            raise
+        # Without a traceback: what it quotes is the caller's.
+        log.error("webhook_not_written", task_id=task.id)  # noqa: TRY400 -- see above
+
+
+def _is_unfit(error: exc.DBAPIError | UnicodeEncodeError) -> bool:
+    if isinstance(error, UnicodeEncodeError | exc.DataError):
+        return True
+    return str(getattr(error.orig, "sqlstate", None) or "")[:2] in _UNFIT_CLASSES
+
+
+def _storable(text: str) -> str:
+    # Escaped and not replaced: with a backslash in it, no sender takes it for an address.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\0")
+
+
 def _rows(task: Row[Any], webhook: Webhook) -> list[dict[str, Any]]:
     one_by_one = webhook.pictures if task.state == TaskState.SUCCEEDED else 0
     return [_row(task, webhook, picture) for picture in (range(one_by_one) if one_by_one else [None])]
@@ -171,7 +208,7 @@ def _row(task: Row[Any], webhook: Webhook, picture: int | None) -> dict[str, Any
         "id": str(uuid.uuid4()),
         "tenant_id": task.tenant_id,
         "task_id": task.id,
-        "url": webhook.url,
+        "url": _storable(webhook.url),
         "host": host_of(webhook.url),
         "base_url": webhook.base_url,
         "picture": picture,

@@ -107,18 +107,18 @@ class TaskStore:
         submission = Submission(task=task, request=text, once=once, body=body)
         return await self._database.write(lambda connection: accept(connection, submission))
 
-    async def refuse(self, task: Task, fault: Fault, *, body: str | None = None) -> Task:
+    async def refuse(self, task: Task, fault: Fault, *, once: OnceKey | None = None, body: str | None = None) -> Task:
         """Write a task that has failed already, for callers who hear of their mistakes later.
 
         Raises:
             CallRefused: when the tenant may not have it; nothing was written.
         """
-        submission = Submission(task=task, request="", body=body)
+        submission = Submission(task=task, request="", once=once, body=body)
         return await self._database.write(lambda connection: refuse(connection, submission, fault))
 
     async def read(self, task_id: str, *, tenant_id: str) -> Task | None:
         """Read a tenant's task; None when there is none such, or it is another tenant's."""
-        if not _is_task_id(task_id):
+        if not is_task_id(task_id):
             return None
         rows = await self._database.rows(statements.READ, {"this_id": task_id, "this_tenant": tenant_id})
         return from_row(rows[0]) if rows else None
@@ -191,11 +191,11 @@ class TaskStore:
 
     async def succeed(self, task_id: str, *, fence: int, success: Success) -> bool:
         """End a claimed task well; False when the claim is no longer valid, and then nothing changed."""
-        return await self._end(statements.SUCCEED, _mine(task_id, fence) | success_columns(success))
+        return await self._end(statements.SUCCEED, _mine(task_id, fence) | success_columns(success)) > 0
 
     async def fail(self, task_id: str, *, fence: int, fault: Fault) -> bool:
         """End a claimed task badly; False when the claim is no longer valid, and then nothing changed."""
-        return await self._end(statements.FAIL, _mine(task_id, fence) | fault_columns(fault))
+        return await self._end(statements.FAIL, _mine(task_id, fence) | fault_columns(fault)) > 0
 
     async def release(self, task_id: str, *, fence: int) -> bool:
         """Hand a claimed task back to its old place in the queue, without blame: the attempt does not count.
@@ -213,24 +213,25 @@ class TaskStore:
 
         Once this returns, no picture of it is published.
         """
-        if not _is_task_id(task_id):
+        if not is_task_id(task_id):
             return False
-        return await self._end(statements.CANCEL, {"this_id": task_id, "this_tenant": tenant_id})
+        return await self._end(statements.CANCEL, {"this_id": task_id, "this_tenant": tenant_id}) > 0
 
     async def rescue(self, *, max_attempts: int = 3) -> Rescued:
         """Queue again every task whose lease ran out, and give up those that had ``max_attempts`` attempts.
 
         Tasks that were not started in the time that their callers gave them are cancelled.
         """
-
-        def work(connection: Connection) -> Rescued:
-            values = {"max_attempts": max_attempts}
-            end(connection, statements.EXPIRE, {})
-            quarantined = end(connection, statements.QUARANTINE, values)
-            requeued = connection.execute(statements.REQUEUE, values)
-            return Rescued(requeued=requeued.rowcount, quarantined=quarantined)
-
-        return await self._database.write(work)
+        values = {"max_attempts": max_attempts}
+        # Three transactions, so that a task that cannot be ended keeps no other from being rescued.
+        requeued = await self._database.write(
+            lambda connection: connection.execute(statements.REQUEUE, values).rowcount
+        )
+        try:
+            quarantined = await self._end(statements.QUARANTINE, values)
+        finally:
+            await self._end(statements.EXPIRE, {})
+        return Rescued(requeued=requeued, quarantined=quarantined)
 
     async def forget(self, *, keep_s: float, limit: int = 5000) -> Forgotten:
         """Delete tasks that ended more than ``keep_s`` ago, and the requests of all that ended well or were cancelled.
@@ -264,8 +265,8 @@ class TaskStore:
         """Return if the database answers."""
         await self._database.rows(statements.PING)
 
-    async def _end(self, statement: Executable, values: Mapping[str, Any]) -> bool:
-        return bool(await self._database.write(lambda connection: end(connection, statement, values)))
+    async def _end(self, statement: Executable, values: Mapping[str, Any]) -> int:
+        return await self._database.write(lambda connection: end(connection, statement, values))
 
     async def _with_requests(self, tasks: Sequence[tuple[Task, int, bool]]) -> list[Claim]:
         # Read after the claim is committed: requests never change, and big ones must not hold up other writers.
@@ -280,8 +281,8 @@ class TaskStore:
         return [claim for claim in claims if claim is not None]
 
 
-def _is_task_id(text: str) -> bool:
-    # Ids come from callers' addresses; what no task can have as its id is not worth a question, and may not be one.
+def is_task_id(text: str) -> bool:
+    """Whether a task can have this id; ids come from callers, and a database cannot be asked for every text."""
     return _TASK_ID.fullmatch(text) is not None
 
 

@@ -17,6 +17,7 @@ from deployments.database.schema import database_now, idempotency_keys, is_in_st
 from deployments.tasks.rows import from_row
 from deployments.tasks.settle import end
 from deployments.tasks.statements import CANCEL
+from deployments.tasks.store import is_task_id
 from deployments.tasks.task import Task, TaskState
 
 #: Tasks before one in the queue that are counted; beyond it the exact number tells nobody anything.
@@ -143,11 +144,14 @@ class TaskViews:
         Returns:
             The ids of those that were there.
         """
+        # Everyone takes rows in the same order, so no two can wait for each other.
+        asked = sorted(filter(is_task_id, set(task_ids)))
+        if not asked:
+            return []
 
         def work(connection: Connection) -> list[str]:
-            # Everyone takes rows in the same order, so no two can wait for each other.
             mine = {"this_tenant": tenant_id, "this_dialect": dialect}
-            return [one for one in sorted(set(task_ids)) if _delete_one(connection, {"this_id": one, **mine})]
+            return [one for one in asked if _delete_one(connection, {"this_id": one, **mine})]
 
         return await self._database.write(work)
 

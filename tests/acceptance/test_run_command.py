@@ -176,4 +176,4 @@ def text_of(process: psutil.Process, folder: Path) -> str:
 
 def all_of(lines: queue.Queue[str]) -> list[str]:
     """Return what is left to read."""
-    return [lines.get_nowait() for _ in range(lines.qsize())]
+    return [line for line in (lines.get_nowait() for _ in range(lines.qsize())) if line]

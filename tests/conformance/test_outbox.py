@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -10,12 +11,14 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import Connection, insert, select, text, update
+from structlog.testing import capture_logs
 
 from deployments.database.database import Database
 from deployments.database.schema import tasks, webhooks
 from deployments.errors import FaultKind
+from deployments.outbound.urls import UnreadableUrl, read_url
 from deployments.tasks import outbox_statements as statements
-from deployments.tasks.outbox import Outbox, Room
+from deployments.tasks.outbox import MAX_HOST, Outbox, Room
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Fault, Success, Task, Webhook
 from deployments.tasks.webhook import WebhookState
@@ -25,6 +28,8 @@ MakeTask = Callable[..., Task]
 MakeRequest = Callable[..., GenerationRequest]
 EndOne = Callable[..., Awaitable[Task]]
 
+# Of digits that no database can shorten, and so too long for an index of PostgreSQL.
+LONG_HOST = hashlib.shake_256(b"host").hexdigest(2500)
 ROOM = Room(total=64, per_host=64, per_tenant=64)
 LEASE_S = 60.0
 
@@ -127,12 +132,25 @@ async def test_a_stale_end_tells_nothing(
     assert await rows_of(database) == []
 
 
-async def test_an_address_that_cannot_be_read_ends_no_less(database: Database, end_one: EndOne) -> None:
-    """A task ends although its webhook's address is none."""
-    await end_one(webhook=Webhook(url="http://[", base_url="http://us"))
+@pytest.mark.parametrize("url", ["http://[", "http://a/\0", "http://\0a/", "http://a/\ud800", f"http://{LONG_HOST}/"])
+async def test_an_address_that_cannot_be_called_ends_no_less(database: Database, end_one: EndOne, url: str) -> None:
+    """A task ends although its webhook's address is none; what is written of it no reader takes for another address."""
+    await end_one(webhook=Webhook(url=url, base_url="http://us"))
 
     [row] = await rows_of(database)
-    assert row.host == ""
+    assert len(row.host) <= MAX_HOST
+    with pytest.raises(UnreadableUrl):
+        read_url(row.url)
+
+
+async def test_a_webhook_that_cannot_be_written_is_dropped(database: Database, end_one: EndOne) -> None:
+    """Its task ends, the log names the task and nothing of the webhook, and the next one's is written."""
+    with capture_logs() as logs:
+        poor = await end_one(webhook=Webhook(url="http://a/", base_url="http://\ud800"))
+    good = await end_one()
+
+    assert [row.task_id for row in await rows_of(database)] == [good.id]
+    assert logs == [{"event": "webhook_not_written", "log_level": "error", "task_id": poor.id}]
 
 
 async def test_what_is_claimed_is_taken(outbox: Outbox, end_one: EndOne) -> None:

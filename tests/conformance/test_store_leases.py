@@ -6,14 +6,16 @@ A lease of -1 s has run out when the claim returns, so nothing here waits.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable, Coroutine
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from deployments.errors import FaultKind
 from deployments.tasks.store import Forgotten, Rescued, TaskStore
-from deployments.tasks.task import Beat, Claim, Fault, Output, Success, Task, TaskState
+from deployments.tasks.task import Beat, Claim, Fault, Output, Success, Task, TaskState, Webhook
 from models.request import GenerationRequest
 
 MakeTask = Callable[..., Task]
@@ -24,6 +26,13 @@ End = Callable[[TaskStore, Task], Coroutine[Any, Any, bool]]
 
 PICTURE = Output(sink="files", value="a.jpeg", content_type="image/jpeg", size_bytes=9, sha256="ab" * 32, seed=7)
 SUCCESS = Success(outputs=(PICTURE,), inference_ms=1234)
+LONG_AGO = datetime(2024, 1, 1, tzinfo=UTC)
+# What PostgreSQL cannot hold, as text or in an index; parsing lets none of them in.
+POISON = (
+    Webhook(url="http://a.example/\0", base_url="http://us"),
+    Webhook(url=f"http://{hashlib.shake_256(b'host').hexdigest(2500)}/", base_url="http://us"),
+    Webhook(url="http://a.example/", base_url="http://\0"),
+)
 FAULT = Fault(kind=FaultKind.ENGINE_FAILED, message="The model could not make this picture.")
 
 
@@ -212,6 +221,40 @@ async def test_a_task_handed_back_is_not_blamed(store: TaskStore, claim_one: Cla
     assert (await read(store, task)).state is TaskState.QUEUED
     [again] = await claim_all(store)
     assert (again.task.attempt, again.task.fence) == (1, 2)
+
+
+@pytest.mark.parametrize("webhook", POISON, ids=["NUL", "host", "unwritable"])
+async def test_a_poisonous_webhook_keeps_nobody_from_being_rescued(
+    store: TaskStore, make_task: MakeTask, make_request: MakeRequest, webhook: Webhook
+) -> None:
+    """Tasks that nobody can be told of are given up and expire, and in the same round others wait again."""
+    poisonous = await store.accept(make_task(webhook=webhook), make_request())
+    for _ in range(2):
+        await claim_all(store, lease_s=-1)
+        await store.rescue()
+    lost = await store.accept(make_task(tenant_id="bob"), make_request())
+    await claim_all(store, lease_s=-1)
+    late = await store.accept(make_task(webhook=webhook, start_before=LONG_AGO), make_request())
+
+    rescued = await store.rescue()
+
+    assert rescued == Rescued(requeued=1, quarantined=1)
+    states = [(await read(store, task)).state for task in (poisonous, lost, late)]
+    assert states == [TaskState.FAILED, TaskState.QUEUED, TaskState.CANCELLED]
+
+
+@pytest.mark.parametrize("webhook", POISON, ids=["NUL", "host", "unwritable"])
+@pytest.mark.parametrize("end", [succeed, fail, cancel])
+async def test_a_poisonous_webhook_keeps_no_task_from_ending(
+    store: TaskStore, make_task: MakeTask, make_request: MakeRequest, end: End, webhook: Webhook
+) -> None:
+    """Whomever it asks to be told, a task ends, and stays ended."""
+    await store.accept(make_task(webhook=webhook), make_request())
+    [claim] = await claim_all(store)
+
+    assert await end(store, claim.task)
+
+    assert (await read(store, claim.task)).finished_at is not None
 
 
 async def test_beats_show_progress(store: TaskStore, claim_one: ClaimOne) -> None:

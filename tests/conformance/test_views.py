@@ -7,12 +7,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from deployments.database.database import Database
+from deployments.database.schema import tasks
 from deployments.errors import FaultKind
 from deployments.tasks.accept import OnceKey
 from deployments.tasks.store import TaskStore
-from deployments.tasks.task import Fault, Success, Task, TaskState
+from deployments.tasks.task import Fault, Success, Task, TaskState, Webhook
 from deployments.tasks.views import Query, TaskViews
 from deployments.tenants.directory import TenantDirectory
 from models.request import GenerationRequest
@@ -129,6 +131,16 @@ async def test_a_deleted_task_is_there_for_nobody(views: TaskViews, accept: Acce
     assert await store.read(foreign.id, tenant_id="alice") is not None
 
 
+async def test_deleting_what_can_be_no_id_finds_nothing(views: TaskViews, accept: Accept) -> None:
+    """Whatever a caller names, what is there is deleted and the rest is not."""
+    task = await accept()
+
+    deleted = await views.delete(["\0", task.id, "\ud800", "7" * 100_000], dialect="fal", tenant_id="alice")
+    again = await views.delete(["\0"], dialect="fal", tenant_id="alice")
+
+    assert (deleted, again) == ([task.id], [])
+
+
 async def test_a_running_task_that_is_deleted_is_lost_to_its_replica(
     views: TaskViews, accept: Accept, store: TaskStore
 ) -> None:
@@ -184,6 +196,24 @@ async def test_a_task_that_is_not_started_in_time_is_cancelled(
     assert [task and task.state for task in found] == [TaskState.RUNNING, TaskState.CANCELLED, TaskState.QUEUED]
     assert found[1] is not None
     assert found[1].fault == Fault(kind=FaultKind.TOO_LATE, message="it was not started in time")
+
+
+async def test_the_moves_of_a_rescue_do_not_need_each_other(
+    database: Database, views: TaskViews, accept: Accept, store: TaskStore, make_task: MakeTask
+) -> None:
+    """A task that cannot be ended at all is a loud mistake, and even then others wait again or expire."""
+    broken = await accept(webhook=Webhook(url="http://a/", base_url=""))
+    await accept(tenant_id="bob")
+    await store.claim(models=["uno"], limit=2, replica_id="r1", lease_s=-1)
+    no_json = update(tasks).where(tasks.c.id == broken.id).values(webhook="{", attempt=3)
+    await database.write(lambda connection: connection.execute(no_json))
+    await accept(start_before=make_task().created_at - timedelta(days=900))
+
+    with pytest.raises(ValueError, match="property name"):
+        await store.rescue()
+
+    states = {state: count.tasks for (_, state), count in (await views.count()).items()}
+    assert states == {TaskState.RUNNING: 1, TaskState.QUEUED: 1, TaskState.CANCELLED: 1}
 
 
 async def test_counts_are_by_model_and_state(views: TaskViews, accept: Accept, store: TaskStore) -> None:

@@ -282,8 +282,9 @@ async def test_a_wrong_method_is_a_405_of_the_dialect(client: httpx.AsyncClient,
 
 
 async def test_elsewhere_there_is_nothing(client: httpx.AsyncClient) -> None:
-    """Outside every dialect's root there is a plain 404, and no interface description."""
-    statuses = {(await client.get(path)).status_code for path in ("/", "/docs", "/openapi.json", "/files", "/metrics")}
+    """Outside every dialect's root and the pages there is a plain 404, and no description of the framework's own."""
+    paths = ("/", "/redoc", "/openapi.json", "/files", "/metrics", "/uploads")
+    statuses = {(await client.get(path)).status_code for path in paths}
 
     assert statuses == {404}
 
@@ -572,3 +573,10 @@ async def test_keys_that_an_operator_made_and_took_away(client: httpx.AsyncClien
     assert {(answer.status_code, answer.content) for answer in answers.values()} == {
         (401, b'{"code": 401, "message": "The API key is missing or not valid."}')
     }
+
+
+async def test_an_upload_without_a_grant_is_refused_before_its_body(app: FastAPI) -> None:
+    """Of a stranger's picture nothing is read."""
+    answer = await ask(app, "/uploads/1-0/kept.png", headers={}, method="PUT", pieces=[b"x"] * 10)
+
+    assert (answer.status, answer.pieces_read) == (400, 0)

@@ -7,6 +7,7 @@ import json
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -25,7 +26,8 @@ from deployments.references import FILE, KEPT
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Claim, Task, TaskState
 from deployments.tenants.directory import TenantDirectory
-from deployments.tenants.keys import KeyRing
+from deployments.tenants.keys import BELIEVE_S, KeyRing, digest, key_id, make_key
+from deployments.tenants.tenant import Tenant
 
 CarryOut = Callable[[], Awaitable[Task]]
 ClaimNext = Callable[[], Awaitable[Claim]]
@@ -411,3 +413,58 @@ async def test_an_oversized_frame_ends_its_own_conversation_alone(address: str, 
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1009
     assert (await hear(socket))["data"][0]["pong"] is True
+
+
+async def test_a_later_key_counts_as_well(socket: ClientConnection) -> None:
+    """On a connection that is Alice's, neither a wrong key nor Bob's is welcomed, and her own still is."""
+    for key in ("no-such-key-at-all", BOBS_KEY):
+        await say(socket, {"taskType": "authentication", "apiKey": key})
+        assert (await hear(socket))["errors"][0]["code"] == "invalidApiKey"
+
+    await say(socket, {"taskType": "authentication", "apiKey": KEY})
+    assert (await hear(socket))["data"][0]["taskType"] == "authentication"
+
+
+async def test_a_revoked_key_ends_its_conversation(address: str, app: FastAPI, directory: TenantDirectory) -> None:
+    """A key that an operator has taken away opens nothing on a connection that it had opened before."""
+    secret, moment = "s" * 32, [0.0]
+    key = make_key()
+    await directory.add_key("alice", key_id=key_id(key), digest=digest(key, secret=secret))
+    ring = KeyRing({}, directory=directory, secret=secret, clock=lambda: moment[0])
+    app.state.parts = replace(app.state.parts, keys=ring)
+    async with connect(f"ws://{address}/v1") as socket:
+        await say(socket, {"taskType": "authentication", "apiKey": key})
+        welcome = await hear(socket)
+        await directory.revoke_key(key_id(key))
+        moment[0] += BELIEVE_S + 1
+        await say(socket, inference())
+
+        refused = await hear(socket)
+
+    assert welcome["data"]
+    assert refused["errors"][0]["code"] in {"invalidApiKey", "missingApiKey"}
+
+
+async def test_the_same_key_with_another_webhook_is_another_call(client: httpx.AsyncClient) -> None:
+    """What is in the address counts as much as what is in the body."""
+    wish = {"images": [PICTURE_URL], "prompt": "toys"}
+    headers = {**BEARER, "Idempotency-Key": "order 7"}
+    path = "/api/v3/wavespeed-ai/uno"
+
+    answers = [await client.post(f"{path}{query}", json=wish, headers=headers) for query in ("", "?webhook=http://a/")]
+
+    assert [answer.status_code for answer in answers] == [200, 400]
+
+
+async def test_a_resent_uuid_is_a_conflict_also_where_its_first_copy_left_no_room(
+    client: httpx.AsyncClient, directory: TenantDirectory
+) -> None:
+    """The package must not take its own accepted task for a refused one."""
+    await directory.change(Tenant(id="alice", max_queued=1))
+    wish = inference(deliveryMethod="async")
+
+    answers = [await client.post("/v1", json=[wish], headers=BEARER) for _ in range(2)]
+    other = await client.post("/v1", json=[inference(deliveryMethod="async")], headers=BEARER)
+
+    assert answers[1].json()["errors"][0]["code"] == "conflictTaskUUID"
+    assert other.json()["errors"][0]["code"] == "rateLimitExceeded"

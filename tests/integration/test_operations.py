@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from deployments.database.signals import StoreSignal
 from deployments.errors import BadCall, FaultKind, NotFound, Overloaded, Unavailable
-from deployments.operations.operation import Cancel, Operation, Read, Submit
+from deployments.operations.operation import Cancel, Keep, List, Operation, Read, ReadStatistics, Submit
 from deployments.operations.operations import Caller, Doors, Operations
-from deployments.operations.outcome import TaskOutcome
+from deployments.operations.outcome import Listing, Statistics, TaskOutcome
+from deployments.references import References
 from deployments.tasks.accept import OnceKey
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Claim, Fault, Success, Task, TaskState
@@ -23,6 +25,7 @@ MakeRequest = Callable[..., GenerationRequest]
 MakeOperations = Callable[..., Operations]
 CarryOut = Callable[[], Awaitable[Task]]
 BASE_URL = "http://host:8000"
+ALICE = Caller(tenant_id="alice", dialect="wavespeed", base_url=BASE_URL)
 #: Longer than any test may take: whoever waits so long was not woken.
 LONG_S = 3600.0
 
@@ -38,6 +41,23 @@ class StumblingStore(TaskStore):
             self.has_stumbled.set()
             raise Unavailable
         return await super().alive(task_ids)
+
+
+class Bringing(References):
+    """Brings a picture from nowhere, and knows how many it was bringing at once."""
+
+    def __init__(self) -> None:
+        self._now = 0
+        self.most_at_once = 0
+
+    async def fetch(self, source: str) -> bytes:  # noqa: ARG002 -- the parent's argument
+        """Take a few turns of the loop, then bring it."""
+        self._now += 1
+        self.most_at_once = max(self.most_at_once, self._now)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        self._now -= 1
+        return b"\x89PNG\r\n\x1a\n and more"
 
 
 class NoBackstop:
@@ -172,6 +192,30 @@ async def test_patience_ends_and_the_task_goes_on(
     assert (later.task.state, later.gave_up_waiting) == (TaskState.SUCCEEDED, False)
 
 
+async def test_what_nobody_could_read_is_cancelled_when_it_is_given_up(
+    make_operations: MakeOperations, make_request: MakeRequest, store: TaskStore
+) -> None:
+    """After ``wait_s`` a task whose caller can never ask again is cancelled, and the caller told that time was up."""
+    wish = submit(make_request(), wait=True, cancel_when_given_up=True)
+
+    outcome = await asyncio.wait_for(perform(make_operations(wait_s=0.02), wish), 20)
+
+    assert (outcome.task.state, outcome.gave_up_waiting) == (TaskState.CANCELLED, True)
+    assert await store.read(outcome.task.id, tenant_id="alice") == outcome.task
+
+
+async def test_what_a_key_leads_to_is_not_cancelled_when_it_is_given_up(
+    make_operations: MakeOperations, make_request: MakeRequest
+) -> None:
+    """A caller with a key can send the call again and be answered with the end, so the task goes on."""
+    key = OnceKey(key="one", fingerprint="same")
+    wish = submit(make_request(), wait=True, cancel_when_given_up=True, once=key)
+
+    outcome = await asyncio.wait_for(perform(make_operations(wait_s=0.02), wish), 20)
+
+    assert (outcome.task.state, outcome.gave_up_waiting) == (TaskState.QUEUED, True)
+
+
 async def test_a_waiting_caller_outlasts_a_database_that_is_away(
     make_operations: MakeOperations, make_request: MakeRequest, database_url: str, carry_out: CarryOut
 ) -> None:
@@ -219,6 +263,49 @@ async def test_inline_pictures_are_in_the_answer(
     outcome = await perform(operations, Read(task_id=submitted.task.id))
 
     assert outcome.pictures == (base64.b64encode(b"the bytes of a picture").decode(),)
+
+
+async def test_inline_pictures_are_not_in_lists(
+    make_operations: MakeOperations, make_request: MakeRequest, carry_out: CarryOut
+) -> None:
+    """A list shows links, and nothing of pictures that are kept inline; everything else of their tasks is there."""
+    operations = make_operations()
+    for sinks in (("inline",), ("files",), ("files", "inline")):
+        await perform(operations, submit(make_request(), sinks=sinks))
+        await carry_out()
+
+    listing = await operations.perform(List(), ALICE)
+
+    assert isinstance(listing, Listing)
+    both, linked, inline = listing.tasks
+    assert (inline.task.state, inline.pictures, inline.task.outputs) == (TaskState.SUCCEEDED, (), ())
+    for each in (both, linked):
+        [link] = each.pictures
+        assert link.startswith(f"{BASE_URL}/files/{each.task.id}-")
+        assert len(each.task.outputs) == 1
+
+
+async def test_many_pictures_are_kept_a_few_at_a_time(make_doors: Callable[..., Doors]) -> None:
+    """Of a hundred pictures of one call two are in memory at once, and all of them are kept in the end."""
+    doors = make_doors()
+    bringing = Bringing()
+    operations = Operations(replace(doors, references=bringing), wait_s=LONG_S)
+
+    kept = await asyncio.gather(*(operations.perform(Keep(source="http://a/b.png"), ALICE) for _ in range(100)))
+
+    assert (len(kept), bringing.most_at_once) == (100, 2)
+
+
+async def test_statistics_are_a_moment_old(make_operations: MakeOperations, make_request: MakeRequest) -> None:
+    """Who asks again at once is told the same, and the table is not read for it."""
+    operations = make_operations()
+    before = await operations.perform(ReadStatistics(), ALICE)
+    await perform(operations, submit(make_request()))
+
+    after = await operations.perform(ReadStatistics(), ALICE)
+
+    assert isinstance(before, Statistics)
+    assert after == before
 
 
 async def test_another_tenants_task_is_not_there(make_operations: MakeOperations, make_request: MakeRequest) -> None:

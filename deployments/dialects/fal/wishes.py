@@ -17,6 +17,7 @@ from deployments.dialects.fields import Fields
 from deployments.errors import BadCall, BadField, Problem
 from deployments.json_body import read_object
 from deployments.operations.operation import GrantUpload, Keep, Refuse, Submit
+from deployments.outbound.urls import MAX_CALLBACK_BYTES, UnreadableUrl, read_callback
 from deployments.tasks.task import Webhook
 from models.catalog import MAX_SIDE, MIN_SIDE, SIZE_PRESETS, USO
 from models.request import GenerationRequest, ImageFormat, Reference, Role
@@ -30,15 +31,12 @@ MAX_SEED = 2**63 - 4
 DEFAULT_SIDE = 512
 #: Longest life time of a picture, in seconds: a hundred years, which is what fal's packages write for "never".
 MAX_LIFETIME_S = 3_153_600_000
-#: Longest address of a webhook in bytes.
-MAX_WEBHOOK_BYTES = 8 * 1024
 #: Longest file name and media type that an upload may announce, in bytes.
 MAX_NAME_BYTES = 1024
 
 _ROLES = (Role.CONTENT, Role.STYLE, Role.STYLE)
 _OUTPUT_FORMATS = MappingProxyType({"jpeg": ImageFormat.JPEG, "png": ImageFormat.PNG})
 _REFERENCE_SCHEME = re.compile(r"(?:https?://|data:)", re.ASCII | re.IGNORECASE)
-_WEBHOOK_SCHEME = re.compile(r"https?://[^\s]+", re.ASCII | re.IGNORECASE)
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}(?:\.[0-9]{1,18})?", re.ASCII)
 _SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,18})?", re.ASCII)
@@ -148,9 +146,11 @@ def _webhook(call: Call) -> Webhook | None:
     url = call.query.get("fal_webhook")
     if not url:
         return None
-    if not _WEBHOOK_SCHEME.fullmatch(url) or len(url.encode("utf-8", "surrogatepass")) > MAX_WEBHOOK_BYTES:
-        raise MalformedCall(f"fal_webhook must be an http or https URL of at most {MAX_WEBHOOK_BYTES} bytes")
-    return Webhook(url=url, base_url=call.base_url)
+    try:
+        return Webhook(url=read_callback(url), base_url=call.base_url)
+    except UnreadableUrl as error:
+        words = f"fal_webhook must be an http or https URL of at most {MAX_CALLBACK_BYTES} bytes"
+        raise MalformedCall(words) from error
 
 
 def _start_within_s(call: Call) -> float | None:

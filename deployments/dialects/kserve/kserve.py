@@ -130,6 +130,7 @@ def _submit(call: Call) -> Submit:
         notes=notes,
         wait=True,
         cancel_with_caller=True,
+        cancel_when_given_up=True,
         start_within_s=start_within_s,
     )
 
@@ -147,7 +148,7 @@ def _task(outcome: TaskOutcome) -> Reply:
             return answered(outcome)
         case TaskState.FAILED:
             return _reply(_FAULT_STATUS.get(fault.kind, 500), {"error": fault.message})
-        case TaskState.CANCELLED:
+        case TaskState.CANCELLED if not outcome.gave_up_waiting:
             # By an operator, or because it was not started in time: Triton calls both "unavailable".
             return _reply(503, {"error": "Request cancelled before it ended"})
     return _reply(504, {"error": "Request timed out; the server has stopped waiting for it"})

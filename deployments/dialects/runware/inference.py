@@ -10,11 +10,12 @@ from typing import Any
 
 from deployments.dialects.dialect import Call
 from deployments.dialects.fields import Fields
-from deployments.dialects.runware.names import WEB_ADDRESS, task_key
+from deployments.dialects.runware.names import task_key
 from deployments.dialects.runware.references import places_of_references, read_references
 from deployments.dialects.runware.schema import SCHEMA
 from deployments.errors import Problem
 from deployments.operations.operation import Submit
+from deployments.outbound.urls import UnreadableUrl, read_callback
 from deployments.tasks.accept import OnceKey
 from deployments.tasks.task import Webhook
 from models.catalog import MAX_GUIDANCE, MAX_IMAGES, MAX_SIDE, MAX_STEPS, MIN_GUIDANCE, MIN_SIDE, MIN_STEPS, ModelSpec
@@ -134,7 +135,15 @@ def _webhook(fields: Fields, call: Call, pictures: int) -> Webhook | None:
 
 
 def _address(fields: Fields, name: str) -> str | None:
-    return fields.matching(name, WEB_ADDRESS, form="an http or https URL") if fields.has(name) else None
+    if not fields.has(name):
+        return None
+    url = fields.raw(name)
+    if not isinstance(url, str):
+        fields.refuse(name, "must be a string", Problem.WRONG_TYPE)
+    try:
+        return read_callback(url)
+    except UnreadableUrl:
+        fields.refuse(name, "must be an http or https URL", Problem.BAD_ADDRESS)
 
 
 def _lifetime_s(fields: Fields, output_types: tuple[str, ...]) -> float | None:

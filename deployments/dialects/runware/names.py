@@ -13,8 +13,6 @@ from uuid import UUID
 
 #: A UUID v4, in either case.
 UUID_V4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
-#: An address that can be called.
-WEB_ADDRESS = re.compile(r"https?://[^\s\x00-\x20\x7f]{1,8000}", re.ASCII | re.IGNORECASE)
 
 _ANY_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 _ADDRESS = re.compile(r"(?:https?://|data:)", re.ASCII | re.IGNORECASE)

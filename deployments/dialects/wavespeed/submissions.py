@@ -15,7 +15,7 @@ from deployments.dialects.wavespeed.vocabulary import CATALOG_NAMES, NAME
 from deployments.errors import BadCall, BadField, Problem
 from deployments.json_body import read_object
 from deployments.operations.operation import Quote, Submit
-from deployments.outbound.urls import UnreadableUrl, read_url
+from deployments.outbound.urls import MAX_CALLBACK_BYTES, UnreadableUrl, read_callback
 from deployments.tasks.task import Webhook
 from models.catalog import CATALOG, SIZE_PRESETS, UNO, USO
 from models.request import GenerationRequest, ImageFormat, Reference, Role
@@ -24,13 +24,10 @@ from models.request import GenerationRequest, ImageFormat, Reference, Role
 MAX_PROMPT_BYTES = 24 * 1024
 #: Largest seed a caller may choose.
 MAX_SEED = 2**31 - 1
-#: Longest address of a webhook in bytes.
-MAX_WEBHOOK_BYTES = 8 * 1024
 
 _OUTPUT_FORMATS = MappingProxyType({"jpeg": ImageFormat.JPEG, "png": ImageFormat.PNG})
 _SYNC_SWITCHES = ("enable_sync_mode", "sync_mode", "sync_model")
 _REFERENCE_SCHEME = re.compile(r"(?:https?://|data:)", re.ASCII | re.IGNORECASE)
-_PRINTABLE = re.compile(r"[!-~]+", re.ASCII)
 
 
 class WebhookWithBase64(BadCall):
@@ -149,19 +146,12 @@ def _seed(fields: Fields, fresh_seed: int) -> int:
 
 def _webhook(fields: Fields, call: Call) -> Webhook | None:
     """Return whom to tell of the end; the query's address counts before the body's."""
-    url = Fields(call.query).text("webhook", default="", max_bytes=MAX_WEBHOOK_BYTES)
-    url = url or fields.text("webhook_url", default="", max_bytes=MAX_WEBHOOK_BYTES)
+    url = Fields(call.query).text("webhook", default="", max_bytes=MAX_CALLBACK_BYTES)
+    url = url or fields.text("webhook_url", default="", max_bytes=MAX_CALLBACK_BYTES)
     if not url:
         return None
-    if not _can_be_called(url):
-        raise BadField("webhook must be an http or https URL", field=("webhook",), problem=Problem.BAD_ADDRESS)
-    return Webhook(url=url, base_url=call.base_url)
-
-
-def _can_be_called(url: str) -> bool:
-    """Whether a text is an http(s) URL with a host and no user name, all in printable ASCII."""
     try:
-        read_url(url)
-    except UnreadableUrl:
-        return False
-    return _PRINTABLE.fullmatch(url) is not None
+        return Webhook(url=read_callback(url), base_url=call.base_url)
+    except UnreadableUrl as error:
+        words = "webhook must be an http or https URL"
+        raise BadField(words, field=("webhook",), problem=Problem.BAD_ADDRESS) from error

@@ -332,7 +332,7 @@ def test_runware_reports_what_arrives(runware: Told) -> None:
 
 def test_runware_webhook(runware: Told, letterbox: Letterbox) -> None:
     """The result goes to the webhook's address byte for byte."""
-    [arrived] = letterbox.until(1, "/runware?secret=a%2Fb")
+    [arrived] = letterbox.until(1, "/runware-js?secret=a%2Fb")
 
     [result] = json.loads(arrived.body)["data"]
     assert (result["taskUUID"], result["status"]) == (runware.answer("webhook"), "success")

@@ -90,7 +90,7 @@ await play({
 
   async webhook() {
     const taskUUID = randomUUID();
-    await inference({ taskUUID, webhookURL: `${given.receiver}/runware?secret=a%2Fb` });
+    await inference({ taskUUID, webhookURL: `${given.receiver}/runware-js?secret=a%2Fb` });
     return taskUUID;
   },
 

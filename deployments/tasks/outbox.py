@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Executable, Row, exc
 from deployments.database.database import Database
 from deployments.database.schema import webhooks
 from deployments.tasks import outbox_statements as statements
-from deployments.tasks.rows import from_row, read_webhook
+from deployments.tasks.rows import from_row, read_webhook, storable
 from deployments.tasks.task import TaskState, Webhook
 from deployments.tasks.webhook import DueWebhook, Told, WebhookLine, WebhookState
 
@@ -85,7 +85,7 @@ def host_of(url: str) -> str:
     Whatever the text, this is at most ``MAX_HOST`` characters that every database can hold.
     """
     try:
-        parts = urlsplit(_storable(url))
+        parts = urlsplit(storable(url))
         host, port = parts.hostname or "", f":{parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)}"
     except ValueError:  # sending it will say what is wrong with it; a task ends all the same
         return ""
@@ -193,11 +193,6 @@ def _is_unfit(error: exc.DBAPIError | UnicodeEncodeError) -> bool:
     return str(getattr(error.orig, "sqlstate", None) or "")[:2] in _UNFIT_CLASSES
 
 
-def _storable(text: str) -> str:
-    # Escaped and not replaced: with a backslash in it, no sender takes it for an address.
-    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\0")
-
-
 def _rows(task: Row[Any], webhook: Webhook) -> list[dict[str, Any]]:
     one_by_one = webhook.pictures if task.state == TaskState.SUCCEEDED else 0
     return [_row(task, webhook, picture) for picture in (range(one_by_one) if one_by_one else [None])]
@@ -208,7 +203,7 @@ def _row(task: Row[Any], webhook: Webhook, picture: int | None) -> dict[str, Any
         "id": str(uuid.uuid4()),
         "tenant_id": task.tenant_id,
         "task_id": task.id,
-        "url": _storable(webhook.url),
+        "url": storable(webhook.url),
         "host": host_of(webhook.url),
         "base_url": webhook.base_url,
         "picture": picture,

@@ -10,7 +10,6 @@ nothing of how any of it is printed.
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -30,7 +29,7 @@ from deployments.tasks.request_json import UnreadableRequest, decode_request
 from deployments.tasks.rows import from_row
 from deployments.tasks.shortened import without_contents
 from deployments.tasks.store import TaskStore
-from deployments.tasks.task import Task, TaskState
+from deployments.tasks.task import Task, TaskState, is_task_id
 from models.request import GenerationRequest
 
 #: Tasks that one transaction of a purge deletes at most, so that no other writer waits long.
@@ -39,7 +38,6 @@ PURGE_AT_ONCE = 500
 ACCEPTED, MEANWHILE = "accepted", "meanwhile"
 
 _ENDED = tuple(state for state in TaskState if state.is_terminal)
-_TASK_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 
 class NoSuchTask(UxoError):
@@ -268,7 +266,7 @@ class Overview:
         return deleted
 
     async def _one(self, statement: Executable, task_id: str) -> Row[Any]:
-        is_id = _TASK_ID.fullmatch(task_id)  # what no task can have as its id may be more than a database can be asked
+        is_id = is_task_id(task_id)  # what no task can have as its id may be more than a database can be asked
         rows = await self._database.rows(statement, {"this_id": task_id}) if is_id else []
         if not rows:
             raise NoSuchTask(f"there is no task {task_id}")

@@ -52,7 +52,15 @@ def success_columns(success: Success) -> dict[str, Any]:
 
 def fault_columns(fault: Fault) -> dict[str, Any]:
     """Name a bad end's values as the statement that stores it does."""
-    return {"this_fault_kind": fault.kind, "this_fault_message": _storable(fault.message)}
+    return {"this_fault_kind": fault.kind, "this_fault_message": storable(fault.message)}
+
+
+def storable(text: str) -> str:
+    """Escape what no database takes: half a surrogate pair, and the NUL that PostgreSQL refuses.
+
+    Escaped and not replaced: an address with a backslash in it is taken for an address by nobody.
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\0")
 
 
 def write_outputs(outputs: tuple[Output, ...]) -> str:
@@ -109,8 +117,3 @@ def _moment_from(seconds: float | None, *, earliest: datetime) -> datetime | Non
 
 def _fault(row: Row[Any]) -> Fault | None:
     return None if row.fault_kind is None else Fault(kind=FaultKind(row.fault_kind), message=row.fault_message)
-
-
-def _storable(text: str) -> str:
-    # A message may quote its caller; no database takes half a surrogate pair, and PostgreSQL takes no NUL.
-    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\0")

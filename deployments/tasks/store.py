@@ -11,7 +11,6 @@ asks no clock but the database's.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,14 +26,13 @@ from deployments.tasks.claim import ANY_RANK, ANYTHING_WAITS, Appetite, claim
 from deployments.tasks.request_json import UnreadableRequest, decode_request, encode_request
 from deployments.tasks.rows import fault_columns, from_row, success_columns
 from deployments.tasks.settle import end
-from deployments.tasks.task import Beat, Claim, Fault, Success, Task, TaskState
+from deployments.tasks.task import Beat, Claim, Fault, Success, Task, TaskState, is_task_id
 from models.request import GenerationRequest
 
 log = structlog.get_logger(__name__)
 
 #: How long a key counts, in seconds; a call that comes again later is a new one.
 KEEP_KEYS_S = 24 * 3600.0
-_TASK_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,11 +277,6 @@ class TaskStore:
             for task, rank, yields in tasks
         ]
         return [claim for claim in claims if claim is not None]
-
-
-def is_task_id(text: str) -> bool:
-    """Whether a task can have this id; ids come from callers, and a database cannot be asked for every text."""
-    return _TASK_ID.fullmatch(text) is not None
 
 
 def _mine(task_id: str, fence: int) -> dict[str, Any]:

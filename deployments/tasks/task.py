@@ -10,6 +10,7 @@ A task reaches exactly one terminal state and never leaves it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,13 @@ from types import MappingProxyType
 
 from deployments.errors import FaultKind
 from models.request import GenerationRequest
+
+_TASK_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
+
+
+def is_task_id(text: str) -> bool:
+    """Whether a task can have this id; ids come from callers, and a database cannot be asked for every text."""
+    return _TASK_ID.fullmatch(text) is not None
 
 
 class TaskState(StrEnum):

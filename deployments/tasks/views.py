@@ -17,8 +17,7 @@ from deployments.database.schema import database_now, idempotency_keys, is_in_st
 from deployments.tasks.rows import from_row
 from deployments.tasks.settle import end
 from deployments.tasks.statements import CANCEL
-from deployments.tasks.store import is_task_id
-from deployments.tasks.task import Task, TaskState
+from deployments.tasks.task import Task, TaskState, is_task_id
 
 #: Tasks before one in the queue that are counted; beyond it the exact number tells nobody anything.
 MAX_PLACE = 1000

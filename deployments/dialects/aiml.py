@@ -18,6 +18,7 @@ from typing import Any
 
 from deployments.dialects.dialect import Call, Reply, Route
 from deployments.dialects.fields import Fields
+from deployments.dialects.headers import authorization_key, retry_after
 from deployments.errors import (
     BadCall,
     BadField,
@@ -57,7 +58,6 @@ _RESPONSE_FORMATS = MappingProxyType({"url": "", "b64_json": "b64_json"})
 _ROLES = (Role.CONTENT, Role.STYLE, Role.STYLE)
 _REFERENCE_SCHEME = re.compile(r"(?:https?://|data:)", re.ASCII | re.IGNORECASE)
 _OPENAI_SIZE = re.compile(r"(?P<width>\d{1,5})x(?P<height>\d{1,5})", re.ASCII)
-_BEARER = re.compile(r"bearer +(?P<key>\S+) *", re.ASCII | re.IGNORECASE)
 _BODY_IS_WRONG = "Body validation error!"
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 # The clients send a call again by themselves after any 5xx, which here would be a second task with the same end.
@@ -115,10 +115,7 @@ class Aiml:
 
     def api_key(self, call: Call) -> str:
         """Return the bearer key of the ``Authorization`` header."""
-        shown = _BEARER.fullmatch(call.headers.get("authorization", ""))
-        if shown is None:
-            raise Unauthenticated
-        return shown["key"]
+        return authorization_key(call)
 
     def parse(self, route: Route, call: Call) -> Operation:  # noqa: ARG002 -- the protocol's argument
         """Read the one thing that can be asked for: pictures."""
@@ -151,9 +148,8 @@ class Aiml:
 
     def render_refusal(self, refusal: CallRefused, call: Call) -> Reply:
         """Write the refusal in AIML's flat shape and in OpenAI's ``error`` object beside it."""
-        wait_s = refusal.retry_after_s
-        headers = _NO_HEADERS if wait_s is None else {"Retry-After": str(wait_s)}
         fields = (_wrong_field(refusal),) if isinstance(refusal, BadField) else ()
+        headers = retry_after(refusal.retry_after_s)
         return _error(_mistake(refusal), _words(refusal), call, fields=fields, headers=headers)
 
 

@@ -8,6 +8,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from deployments.bodies import Bodies
 from deployments.delivery.files import LinkExpired, LinkUnknown
 from deployments.delivery.kept import MAX_BYTES
+from deployments.dialects.headers import retry_after
 from deployments.errors import CallRefused
 from deployments.ingress.parts import Parts
 
@@ -55,6 +56,5 @@ async def report_health(request: Request) -> Response:
 
 def refused(refusal: CallRefused) -> Response:
     """Answer a refusal where no dialect is spoken."""
-    wait_s = refusal.retry_after_s
-    headers = None if wait_s is None else {"Retry-After": str(wait_s)}
+    headers = dict(retry_after(refusal.retry_after_s))
     return JSONResponse({"detail": refusal.message}, status_code=refusal.http_status, headers=headers)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC
 from types import MappingProxyType
@@ -18,7 +17,8 @@ from deployments.dialects.dialect import Call, Event, Letter, Reply, Route
 from deployments.dialects.fal import answers, wishes
 from deployments.dialects.fal.mistakes import failed_call
 from deployments.dialects.fal.places import CDN, QUEUE, REST, RUN, placed
-from deployments.errors import BodyTooLarge, CallRefused, NotFound, Unauthenticated
+from deployments.dialects.headers import authorization_key, retry_after
+from deployments.errors import BodyTooLarge, CallRefused, NotFound
 from deployments.operations.operation import Cancel, IssueUploadToken, Operation, Read, ReadWebhookKeys, Watch
 from deployments.operations.outcome import Granted, Kept, Outcome, TaskOutcome, UploadToken, WebhookKeys
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from deployments.tenants.webhook_keys import WebhookSigner
 
 _REQUEST = f"{QUEUE}/fal-ai/uso/requests/{{id}}"
-_KEY = re.compile(r"(?:key|bearer) +(?P<key>\S+) *", re.ASCII | re.IGNORECASE)
 _ABOUT_ONE_REQUEST = ("status", "stream", "result")
 
 
@@ -56,10 +55,7 @@ class Fal:
 
     def api_key(self, call: Call) -> str:
         """Return the key, or the upload token, of the ``Authorization`` header."""
-        shown = _KEY.fullmatch(call.headers.get("authorization", ""))
-        if shown is None:
-            raise Unauthenticated
-        return shown["key"]
+        return authorization_key(call, schemes=("key", "bearer"))
 
     def parse(self, route: Route, call: Call) -> Operation:
         """Read what the caller wants, with or without a request that exists."""
@@ -81,9 +77,8 @@ class Fal:
         if isinstance(refusal, NotFound) and call.route in _ABOUT_ONE_REQUEST:
             refusal = NotFound("Request not found")
         failed = failed_call(refusal, call.base_url)
-        wait_s = refusal.retry_after_s
-        headers = {} if wait_s is None else {"Retry-After": str(wait_s)}
-        return answers.reply(failed.status, failed.body, request_id=request_id, headers={**failed.headers, **headers})
+        headers = {**failed.headers, **retry_after(refusal.retry_after_s)}
+        return answers.reply(failed.status, failed.body, request_id=request_id, headers=headers)
 
     def stream_headers(self, outcome: TaskOutcome, call: Call) -> Mapping[str, str]:  # noqa: ARG002 -- the protocol's
         """Return the id of the request that is followed."""

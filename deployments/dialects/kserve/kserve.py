@@ -8,13 +8,13 @@ clients of a company's own inference servers: tritonclient works unchanged with 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 from deployments.dialects.dialect import Call, Reply, Route
 from deployments.dialects.fields import Fields
+from deployments.dialects.headers import authorization_key, retry_after
 from deployments.dialects.kserve.answer import answered, wanted
 from deployments.dialects.kserve.model_text import (
     VERSION,
@@ -26,7 +26,7 @@ from deployments.dialects.kserve.model_text import (
 )
 from deployments.dialects.kserve.tensors import parameters, read_inputs, split, unpacked
 from deployments.dialects.kserve.wish import Wish
-from deployments.errors import CallRefused, FaultKind, NotFound, Unauthenticated
+from deployments.errors import CallRefused, FaultKind, NotFound
 from deployments.json_body import read_object
 from deployments.operations.operation import CheckHealth, Operation, ReadStatistics, Submit, Tell
 from deployments.operations.outcome import Healthy, Outcome, Statistics, TaskOutcome, Told
@@ -36,7 +36,6 @@ from models.catalog import CATALOG
 #: Longest time that a call may wait to be started, in microseconds: a day.
 MAX_TIMEOUT_US = 24 * 3600 * 1_000_000
 
-_BEARER = re.compile(r"bearer +(?P<key>\S+) *", re.ASCII | re.IGNORECASE)
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 #: What is not here is the server's own trouble, a 500.
 _FAULT_STATUS: Mapping[FaultKind, int] = MappingProxyType(
@@ -70,10 +69,7 @@ class Kserve:
 
     def api_key(self, call: Call) -> str:
         """Return the bearer key of the ``Authorization`` header."""
-        shown = _BEARER.fullmatch(call.headers.get("authorization", ""))
-        if shown is None:
-            raise Unauthenticated
-        return shown["key"]
+        return authorization_key(call)
 
     def parse(self, route: Route, call: Call) -> Operation:
         """Read what is asked for, of a model that is there."""
@@ -104,9 +100,7 @@ class Kserve:
 
     def render_refusal(self, refusal: CallRefused, call: Call) -> Reply:  # noqa: ARG002 -- the protocol's argument
         """Write the refusal's words, under its own status."""
-        wait_s = refusal.retry_after_s
-        headers = _NO_HEADERS if wait_s is None else {"Retry-After": str(wait_s)}
-        return _reply(refusal.http_status, {"error": refusal.message}, headers)
+        return _reply(refusal.http_status, {"error": refusal.message}, retry_after(refusal.retry_after_s))
 
 
 def _check_model(call: Call) -> None:

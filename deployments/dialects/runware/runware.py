@@ -10,12 +10,12 @@ runware-sdk 1.8.0 (Python) and @runware/sdk-js 1.3.2, seen 2026-11.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from deployments.dialects.dialect import Call, Event, Letter, Reply, Route
+from deployments.dialects.headers import authorization_key, retry_after
 from deployments.dialects.runware.answers import Answer, answer_of, results_of, written_answers
 from deployments.dialects.runware.mistakes import InvalidKey, mistake_of
 from deployments.dialects.runware.tasks import read_batch, read_greeting, shown_key
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 #: What our models are called here.
 MODELS: Mapping[str, str] = MappingProxyType({"bytedance:uso@1": USO.name, "bytedance:uno@1": UNO.name})
 
-_BEARER = re.compile(r"bearer +(?P<key>\S+) *", re.ASCII | re.IGNORECASE)
 _NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 
 
@@ -62,9 +61,8 @@ class Runware:
 
     def api_key(self, call: Call) -> str | None:
         """Return the key of the header or of the first task; a frame has no header of its own."""
-        shown = "" if call.method == self.socket.method else call.headers.get("authorization", "")
-        if shown:
-            return _bearer_key(shown)
+        if call.method != self.socket.method and call.headers.get("authorization"):
+            return _header_key(call)
         return shown_key(call.body) if call.body else None
 
     def parse(self, route: Route, call: Call) -> Batch:  # noqa: ARG002 -- frames and posts say the same
@@ -107,11 +105,11 @@ class Runware:
         return {}
 
 
-def _bearer_key(shown: str) -> str:
-    found = _BEARER.fullmatch(shown)
-    if found is None:
-        raise InvalidKey
-    return found["key"]
+def _header_key(call: Call) -> str:
+    try:
+        return authorization_key(call)
+    except Unauthenticated as error:
+        raise InvalidKey from error
 
 
 def _told_parts(outcome: Outcome) -> tuple[PartOutcome, ...]:
@@ -129,7 +127,7 @@ def _reply(answers: tuple[Answer, ...], base_url: str) -> Reply:
     first = next((answer.mistake for answer in answers if answer.mistake is not None), None)
     if first is None or any(answer.items for answer in answers):
         return Reply(status=200, body=_written(answers, base_url))
-    headers = {} if first.retry_after_s is None else {"Retry-After": str(first.retry_after_s)}
+    headers = retry_after(first.retry_after_s)
     return Reply(status=first.status, body=_written(answers, base_url), headers=headers)
 
 

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from deployments.dialects.dialect import Call, Reply
+from deployments.dialects.headers import retry_after
 from deployments.dialects.wavespeed.submissions import WebhookWithBase64
 from deployments.dialects.wavespeed.vocabulary import FAULT_CODES, STATUS, TIMED_OUT, VENDOR_NAMES
 from deployments.errors import CallRefused
@@ -55,9 +56,7 @@ def refuse(refusal: CallRefused) -> Reply:
     told: dict[str, Any] = {"code": refusal.http_status, "message": refusal.message}
     if isinstance(refusal, WebhookWithBase64):
         told["error"] = refusal.message
-    wait_s = refusal.retry_after_s
-    headers = {} if wait_s is None else {"Retry-After": str(wait_s)}
-    return _reply(refusal.http_status, told, headers)
+    return _reply(refusal.http_status, told, retry_after(refusal.retry_after_s))
 
 
 def task_members(outcome: TaskOutcome, base_url: str) -> dict[str, Any]:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from deployments.dialects.dialect import Call, Event, Letter, Reply, Route
+from deployments.dialects.headers import authorization_key
 from deployments.dialects.wavespeed import answers, events, predictions, submissions, uploads
 from deployments.dialects.wavespeed.vocabulary import NAME
-from deployments.errors import CallRefused, Unauthenticated
+from deployments.errors import CallRefused
 from deployments.operations.operation import Operation, ReadBalance, ReadWebhookSecret, Tell
 from deployments.operations.outcome import Outcome, TaskOutcome
 
 if TYPE_CHECKING:
     from deployments.tenants.webhook_keys import WebhookSigner
-
-_BEARER = re.compile(r"bearer +(?P<key>\S+) *", re.ASCII | re.IGNORECASE)
 
 
 class WaveSpeed:
@@ -47,10 +45,7 @@ class WaveSpeed:
 
     def api_key(self, call: Call) -> str | None:
         """Return the bearer key of the ``Authorization`` header."""
-        shown = _BEARER.fullmatch(call.headers.get("authorization", ""))
-        if shown is None:
-            raise Unauthenticated
-        return shown["key"]
+        return authorization_key(call)
 
     def parse(self, route: Route, call: Call) -> Operation:
         """Read what is asked for at one of the addresses."""

@@ -7,7 +7,7 @@ its own doors; nothing but plain values crosses from here into a replica, and no
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Annotated, Any
@@ -25,6 +25,7 @@ from deployments.delivery.files import FilesSink
 from deployments.delivery.presigned_put import put_picture
 from deployments.delivery.sink import open_sinks
 from deployments.dialects import open_dialects
+from deployments.dialects.dialect import Dialect
 from deployments.housekeeper import Housekeeper
 from deployments.ingress.application import make_ingress
 from deployments.ingress.parts import Parts
@@ -90,7 +91,11 @@ def _deploy(target: type, name: str, grace_s: float) -> Any:
 def make_ingress_app() -> FastAPI:
     """Build the web application of one ingress replica."""
     configure_logging()
-    return make_ingress(list(open_dialects(read_settings().aliases).values()), open_parts)
+    return make_ingress(list(_dialects(read_settings()).values()), open_parts)
+
+
+def _dialects(settings: Settings) -> Mapping[str, Dialect]:
+    return open_dialects(aliases=settings.aliases, fal_hosts=settings.hosts_of_fal)
 
 
 @serve.ingress(make_ingress_app)
@@ -230,7 +235,7 @@ async def run_housekeeper(settings: Settings, stopping: asyncio.Event) -> None:
 def open_scribe(settings: Settings) -> Scribe:
     """Open what webhooks are written and signed with."""
     signer = WebhookSigner(server_secret(settings.secret, settings.folder))
-    return Scribe(dialects=open_dialects(settings.aliases), sinks=open_sinks(settings), signer=signer)
+    return Scribe(dialects=_dialects(settings), sinks=open_sinks(settings), signer=signer)
 
 
 def load_engine(models: list[str], settings: Settings) -> Engine:

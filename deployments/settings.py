@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,6 +16,11 @@ from models.catalog import CATALOG
 #: Variables whose values are not repeated in messages: a database URL may hold a password.
 HOLD_SECRETS = frozenset({"UXO_DATABASE_URL", "UXO_BOOTSTRAP_KEYS", "UXO_SECRET"})
 
+#: What a host of fal's can be for.
+FAL_ROLES = ("run", "queue", "rest", "cdn")
+#: A host name as it stands in a Host header, without its port.
+HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", re.ASCII)
+
 
 class SettingsInvalid(UxoError):
     """An environment variable has a value that cannot be used."""
@@ -26,11 +32,28 @@ def check_aliases(text: str) -> str:
     Raises:
         ValueError: when it is not ``name=model,name=model``, or names a model that there is not.
     """
-    for pair in filter(None, text.split(",")):
-        name, _, model = pair.partition("=")
-        if not name.strip() or model.strip() not in CATALOG:
+    for name, model in _pairs(text):
+        if not name or model not in CATALOG:
             raise ValueError(f"write name=model, with a model of {', '.join(CATALOG)}")
     return text
+
+
+def check_hosts(text: str) -> str:
+    """Return the text of hosts as it is.
+
+    Raises:
+        ValueError: when it is not ``host=role,host=role``, or names a role that there is not.
+    """
+    for host, role in _pairs(text):
+        if not HOST.fullmatch(host) or role not in FAL_ROLES:
+            raise ValueError(f"write host=role, a host without a port and a role of {', '.join(FAL_ROLES)}")
+    return text
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    """Return what stands on both sides of each ``=`` in a list with commas, without blanks around it."""
+    pairs = (pair.partition("=") for pair in text.split(",") if pair)
+    return [(name.strip(), value.strip()) for name, _, value in pairs]
 
 
 class Settings(BaseSettings):
@@ -52,6 +75,8 @@ class Settings(BaseSettings):
     device: Annotated[str, StringConstraints(min_length=1)] = "cpu"
     #: ``name=model,name=model``: further names under which callers of Runware's dialect may ask for a model.
     model_aliases: Annotated[str, AfterValidator(check_aliases)] = ""
+    #: ``host=role,host=role``: host names under which fal's ``run``, ``queue``, ``rest`` or ``cdn`` stands at the root.
+    fal_hosts: Annotated[str, AfterValidator(check_hosts)] = ""
     #: Where the embedded database, the pictures and the demo key live.
     folder: Path = Path("var")
     #: Whether references may come from loopback and private addresses; for development and tests.
@@ -73,8 +98,12 @@ class Settings(BaseSettings):
     @property
     def aliases(self) -> Mapping[str, str]:
         """Return the catalog names of models by the further names that they have."""
-        pairs = (pair.partition("=") for pair in self.model_aliases.split(",") if pair)
-        return {name.strip(): model.strip() for name, _, model in pairs}
+        return dict(_pairs(self.model_aliases))
+
+    @property
+    def hosts_of_fal(self) -> Mapping[str, str]:
+        """Return which of fal's hosts each further host name stands for; names in lower case."""
+        return {host.lower(): role for host, role in _pairs(self.fal_hosts)}
 
     @property
     def store_url(self) -> str:

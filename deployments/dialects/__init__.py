@@ -24,10 +24,11 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
 )
 
 
-def open_dialects(aliases: Mapping[str, str]) -> Mapping[str, Dialect]:
-    """Return the dialects by name, with an operator's own names for models.
+def open_dialects(*, aliases: Mapping[str, str], fal_hosts: Mapping[str, str]) -> Mapping[str, Dialect]:
+    """Return the dialects by name, with an operator's own names for models and hosts.
 
     Args:
         aliases: names that callers use, such as ``luma:uni@1``, and the catalog name of the model that answers to each.
+        fal_hosts: host names, and for which of fal's each stands: ``run``, ``queue``, ``rest`` or ``cdn``.
     """
-    return {**DIALECTS, Runware.name: Runware(aliases)}
+    return {**DIALECTS, Runware.name: Runware(aliases), Fal.name: Fal(fal_hosts)}

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from deployments.settings import Settings, SettingsInvalid, read_settings
+from deployments.dialects.fal.places import ROLES
+from deployments.settings import FAL_ROLES, Settings, SettingsInvalid, read_settings
 from deployments.tenants.keys import configured_keys, demo_key
 
 KEY = "alice-key-0123456789"
@@ -199,6 +200,23 @@ def test_aliases_name_models(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UXO_MODEL_ALIASES", "luma:uni@1=uso, other:name@2 = uno")
 
     assert dict(read_settings().aliases) == {"luma:uni@1": "uso", "other:name@2": "uno"}
+
+
+def test_hosts_of_fal_have_roles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator gives fal's hosts further names, in any case; every role that is known is one of the dialect's."""
+    monkeypatch.setenv("UXO_FAL_HOSTS", "Images.Example.org=rest, q.example.org = queue")
+
+    assert dict(read_settings().hosts_of_fal) == {"images.example.org": "rest", "q.example.org": "queue"}
+    assert set(FAL_ROLES) == set(ROLES)
+
+
+@pytest.mark.parametrize("text", ["a.org", "a.org=files", "=run", "a.org:80=run", "a b=run", "https://a.org=run"])
+def test_a_host_of_nothing_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """What is no host name, or stands for nothing of fal's, is one clear line."""
+    monkeypatch.setenv("UXO_FAL_HOSTS", text)
+
+    with pytest.raises(SettingsInvalid, match=r"UXO_FAL_HOSTS.*a role of run, queue, rest, cdn"):
+        read_settings()
 
 
 @pytest.mark.parametrize("text", ["luma:uni@1", "=uso", "a=dall-e", "a=uso,b", "a=uso=uno"])

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from deployments.dialects.dialect import Call, Event, Letter, Reply, Route
 from deployments.dialects.fal import answers, wishes
 from deployments.dialects.fal.mistakes import failed_call
-from deployments.dialects.fal.places import CDN, QUEUE, REST, RUN, placed
+from deployments.dialects.fal.places import CDN, HOSTS, QUEUE, REST, ROLES, RUN, placed
 from deployments.dialects.headers import authorization_key, retry_after
 from deployments.errors import BodyTooLarge, CallRefused, NotFound
 from deployments.operations.operation import Cancel, IssueUploadToken, Operation, Read, ReadWebhookKeys, Watch
@@ -26,11 +26,19 @@ if TYPE_CHECKING:
     from deployments.tenants.webhook_keys import WebhookSigner
 
 _REQUEST = f"{QUEUE}/fal-ai/uso/requests/{{id}}"
+_NO_HOSTS: Mapping[str, str] = MappingProxyType({})
 _ABOUT_ONE_REQUEST = ("status", "stream", "result")
 
 
 class Fal:
-    """fal's run, queue, REST and CDN hosts for ``fal-ai/uso``."""
+    """fal's run, queue, REST and CDN hosts for ``fal-ai/uso``.
+
+    Args:
+        hosts: an operator's own host names, and for which of ``run``, ``queue``, ``rest`` and ``cdn`` each stands.
+
+    Raises:
+        KeyError: when a host is for a role that there is not.
+    """
 
     name: str = wishes.NAME
     roots: Sequence[str] = ("/fal", "/fal-ai")
@@ -49,9 +57,16 @@ class Fal:
         Route(method="POST", path=f"{CDN}/files/upload/multipart", name="upload_in_parts", takes_upload_token=True),
     )
 
+    def __init__(self, hosts: Mapping[str, str] = _NO_HOSTS) -> None:
+        self._hosts = {**HOSTS, **{host: ROLES[role] for host, role in hosts.items()}}
+
+    def __repr__(self) -> str:
+        """Name the hosts it answers to."""
+        return f"<Fal [{', '.join(self._hosts)}]>"
+
     def place(self, call: Call) -> str | None:
         """Return the path below ``/fal`` that a call means; of a proxied call with its query, after a ``?``."""
-        return placed(call)
+        return placed(call, self._hosts)
 
     def api_key(self, call: Call) -> str:
         """Return the key, or the upload token, of the ``Authorization`` header."""

@@ -23,14 +23,21 @@ TARGET_HEADER = "x-fal-target-url"
 _PROXIED: Mapping[str, str] = MappingProxyType(
     {"fal.run": RUN, "queue.fal.run": QUEUE, "rest.fal.ai": REST, "rest.alpha.fal.ai": REST}
 )
-_HOSTS: Mapping[str, str] = MappingProxyType({**_PROXIED, "v3.fal.media": CDN})
+#: What is served under each of fal's host names.
+HOSTS: Mapping[str, str] = MappingProxyType({**_PROXIED, "v3.fal.media": CDN})
+#: The words in which an operator says what a host of their own stands for.
+ROLES: Mapping[str, str] = MappingProxyType({"run": RUN, "queue": QUEUE, "rest": REST, "cdn": CDN})
 # What this server says about itself under every name: its prefixes, and the links to pictures that it hands out.
 # ``/files/upload`` is fal's address for uploads, so no picture can have that name.
 _OWN = re.compile(r"/fal(?:/.*)?|/uploads/.*|/files/(?!upload(?:/|$)).*", re.DOTALL)
 
 
-def placed(call: Call) -> str | None:
+def placed(call: Call, hosts: Mapping[str, str] = HOSTS) -> str | None:
     """Return the path that a call means, for a proxied one with the query it means; None when it says what it means.
+
+    Args:
+        call: with its headers.
+        hosts: the prefix under which each host name is served.
 
     Raises:
         MalformedCall: when a proxied call does not say where it was going.
@@ -41,7 +48,7 @@ def placed(call: Call) -> str | None:
     if _OWN.fullmatch(call.path):
         return None
     host = call.headers.get("host", "").partition(":")[0].rstrip(".").lower()
-    role = _HOSTS.get(host)
+    role = hosts.get(host)
     if role is None and call.path.startswith("/fal-ai/"):
         role = QUEUE if host.partition(".")[0] == "queue" else RUN
     return None if role is None else _below(role, call.path)

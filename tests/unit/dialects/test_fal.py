@@ -134,6 +134,19 @@ def test_end_is_told(case: Any, make_task: Callable[..., Task]) -> None:
     assert DIALECT.write_event(event) == body
 
 
+def test_hosts_of_an_operator_stand_for_those_of_fal() -> None:
+    """A host name from the settings is served like fal's own, whatever port and case it comes with; others are not."""
+    fal = Fal(hosts={"rest.example.org": "rest"})
+    path = "/storage/upload/initiate"
+
+    placed = [
+        fal.place(Call(method="POST", path=path, headers={"host": host}))
+        for host in ("REST.example.org:8443", "v3.fal.media", "example.org")
+    ]
+
+    assert placed == [f"/fal/rest{path}", f"/fal/cdn{path}", None]
+
+
 @pytest.mark.parametrize("case", cases("fal", "places.json"))
 def test_call_is_placed(case: Any) -> None:
     """A call by another name, a bare one and a proxied one mean the path beside them."""

@@ -22,6 +22,8 @@ import psutil
 ROOT = Path(__file__).parents[1]
 #: Seconds until a start is called failed; two cores shared with other work need most of a minute.
 START_S = 240
+#: What nohup ignores its children ignore; this starts a program that heeds a closed terminal even then.
+HEEDING_HANGUPS = ("env", "--default-signal=HUP")
 ALICE = "key-of-alice-0123456789"
 BOB = "key-of-bob-0123456789"
 
@@ -71,7 +73,7 @@ def free_port() -> int:
 def uxo_run(folder: Path, **environment: str) -> Iterator[tuple[subprocess.Popen[str], queue.Queue[str]]]:
     """Run ``uxo run`` for the length of a block; yields the process and the lines it prints."""
     process = subprocess.Popen(
-        [str(Path(sys.executable).with_name("uxo")), "run", "--no-first-light"],
+        [*HEEDING_HANGUPS, str(Path(sys.executable).with_name("uxo")), "run", "--no-first-light"],
         cwd=ROOT,
         env={**os.environ, "UXO_FOLDER": str(folder), **environment},  # noqa: TID251 -- handed on, not read
         stdin=subprocess.DEVNULL,

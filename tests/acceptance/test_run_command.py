@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from running_service import ALICE, ROOT, START_S, free_port, uxo_run, wait_for
+from running_service import ALICE, HEEDING_HANGUPS, ROOT, START_S, free_port, uxo_run, wait_for
 
 UXO = str(Path(sys.executable).with_name("uxo"))
 #: Plays a shell: the terminal is its own, and it dies when that is closed, as does what it has started if it may.
@@ -60,7 +60,7 @@ def test_a_closed_terminal_leaves_no_process(tmp_path: Path) -> None:
     """When the terminal goes, and the shell with it, Ray lives until it is stopped in order, which takes seconds."""
     keyboard, inner = pty.openpty()
     shell = subprocess.Popen(
-        [sys.executable, "-c", SHELL, UXO, "run", "--no-first-light"],
+        [*HEEDING_HANGUPS, sys.executable, "-c", SHELL, UXO, "run", "--no-first-light"],
         cwd=ROOT,
         env=environment(UXO_FOLDER=str(tmp_path), UXO_PORT=str(free_port())),
         stdin=inner,

@@ -21,12 +21,10 @@ from pathlib import Path
 from typing import Literal
 
 import psutil
-import pytest
+from missing_service import give_up
 
 #: How a missing server is got, for people to read.
 HOW_TO_GET = "PostgreSQL's server is not installed; apt-get install postgresql"
-#: The variable by which the check before landing says that a missing service is a failure.
-REQUIRE_SERVICES = "UXO_REQUIRE_SERVICES"
 #: How long a server may take to start or stop, in seconds.
 PATIENCE_S = 60
 
@@ -46,11 +44,8 @@ def binaries() -> Path | None:
 
 def require_postgresql() -> None:
     """Skip the test that needs a server where there is none; where every service must be there, fail it."""
-    if binaries() is not None:
-        return
-    if os.environ.get(REQUIRE_SERVICES) == "1":  # noqa: TID251 -- it is the test run's setting, not the service's
-        pytest.fail(HOW_TO_GET)
-    pytest.skip(HOW_TO_GET)
+    if binaries() is None:
+        give_up(HOW_TO_GET)
 
 
 class PostgresServer:

@@ -16,8 +16,9 @@ _ASSETS: Mapping[str, tuple[str, str]] = {
     "swagger-ui.css": ("fastapi_offline", "static/swagger-ui.css"),
     "start.js": (__name__, "start.js"),
     "pages.css": (__name__, "pages.css"),
+    "icon.svg": (__name__, "icon.svg"),
 }
-_MEDIA_TYPES = {"js": "text/javascript", "css": "text/css"}
+_MEDIA_TYPES = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 
 
 def read_assets() -> Iterator[tuple[str, bytes, str]]:

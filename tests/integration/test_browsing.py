@@ -94,6 +94,7 @@ async def test_a_page_runs_nothing_but_our_scripts(browser: httpx.AsyncClient, p
         ("swagger-ui.css", "text/css", ".swagger-ui"),
         ("start.js", "text/javascript", "SwaggerUIBundle"),
         ("pages.css", "text/css", "body"),
+        ("icon.svg", "image/svg+xml", "<svg"),
     ],
 )
 async def test_an_asset_is_served_from_here(browser: httpx.AsyncClient, name: str, media_type: str, words: str) -> None:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from deployments.delivery.sink import EncodedImage
+from deployments.picture_files import JPEG, PNG, WEBP, PictureFile
 from models.request import GeneratedImage, ImageFormat
 
 
@@ -16,27 +17,18 @@ from models.request import GeneratedImage, ImageFormat
 class _Encoding:
     """How one format is written."""
 
-    #: The library's name of the format.
-    name: str
-    #: File name extension without the dot.
-    extension: str
-    #: Media type.
-    content_type: str
+    #: The kind of file.
+    kind: PictureFile
     #: What to tell the library besides the quality.
     settings: Mapping[str, Any]
 
 
 _ENCODINGS = MappingProxyType(
     {
-        ImageFormat.JPEG: _Encoding(name="JPEG", extension="jpg", content_type="image/jpeg", settings={}),
+        ImageFormat.JPEG: _Encoding(kind=JPEG, settings={}),
         # Level 1 with run-length matching: several times faster than the library's default for much the same size.
-        ImageFormat.PNG: _Encoding(
-            name="PNG",
-            extension="png",
-            content_type="image/png",
-            settings={"compress_level": 1, "compress_type": 3},
-        ),
-        ImageFormat.WEBP: _Encoding(name="WEBP", extension="webp", content_type="image/webp", settings={}),
+        ImageFormat.PNG: _Encoding(kind=PNG, settings={"compress_level": 1, "compress_type": 3}),
+        ImageFormat.WEBP: _Encoding(kind=WEBP, settings={}),
     }
 )
 
@@ -54,5 +46,7 @@ def encode(image: GeneratedImage, output_format: ImageFormat, quality: int = 95)
     bare = image.image.copy()
     bare.info = {}
     file = BytesIO()
-    bare.save(file, format=encoding.name, quality=quality, **encoding.settings)
-    return EncodedImage(content=file.getvalue(), content_type=encoding.content_type, extension=encoding.extension)
+    bare.save(file, format=encoding.kind.name, quality=quality, **encoding.settings)
+    return EncodedImage(
+        content=file.getvalue(), content_type=encoding.kind.media_type, extension=encoding.kind.extension
+    )

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from deployments.delivery.sink import EncodedImage
 from deployments.errors import BadCall, BodyTooLarge, NotFound, Unauthenticated
+from deployments.picture_files import recognised
 
 if TYPE_CHECKING:
     from deployments.delivery.files import FilesSink
@@ -40,7 +41,6 @@ EXTENSIONS = {
 
 _TOKEN = re.compile(r"(?P<until>[0-9]{1,12})-(?P<signature>[0-9a-f]{32})", re.ASCII)
 _TENANT_TOKEN = re.compile(r"(?P<until>[0-9]{1,12})-(?P<signature>[0-9a-f]{32})-(?P<tenant>.{1,200})", re.ASCII)
-_WEBP_HEAD = 12
 
 
 class GrantOver(BadCall):
@@ -80,7 +80,7 @@ class KeptPictures:
             BodyTooLarge: when it is larger than 20 MiB.
             OSError: when it could not be placed.
         """
-        image = recognised(content)
+        image = checked(content)
         name = self.name_of(uuid, tenant_id=tenant_id) if uuid else f"kept-{secrets.token_hex(16)}"
         return await self._files.put(name, image), image
 
@@ -155,7 +155,7 @@ class KeptPictures:
             BodyTooLarge: when it is larger than 20 MiB.
         """
         self.check(value, token)
-        image = recognised(content)
+        image = checked(content)
         if not value.endswith((f".{image.extension}", f".{ANY}")):
             raise BadCall(f"this is {image.content_type}, which is not what was announced")
         if not await self._files.put_once(value, image):
@@ -166,8 +166,8 @@ class KeptPictures:
         return hmac.new(self._secret, f"kept {message}".encode(), hashlib.sha256).hexdigest()[:32]
 
 
-def recognised(content: bytes) -> EncodedImage:
-    """Tell what kind of picture some bytes are by how they begin.
+def checked(content: bytes) -> EncodedImage:
+    """Return a picture that can be kept, with the kind that its first bytes tell.
 
     Raises:
         BadCall: when they are none that can be kept.
@@ -175,10 +175,7 @@ def recognised(content: bytes) -> EncodedImage:
     """
     if len(content) > MAX_BYTES:
         raise BodyTooLarge(f"a picture may have {MAX_BYTES // 1024**2} MiB at most")
-    if content.startswith(b"\x89PNG\r\n\x1a\n"):
-        return EncodedImage(content=content, content_type="image/png", extension="png")
-    if content.startswith(b"\xff\xd8\xff"):
-        return EncodedImage(content=content, content_type="image/jpeg", extension="jpg")
-    if content.startswith(b"RIFF") and content[8:_WEBP_HEAD] == b"WEBP":
-        return EncodedImage(content=content, content_type="image/webp", extension="webp")
-    raise BadCall("this is no PNG, JPEG or WebP picture")
+    kind = recognised(content)
+    if kind is None:
+        raise BadCall("this is no PNG, JPEG or WebP picture")
+    return EncodedImage(content=content, content_type=kind.media_type, extension=kind.extension)

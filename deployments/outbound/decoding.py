@@ -14,6 +14,7 @@ from io import BytesIO
 from PIL import Image
 
 from deployments.outbound.refused import ReferenceRefused
+from deployments.picture_files import recognised
 
 #: Most pixels of a reference; references are scaled to a few hundred pixels a side anyway.
 MAX_PIXELS = 25_000_000
@@ -51,26 +52,18 @@ def decode(content: bytes) -> Image.Image:
     Raises:
         ReferenceRefused: when the format is another, the picture too large, or the file broken or cut short.
     """
-    file_format = _recognise(content)
+    kind = recognised(content)
+    if kind is None:
+        raise ReferenceRefused("is not a PNG, JPEG or WebP picture")
     try:
-        with Image.open(BytesIO(content), formats=[file_format]) as image:
+        with Image.open(BytesIO(content), formats=[kind.name]) as image:
             _check_size(*image.size)
             image.load()
             return _bare(_to_rgb(_upright(image)))
     except _BOMB as error:
         raise ReferenceRefused(_too_many_pixels()) from error
     except _BROKEN as error:
-        raise ReferenceRefused(f"is a broken {file_format} file") from error
-
-
-def _recognise(content: bytes) -> str:
-    if content.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "PNG"
-    if content.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-        return "WEBP"
-    raise ReferenceRefused("is not a PNG, JPEG or WebP picture")
+        raise ReferenceRefused(f"is a broken {kind.name} file") from error
 
 
 def _check_size(width: int, height: int) -> None:

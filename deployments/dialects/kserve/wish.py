@@ -13,6 +13,7 @@ from PIL import Image
 
 from deployments.dialects.kserve.tensors import Tensor
 from deployments.errors import BadField, Problem
+from deployments.picture_files import recognised
 from models.catalog import (
     MAX_GUIDANCE,
     MAX_IMAGES,
@@ -139,21 +140,12 @@ class Wish:
 
 def _source(content: bytes) -> str:
     """Return where a picture is: the address that is given, or the file that is given as a data URI."""
-    media_type = _media_type(content)
-    if media_type:
-        return _data_uri(media_type, content)
+    kind = recognised(content)
+    if kind:
+        return _data_uri(kind.media_type, content)
     if not _ADDRESS.match(content):
         _refuse("images", "must hold http, https or data URLs, or PNG, JPEG or WebP files", Problem.BAD_ADDRESS)
     return _decoded("images", content)
-
-
-def _media_type(content: bytes) -> str | None:
-    """Tell the three kinds of files by their first bytes."""
-    if content.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "image/png"
-    if content.startswith(b"\xff\xd8\xff"):
-        return "image/jpeg"
-    return "image/webp" if content[:4] == b"RIFF" and content[8:12] == b"WEBP" else None
 
 
 def _drawn(tensor: Tensor) -> list[str]:

@@ -11,6 +11,8 @@ import re
 from base64 import b64decode
 from uuid import UUID
 
+from deployments.picture_files import recognised
+
 #: A UUID v4, in either case.
 UUID_V4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
@@ -46,17 +48,5 @@ def upload_source(given: str) -> str | None:
         return given
     if not _BASE64.fullmatch(given):
         return None
-    media_type = _media_type(b64decode(given[:16]))
-    return None if media_type is None else f"data:{media_type};base64,{given}"
-
-
-def _media_type(head: bytes) -> str | None:
-    """Tell a picture by its first twelve bytes.
-
-    Source: PNG specification, section 5.2; JPEG, ITU-T T.81, annex B; WebP container specification, file header.
-    """
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "image/png"
-    if head.startswith(b"\xff\xd8\xff"):
-        return "image/jpeg"
-    return "image/webp" if head[:4] == b"RIFF" and head[8:] == b"WEBP" else None
+    kind = recognised(b64decode(given[:16]))  # the twelve bytes that tell it
+    return None if kind is None else f"data:{kind.media_type};base64,{given}"

@@ -34,7 +34,8 @@ from deployments.operations.operations import Operations
 from deployments.outbound.client import GuardedClient
 from deployments.outbound.references import ReferenceFetcher
 from deployments.references import References
-from deployments.replica import Doors, Limits, Replica
+from deployments.replica import Doors, Replica
+from deployments.replica_limits import Limits
 from deployments.settings import Settings, read_settings
 from deployments.tasks.outbox import Outbox
 from deployments.tasks.store import TaskStore

@@ -23,6 +23,7 @@ from deployments.bringing import bring, sized
 from deployments.delivering import Upload, deliver, no_upload
 from deployments.device_thread import DeviceThread
 from deployments.errors import EngineFailed, ReferenceUnusable, TaskFault, UploadFailed, UxoError
+from deployments.replica_limits import Limits
 from deployments.rounds import forever, run_until
 from deployments.tasks.claim import ANY_RANK
 from deployments.tasks.task import Beat, Claim, Fault, Success
@@ -47,33 +48,6 @@ MOST_OVERTAKEN = 10
 STEPS_REMEMBERED = 8
 #: Seconds between two looks for cancelled tasks, however often the store changes.
 LOOK_EVERY_S = 0.25
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How much a replica takes on, and for how long."""
-
-    #: Tasks it holds at once: one that steps, the others being fetched, waiting or delivered.
-    capacity: int
-    #: Seconds of stepping that it keeps in hand, which is time to fetch what comes next. What it holds beyond that
-    #: would stand before a task of another tenant that comes in later.
-    ahead_s: float = 0.25
-    #: How long a claim lasts without a sign of life, in seconds.
-    lease_s: float
-    #: Seconds after which a device that has not answered is given up, and this replica with it.
-    stuck_s: float = 40.0
-    #: Seconds in which it may finish what it holds once it is told to stop; the rest is handed back.
-    drain_s: float = 5.0
-
-    @property
-    def beat_s(self) -> float:
-        """Seconds between signs of life: three may be lost before the lease is."""
-        return self.lease_s / 4
-
-    @property
-    def doubt_s(self) -> float:
-        """Seconds for which one call to the device may last before nothing is beaten for any more."""
-        return self.lease_s / 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,8 @@ from deployments.operations.operations import Caller, Operations
 from deployments.operations.operations import Doors as OperationsDoors
 from deployments.outbound.references import ReferenceFetcher
 from deployments.references import References
-from deployments.replica import Doors, Limits, Replica
+from deployments.replica import Doors, Replica
+from deployments.replica_limits import Limits
 from deployments.tasks.store import TaskStore
 from deployments.telemetry import configure_logging
 from deployments.tenants.directory import TenantDirectory

@@ -16,7 +16,8 @@ from deployments.delivery.sink import EncodedImage, Sink
 from deployments.errors import FaultKind
 from deployments.housekeeper import Housekeeper
 from deployments.outbound.references import ReferenceFetcher
-from deployments.replica import Doors, Limits, Replica
+from deployments.replica import Doors, Replica
+from deployments.replica_limits import Limits
 from deployments.tasks.claim import MANY
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Task, TaskState

@@ -14,7 +14,8 @@ from deployments.database.signals import StoreSignal
 from deployments.delivery.inline import InlineSink
 from deployments.delivery.sink import EncodedImage, Sink
 from deployments.outbound.references import ReferenceFetcher
-from deployments.replica import Doors, Limits, Replica
+from deployments.replica import Doors, Replica
+from deployments.replica_limits import Limits
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Task, TaskState
 from models.engine import Engine

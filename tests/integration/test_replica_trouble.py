@@ -21,7 +21,8 @@ from deployments.errors import FaultKind, Unavailable
 from deployments.outbound.references import ReferenceFetcher
 from deployments.outbound.refused import ReferenceRefused
 from deployments.pictures import read_picture
-from deployments.replica import DeviceStuck, Doors, Limits, Replica
+from deployments.replica import DeviceStuck, Doors, Replica
+from deployments.replica_limits import Limits
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Fault, Task, TaskState
 from models.engine import Engine

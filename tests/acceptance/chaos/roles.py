@@ -42,7 +42,8 @@ from deployments.operations.operations import Operations
 from deployments.outbound.client import GuardedClient
 from deployments.outbound.references import ReferenceFetcher
 from deployments.references import References
-from deployments.replica import Doors, Limits, Replica
+from deployments.replica import Doors, Replica
+from deployments.replica_limits import Limits
 from deployments.tasks.store import TaskStore
 from deployments.telemetry import configure_logging
 from deployments.tenants.keys import KeyRing

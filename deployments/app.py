@@ -21,6 +21,7 @@ from ray.serve.handle import DeploymentHandle
 from deployments.background import Background
 from deployments.database.database import open_database
 from deployments.database.signals import open_signal
+from deployments.decoding.pool import DecoderPool
 from deployments.delivery.files import FilesSink
 from deployments.delivery.presigned_put import put_picture
 from deployments.delivery.sink import open_sinks
@@ -198,16 +199,19 @@ async def run_replica(engine: Engine, limits: Limits, settings: Settings, stoppi
     database = await open_database(settings.store_url)
     store = TaskStore(database)
     signal = open_signal(settings.store_url)
+    decoders = DecoderPool()
     doors = Doors(
         store=store,
         signal=signal,
         fetcher=open_references(settings),
+        decode=decoders.decode,
         sinks=open_sinks(settings),
         upload=partial(put_picture, GuardedClient(allow_private_networks=settings.allow_private_networks)),
     )
     name = serve.get_replica_context().replica_tag
     try:
-        await Replica(name, engine=engine, doors=doors, limits=limits).run(stopping)
+        async with decoders:
+            await Replica(name, engine=engine, doors=doors, limits=limits).run(stopping)
     finally:
         await signal.close()
         await database.close()

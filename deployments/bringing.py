@@ -1,4 +1,4 @@
-"""Brings a claimed task's references to their pictures; fetched beside one another, decoded off the event loop."""
+"""Brings a claimed task's references to their pictures; fetched beside one another, decoded in other processes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
+from deployments.decoding.rules import PictureRefused
 from deployments.errors import ReferenceUnreachable, ReferenceUnusable
-from deployments.outbound.decoding import decode
 from deployments.outbound.refused import ReferenceRefused
 from models.catalog import MAX_SIDE, MIN_SIDE
 from models.request import GenerationRequest, Reference
@@ -32,25 +32,41 @@ class Fetcher(Protocol):
         ...
 
 
-async def bring(fetcher: Fetcher, references: Sequence[Reference]) -> list[Image.Image]:
+class Decode(Protocol):
+    """Turns the bytes of a file into a picture; ``decoding.pool`` does."""
+
+    async def __call__(self, content: bytes) -> Image.Image:
+        """Decode a PNG, JPEG or WebP file.
+
+        Raises:
+            PictureRefused: with the reason, in words for the caller.
+            NoDecoder: when it cannot be decoded now, for reasons that are not its own.
+        """
+        ...
+
+
+async def bring(fetcher: Fetcher, references: Sequence[Reference], *, decode: Decode) -> list[Image.Image]:
     """Bring the pictures of references, in their order.
 
     Raises:
         ReferenceUnreachable: when one cannot be fetched.
         ReferenceUnusable: when one is no picture that can be used.
+        NoDecoder: when none can be decoded now.
     """
-    bringing = [_bring_one(fetcher, number, reference) for number, reference in enumerate(references, start=1)]
+    bringing = [
+        _bring_one(fetcher, number, reference, decode=decode) for number, reference in enumerate(references, start=1)
+    ]
     return await asyncio.gather(*bringing)
 
 
-async def _bring_one(fetcher: Fetcher, number: int, reference: Reference) -> Image.Image:
+async def _bring_one(fetcher: Fetcher, number: int, reference: Reference, *, decode: Decode) -> Image.Image:
     try:
         content = await fetcher.fetch(reference.source)
     except ReferenceRefused as error:
         raise ReferenceUnreachable(f"reference {number} {error.message}") from error
     try:
-        return await asyncio.to_thread(decode, content)
-    except ReferenceRefused as error:
+        return await decode(content)
+    except PictureRefused as error:
         raise ReferenceUnusable(f"reference {number} {error.message}") from error
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from deployments.bringing import bring, sized
+from deployments.decoding.rules import NoDecoder
 from deployments.delivering import Upload, deliver, no_upload
 from deployments.device_thread import DeviceThread
 from deployments.errors import EngineFailed, ReferenceUnusable, TaskFault, UploadFailed, UxoError
@@ -31,7 +32,7 @@ from models.engine import Engine, StepReport
 from models.request import GeneratedImage, UnusableReference
 
 if TYPE_CHECKING:
-    from deployments.bringing import Fetcher
+    from deployments.bringing import Decode, Fetcher
     from deployments.database.signals import StoreSignal
     from deployments.delivery.sink import Sink
     from deployments.tasks.store import TaskStore
@@ -60,6 +61,8 @@ class Doors:
     signal: StoreSignal
     #: Brings the bytes of references.
     fetcher: Fetcher
+    #: Turns them into pictures.
+    decode: Decode
     #: Take the pictures, by kind.
     sinks: Mapping[str, Sink]
     #: Sends pictures to where their tenants want them.
@@ -307,7 +310,7 @@ class Replica:
         """Bring a claimed task's references and make it resident."""
         request = held.claim.request
         try:
-            images = await bring(self._doors.fetcher, request.references)
+            images = await bring(self._doors.fetcher, request.references, decode=self._doors.decode)
             if not self._is_held(held):
                 return
             request = sized(request, images)
@@ -315,6 +318,8 @@ class Replica:
         except UnusableReference as error:
             await self._fail(held, ReferenceUnusable(str(error)))
             return
+        except NoDecoder:  # not the task's failure: its lease ends, and it is tried again
+            raise
         except Exception as error:  # noqa: BLE001 -- whatever a model raises is this task's failure, not the replica's
             await self._fail(held, error)
             return

@@ -26,6 +26,7 @@ from rich.console import Console
 
 from deployments.database.database import open_database
 from deployments.database.signals import open_signal
+from deployments.decoding.pool import DecoderPool
 from deployments.delivery.files import FilesSink
 from deployments.delivery.inline import InlineSink
 from deployments.delivery.sink import Sink
@@ -125,7 +126,8 @@ async def service(url: str, scene: Scene) -> AsyncIterator[tuple[Operations, Tas
         files = FilesSink(OUTPUTS, ttl_s=3600)
         sinks: dict[str, Sink] = {"inline": InlineSink(), "files": files}
         web = ReferenceFetcher(allow_private_networks=False)
-        doors = Doors(store=store, signal=signal, fetcher=web, sinks=sinks)
+        decoders = await stack.enter_async_context(DecoderPool())
+        doors = Doors(store=store, signal=signal, fetcher=web, decode=decoders.decode, sinks=sinks)
         limits = Limits(capacity=scene.capacity, lease_s=20)
         stopping, running = asyncio.Event(), []
         for number in range(scene.replicas):

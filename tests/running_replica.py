@@ -6,7 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from PIL import Image
+
+from deployments.decoding.pixels import decode
 from deployments.replica import Replica
+
+
+async def decode_here(content: bytes) -> Image.Image:
+    """Decode a picture as the processes for it do, without one."""
+    return await asyncio.to_thread(decode, content)
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 
 import pytest
-from running_replica import running
+from running_replica import decode_here, running
 from solid_pipeline import SolidPipeline
 
 from deployments.database.signals import StoreSignal
@@ -60,6 +60,7 @@ def make_replica(
             store=store,
             signal=signal,
             fetcher=ReferenceFetcher(allow_private_networks=False),
+            decode=decode_here,
             sinks={**sinks, "broken": BrokenSink()},
         )
         limits = Limits(capacity=capacity, lease_s=lease_s, ahead_s=ahead_s)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import pytest
-from running_replica import running
+from running_replica import decode_here, running
 from solid_pipeline import SolidPipeline
 
 from deployments.database.signals import StoreSignal
@@ -68,7 +68,9 @@ def make_replica(
 
     def make(*, capacity: int = 1, drain_s: float = LONG_S) -> Replica:
         fetcher = ReferenceFetcher(allow_private_networks=False)
-        doors = Doors(store=store, signal=signal, fetcher=fetcher, sinks={**sinks, "slow": slow_sink})
+        doors = Doors(
+            store=store, signal=signal, fetcher=fetcher, decode=decode_here, sinks={**sinks, "slow": slow_sink}
+        )
         limits = Limits(capacity=capacity, lease_s=LEASE_S, stuck_s=LONG_S, drain_s=drain_s)
         return Replica("r1", engine=Engine({"uno": pipeline, "uso": pipeline}), doors=doors, limits=limits)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import structlog
 from PIL import Image
-from running_replica import running
+from running_replica import decode_here, running
 from solid_pipeline import SolidPipeline
 
 from deployments.bringing import Fetcher
@@ -95,7 +95,7 @@ def make_replica(
         *, fetcher: Fetcher | None = None, store: TaskStore = store, capacity: int = 1, stuck_s: float = 60
     ) -> Replica:
         fetcher = fetcher or ReferenceFetcher(allow_private_networks=False)
-        doors = Doors(store=store, signal=signal, fetcher=fetcher, sinks=sinks)
+        doors = Doors(store=store, signal=signal, fetcher=fetcher, decode=decode_here, sinks=sinks)
         limits = Limits(capacity=capacity, lease_s=LEASE_S, stuck_s=stuck_s)
         return Replica("r1", engine=Engine({"uno": pipeline}), doors=doors, limits=limits)
 

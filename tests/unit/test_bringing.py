@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from running_replica import decode_here
 
 from deployments.bringing import GRID, bring, fitted, sized
 from deployments.errors import FaultKind, ReferenceUnusable
@@ -46,7 +47,7 @@ def references(*sources: str) -> tuple[Reference, ...]:
 
 async def test_pictures_come_in_their_order() -> None:
     """Every reference is brought as a picture of its size."""
-    images = await bring(Shelf(), references("picture", "picture"))
+    images = await bring(Shelf(), references("picture", "picture"), decode=decode_here)
 
     assert [image.size for image in images] == [(640, 480), (640, 480)]
 
@@ -61,7 +62,7 @@ async def test_pictures_come_in_their_order() -> None:
 async def test_trouble_names_the_reference_and_its_kind(source: str, kind: FaultKind, words: str) -> None:
     """What cannot be fetched is told apart from what cannot be used, and people count from one."""
     with pytest.raises(ReferenceUnusable) as trouble:
-        await bring(Shelf(), references("picture", source))
+        await bring(Shelf(), references("picture", source), decode=decode_here)
 
     assert trouble.value.kind is kind
     assert trouble.value.message.startswith(words)

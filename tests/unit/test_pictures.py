@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from PIL import Image, ImageChops
 
-from deployments.outbound.decoding import decode
+from deployments.decoding.pixels import decode
 from deployments.pictures import read_picture
 from deployments.pictures.draw import SIDE, draw_mug, draw_waves
 

@@ -29,6 +29,7 @@ from acceptance.chaos.journal import Journal
 from acceptance.chaos.orders import KEYS, SECRET, Orders
 from acceptance.chaos.paint import PaintPipeline
 from acceptance.chaos.witness import WitnessStore
+from running_replica import decode_here
 
 from deployments.delivery.files import FilesSink
 from deployments.delivery.inline import InlineSink
@@ -111,6 +112,7 @@ async def _run_replica(orders: Orders) -> None:
         store=REPLICA_STORES.get(orders.bug, WitnessStore)(database, journal=journal, stop_every=orders.stop_every),
         signal=open_signal(orders.database_url),
         fetcher=ReferenceFetcher(allow_private_networks=False),
+        decode=decode_here,
         sinks={"files": files_of(orders, REPLICA_FILES.get(orders.bug, FilesSink)), "inline": InlineSink()},
     )
     pipeline = PaintPipeline(step_s=orders.step_s, journal=journal)

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from deployments.outbound.decoding import MAX_PIXELS, MAX_SIDE, decode
-from deployments.outbound.refused import ReferenceRefused
+from deployments.decoding.pixels import decode
+from deployments.decoding.rules import MAX_PIXELS, PictureRefused
 
 # The library remarks on broken metadata; the decoder's own filter for that is replaced by pytest's.
 pytestmark = pytest.mark.filterwarnings(r"ignore::UserWarning:PIL\..*")
@@ -70,14 +70,14 @@ def test_other_format_is_refused(file_format: str) -> None:
     """Formats that are no use here are never parsed."""
     content = saved(picture(), file_format)
 
-    with pytest.raises(ReferenceRefused, match="is not a PNG, JPEG or WebP picture"):
+    with pytest.raises(PictureRefused, match="is not a PNG, JPEG or WebP picture"):
         decode(content)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x89PNG", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"RIFF1234WAVE"])
 def test_no_picture_is_refused(content: bytes) -> None:
     """Text, nothing and other containers are refused."""
-    with pytest.raises(ReferenceRefused, match="is not a PNG, JPEG or WebP picture"):
+    with pytest.raises(PictureRefused, match="is not a PNG, JPEG or WebP picture"):
         decode(content)
 
 
@@ -88,7 +88,7 @@ def test_truncated_file_is_refused(file_format: str, kept: float) -> None:
     noise = Image.effect_noise((64, 64), 90).convert("RGB")
     content = saved(noise, file_format)
 
-    with pytest.raises(ReferenceRefused, match=f"is a broken {file_format} file"):
+    with pytest.raises(PictureRefused, match="is a broken or incomplete"):
         decode(content[: int(len(content) * kept)])
 
 
@@ -96,7 +96,9 @@ def test_truncated_file_is_refused(file_format: str, kept: float) -> None:
     ("width", "height", "message"),
     [
         (5_001, 5_000, "has more than 25 megapixels"),
-        (MAX_SIDE + 1, 1, "is more than 16384 pixels long on one side"),
+        (8_193, 2_000, "is more than 8192 pixels long on one side"),
+        (15, 100, "has a side of less than 16 pixels"),
+        (16, 129, "is too long and thin"),
         (30_000, 30_000, "."),
         (2**31 - 1, 2**31 - 1, "."),
         (0, 5, "."),
@@ -104,7 +106,7 @@ def test_truncated_file_is_refused(file_format: str, kept: float) -> None:
 )
 def test_size_is_checked_before_decoding(width: int, height: int, message: str) -> None:
     """A size over the limit is refused by the header alone: these files hold no pixels, so decoding would say so."""
-    with pytest.raises(ReferenceRefused, match=message) as refusal:
+    with pytest.raises(PictureRefused, match=message) as refusal:
         decode(png_claiming(width, height))
 
     assert "broken" not in refusal.value.message or min(width, height) == 0
@@ -114,13 +116,46 @@ def test_size_within_the_limit_is_decoded() -> None:
     """Exactly 25 megapixels are allowed, so the claim is believed and the missing pixels are found."""
     assert MAX_PIXELS == 5_000 * 5_000
 
-    with pytest.raises(ReferenceRefused, match="is a broken PNG file"):
+    with pytest.raises(PictureRefused, match="is a broken or incomplete"):
         decode(png_claiming(5_000, 5_000))
 
 
-def test_one_pixel_is_enough() -> None:
-    """The smallest picture is a picture; what the model makes of it is not decided here."""
-    assert decode(saved(picture(size=(1, 1)), "PNG")).size == (1, 1)
+def webp_claiming(width: int, height: int) -> bytes:
+    """Write the start of an extended WebP file that claims a size and holds no frame."""
+    canvas = bytes(4) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    return b"RIFF" + struct.pack("<I", 22) + b"WEBPVP8X" + struct.pack("<I", 10) + canvas
+
+
+def test_size_of_an_extended_webp_is_checked_before_it_is_opened() -> None:
+    """The library would reserve memory for the whole canvas, so our own look at the header has to come first."""
+    with pytest.raises(PictureRefused, match="is more than 8192 pixels long"):
+        decode(webp_claiming(16_384, 16_384))
+
+    with pytest.raises(PictureRefused, match="is a broken or incomplete"):
+        decode(webp_claiming(64, 64))
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((4_098, 520), (2_049, 260)), ((4_096, 520), (4_096, 520)), ((4_099, 520), (4_099, 520))],
+)
+def test_only_very_large_jpegs_are_halved(size: tuple[int, int], expected: tuple[int, int]) -> None:
+    """Above 4,096 pixels a JPEG comes at exactly half its size, where its sides can be halved exactly."""
+    image = decode(saved(Image.new("RGB", size, RED), "JPEG"))
+
+    assert image.size == expected
+    assert decode(saved(Image.new("RGB", size, RED), "PNG")).size == size
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "WEBP"])
+def test_an_animation_is_its_first_frame(file_format: str) -> None:
+    """Of several frames only the first is decoded."""
+    frames = [Image.new("RGB", (24, 16), GREEN), Image.new("RGB", (24, 16), RED)]
+    content = saved(frames[0], file_format, {"save_all": True, "append_images": frames[1:], "lossless": True})
+
+    image = decode(content)
+
+    assert pixel(image, (20, 12)) == GREEN
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
@@ -214,7 +249,7 @@ def test_mutated_file_is_decoded_or_refused(content: bytes, changes: list[tuple[
 
     try:
         image = decode(bytes(mutated))
-    except ReferenceRefused:
+    except PictureRefused:
         return
 
     assert image.mode == "RGB"

@@ -207,6 +207,7 @@ async def run_replica(engine: Engine, limits: Limits, settings: Settings, stoppi
         decode=decoders.decode,
         sinks=open_sinks(settings),
         upload=partial(put_picture, GuardedClient(allow_private_networks=settings.allow_private_networks)),
+        discloses=settings.disclose_ai,
     )
     name = serve.get_replica_context().replica_tag
     try:

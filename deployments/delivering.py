@@ -1,4 +1,4 @@
-"""Takes a finished task's pictures out: encoded off the event loop, into every sink it asked for, then to its tenant.
+"""Takes a finished task's pictures out: encoded and hashed in a thread, into every sink it asked for, to its tenant.
 
 Bytes first: only when every picture is where it has to be is the task told to have succeeded.
 """
@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from deployments.delivery.encode import encode
 from deployments.errors import UploadFailed
 from deployments.tasks.task import Claim, Output
-from models.request import GeneratedImage
+from models.request import GeneratedImage, GenerationRequest
 
 if TYPE_CHECKING:
     from deployments.delivery.sink import EncodedImage, Sink
@@ -43,8 +44,17 @@ async def deliver(
     sinks: Mapping[str, Sink],
     upload: Upload,
     is_wanted: Callable[[], bool] = lambda: True,
+    discloses: bool = False,
 ) -> tuple[Output, ...]:
     """Place the pictures of a task; nothing more is sent to its tenant once it is no longer wanted.
+
+    Args:
+        claim: the task.
+        images: its pictures.
+        sinks: every sink, by kind.
+        upload: sends to its tenant's own address.
+        is_wanted: asked before each sending.
+        discloses: whether the files say that a model has drawn them.
 
     Returns:
         All sinks of the first picture, then all sinks of the next.
@@ -56,20 +66,23 @@ async def deliver(
     request = claim.request
     outputs: list[Output] = []
     for index, image in enumerate(images):
-        encoded = await asyncio.to_thread(encode, image, request.output_format, request.output_quality)
+        encoded, output = await asyncio.to_thread(_encoded, image, request, discloses=discloses)
         name = f"{claim.task.id}-{claim.task.attempt}-{index}"
         for kind in claim.task.sinks:
             value = await sinks[kind].put(name, encoded, lifetime_s=claim.task.lifetime_s)
-            outputs.append(_output(kind, value, encoded, image))
+            outputs.append(output(sink=kind, value=value))
         if claim.task.upload_url is not None and is_wanted():
             await upload(claim.task.upload_url, content=encoded.content, content_type=encoded.content_type)
     return tuple(outputs)
 
 
-def _output(kind: str, value: str, encoded: EncodedImage, image: GeneratedImage) -> Output:
-    return Output(
-        sink=kind,
-        value=value,
+def _encoded(
+    image: GeneratedImage, request: GenerationRequest, *, discloses: bool
+) -> tuple[EncodedImage, Callable[..., Output]]:
+    """Encode and hash a picture; of its output only the sink and what that calls it are missing."""
+    encoded = encode(image, request.output_format, request.output_quality, discloses=discloses)
+    output = partial(
+        Output,
         content_type=encoded.content_type,
         size_bytes=len(encoded.content),
         sha256=hashlib.sha256(encoded.content).hexdigest(),
@@ -77,3 +90,4 @@ def _output(kind: str, value: str, encoded: EncodedImage, image: GeneratedImage)
         width=image.image.width,
         height=image.image.height,
     )
+    return encoded, output

@@ -67,6 +67,8 @@ class Doors:
     sinks: Mapping[str, Sink]
     #: Sends pictures to where their tenants want them.
     upload: Upload = no_upload
+    #: Whether the files of pictures say that a model has drawn them.
+    discloses: bool = False
 
 
 class DeviceStuck(UxoError):
@@ -336,6 +338,7 @@ class Replica:
                 sinks=self._doors.sinks,
                 upload=self._doors.upload,
                 is_wanted=lambda: self._is_held(held),
+                discloses=self._doors.discloses,
             )
         except UploadFailed as error:
             await self._fail(held, error)

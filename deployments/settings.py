@@ -88,6 +88,8 @@ class Settings(BaseSettings):
     secret: str = ""
     #: Tasks that may wait, over all tenants; beyond it calls are refused with 429.
     max_queued: Annotated[int, Field(ge=1)] = 100_000
+    #: Whether the files of pictures say that a model has drawn them, in the words of the IPTC, alike in all of them.
+    disclose_ai: bool = False
     #: How long a finished picture can be fetched, in seconds.
     output_ttl_s: Annotated[float, Field(gt=0)] = 7 * 24 * 3600.0
     #: How long a synchronous call is held before it is told to poll, in seconds.

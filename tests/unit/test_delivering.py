@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable
 
@@ -100,3 +101,18 @@ async def test_quality_is_the_requests(make_task: MakeTask, make_request: MakeRe
         assert Image.open(io.BytesIO(shelf.held[0][1].content)).format == "WEBP"
 
     assert sizes[0] < 0.7 * sizes[1]
+
+
+@pytest.mark.parametrize("discloses", [False, True])
+async def test_files_disclose_what_drew_them_if_that_is_asked(
+    make_task: MakeTask, make_request: MakeRequest, *, discloses: bool
+) -> None:
+    """The mark is in the very bytes that are placed, or nowhere."""
+    shelf = Shelf()
+    claim = Claim(task=make_task(sinks=("shelf",)), request=make_request())
+
+    [output] = await deliver(claim, drawn(7), sinks={"shelf": shelf}, upload=no_upload, discloses=discloses)
+
+    [(_, image, _)] = shelf.held
+    assert (b"trainedAlgorithmicMedia" in image.content) == discloses
+    assert output.sha256 == hashlib.sha256(image.content).hexdigest()

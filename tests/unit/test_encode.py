@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from io import BytesIO
+from xml.etree import ElementTree as ET
 
 import pytest
 from PIL import Image
 
 from deployments.delivery.encode import encode
 from models.request import GeneratedImage, ImageFormat
+
+#: Begins the names of the IPTC's vocabularies.
+IPTC = "http://cv.iptc.org/newscodes"
 
 
 def generated(*, seed: int = 1) -> GeneratedImage:
@@ -53,6 +57,28 @@ def test_no_metadata(output_format: ImageFormat) -> None:
 
     assert not image.getexif()
     assert not {"exif", "comment", "icc_profile", "Software", "dpi", "xmp"} & image.info.keys()
+
+
+@pytest.mark.parametrize("output_format", ImageFormat)
+def test_a_file_discloses_that_a_model_drew_it_if_it_is_told_to(output_format: ImageFormat) -> None:
+    """The mark is well-formed XMP with the IPTC's term, says nothing else, and leaves the pixels alone."""
+    plain = Image.open(BytesIO(encode(generated(), output_format).content))
+
+    marked = Image.open(BytesIO(encode(generated(seed=2), output_format, discloses=True).content))
+
+    packet = ET.fromstring(marked.info["xmp"])  # noqa: S314 -- our own words
+    [[description]] = packet
+    assert list(description.attrib.values()) == ["", f"{IPTC}/digitalsourcetype/trainedAlgorithmicMedia"]
+    assert marked.tobytes() == plain.tobytes()
+    assert not marked.getexif()
+
+
+@pytest.mark.parametrize("output_format", ImageFormat)
+def test_every_file_is_marked_alike(output_format: ImageFormat) -> None:
+    """Nothing of a request is in the mark."""
+    one, other = (encode(generated(seed=seed), output_format, discloses=True) for seed in (1, 2))
+
+    assert one == other
 
 
 def test_png_keeps_every_pixel() -> None:

@@ -51,6 +51,7 @@ def test_with_nothing_set_one_machine_serves_the_tiny_models() -> None:
         ("UXO_FOLDER", "/srv/uxo", Path("/srv/uxo")),
         ("UXO_ALLOW_PRIVATE_NETWORKS", "true", True),
         ("UXO_BOOTSTRAP_KEYS", f"alice:{KEY}", f"alice:{KEY}"),
+        ("UXO_DISCLOSE_AI", "true", True),
         ("UXO_SECRET", "s" * 32, "s" * 32),
         ("UXO_MAX_QUEUED", "1", 1),
         ("UXO_OUTPUT_TTL_S", "60", 60.0),

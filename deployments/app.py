@@ -34,6 +34,7 @@ from deployments.operations.operations import Doors as OperationsDoors
 from deployments.operations.operations import Operations
 from deployments.outbound.client import GuardedClient
 from deployments.outbound.references import ReferenceFetcher
+from deployments.outbound.rules import Rules
 from deployments.references import References
 from deployments.replica import Doors, Replica
 from deployments.replica_limits import Limits
@@ -190,8 +191,21 @@ async def open_keys(settings: Settings, directory: TenantDirectory) -> KeyRing:
 
 def open_references(settings: Settings) -> References:
     """Open what brings references, our own pictures and what is on the web."""
-    web = ReferenceFetcher(allow_private_networks=settings.allow_private_networks)
-    return References(FilesSink.open(settings), web)
+    return References(FilesSink.open(settings), ReferenceFetcher(open_client(settings)))
+
+
+def open_client(settings: Settings) -> GuardedClient:
+    """Open what calls the addresses that tenants give."""
+    return GuardedClient(open_rules(settings))
+
+
+def open_rules(settings: Settings) -> Rules:
+    """Return where outgoing calls may go."""
+    return Rules(
+        ports=settings.ports_out,
+        denied=settings.networks_denied,
+        allows_private=settings.allow_private_networks,
+    )
 
 
 async def run_replica(engine: Engine, limits: Limits, settings: Settings, stopping: asyncio.Event) -> None:
@@ -206,7 +220,7 @@ async def run_replica(engine: Engine, limits: Limits, settings: Settings, stoppi
         fetcher=open_references(settings),
         decode=decoders.decode,
         sinks=open_sinks(settings),
-        upload=partial(put_picture, GuardedClient(allow_private_networks=settings.allow_private_networks)),
+        upload=partial(put_picture, open_client(settings)),
         discloses=settings.disclose_ai,
     )
     name = serve.get_replica_context().replica_tag
@@ -226,7 +240,7 @@ async def run_housekeeper(settings: Settings, stopping: asyncio.Event) -> None:
     sender = WebhookSender(
         outbox=Outbox(database),
         signal=signal,
-        client=GuardedClient(allow_private_networks=settings.allow_private_networks),
+        client=open_client(settings),
         scribe=open_scribe(settings),
     )
     try:

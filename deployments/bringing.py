@@ -23,8 +23,8 @@ GRID = 16
 class Fetcher(Protocol):
     """Brings the bytes of references; ``references.References`` does."""
 
-    async def fetch(self, source: str) -> bytes:
-        """Bring the bytes behind an address or a data URI.
+    async def fetch(self, source: str, *, tenant_id: str) -> bytes:
+        """Bring the bytes behind an address or a data URI, for one tenant.
 
         Raises:
             ReferenceRefused: with the reason, in words for the caller.
@@ -45,8 +45,10 @@ class Decode(Protocol):
         ...
 
 
-async def bring(fetcher: Fetcher, references: Sequence[Reference], *, decode: Decode) -> list[Image.Image]:
-    """Bring the pictures of references, in their order.
+async def bring(
+    fetcher: Fetcher, references: Sequence[Reference], *, tenant_id: str, decode: Decode
+) -> list[Image.Image]:
+    """Bring the pictures of a tenant's references, in their order.
 
     Raises:
         ReferenceUnreachable: when one cannot be fetched.
@@ -54,14 +56,17 @@ async def bring(fetcher: Fetcher, references: Sequence[Reference], *, decode: De
         NoDecoder: when none can be decoded now.
     """
     bringing = [
-        _bring_one(fetcher, number, reference, decode=decode) for number, reference in enumerate(references, start=1)
+        _bring_one(fetcher, number, reference, tenant_id=tenant_id, decode=decode)
+        for number, reference in enumerate(references, start=1)
     ]
     return await asyncio.gather(*bringing)
 
 
-async def _bring_one(fetcher: Fetcher, number: int, reference: Reference, *, decode: Decode) -> Image.Image:
+async def _bring_one(
+    fetcher: Fetcher, number: int, reference: Reference, *, tenant_id: str, decode: Decode
+) -> Image.Image:
     try:
-        content = await fetcher.fetch(reference.source)
+        content = await fetcher.fetch(reference.source, tenant_id=tenant_id)
     except ReferenceRefused as error:
         raise ReferenceUnreachable(f"reference {number} {error.message}") from error
     try:

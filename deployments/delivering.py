@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class Upload(Protocol):
     """Sends a picture to where its tenant wants it; ``delivery.presigned_put`` does."""
 
-    async def __call__(self, url: str, *, content: bytes, content_type: str) -> None:
-        """PUT the raw bytes.
+    async def __call__(self, url: str, *, content: bytes, content_type: str, tenant_id: str) -> None:
+        """PUT the raw bytes, for one tenant.
 
         Raises:
             UploadFailed: when the receiver did not take them.
@@ -32,7 +32,13 @@ class Upload(Protocol):
         ...
 
 
-async def no_upload(url: str, *, content: bytes, content_type: str) -> None:  # noqa: ARG001 -- the protocol's arguments
+async def no_upload(
+    url: str,  # noqa: ARG001 -- the protocol's arguments
+    *,
+    content: bytes,  # noqa: ARG001 -- as above
+    content_type: str,  # noqa: ARG001 -- as above
+    tenant_id: str,  # noqa: ARG001 -- as above
+) -> None:
     """Refuse to send anything anywhere."""
     raise UploadFailed
 
@@ -72,7 +78,12 @@ async def deliver(
             value = await sinks[kind].put(name, encoded, lifetime_s=claim.task.lifetime_s)
             outputs.append(output(sink=kind, value=value))
         if claim.task.upload_url is not None and is_wanted():
-            await upload(claim.task.upload_url, content=encoded.content, content_type=encoded.content_type)
+            await upload(
+                claim.task.upload_url,
+                content=encoded.content,
+                content_type=encoded.content_type,
+                tenant_id=claim.task.tenant_id,
+            )
     return tuple(outputs)
 
 

@@ -25,8 +25,8 @@ _GONE = "is not there, or no longer"
 class Web(Protocol):
     """Brings what is not ours; ``outbound.references.ReferenceFetcher`` does."""
 
-    async def fetch(self, source: str) -> bytes:
-        """Bring the bytes behind an address or a data URI.
+    async def fetch(self, source: str, *, tenant_id: str) -> bytes:
+        """Bring the bytes behind an address or a data URI, for one tenant.
 
         Raises:
             ReferenceRefused: with the reason, in words for the caller.
@@ -42,8 +42,8 @@ class References:
         self._files = files
         self._web = web
 
-    async def fetch(self, source: str) -> bytes:
-        """Bring the bytes of a reference.
+    async def fetch(self, source: str, *, tenant_id: str) -> bytes:
+        """Bring the bytes of a reference, for one tenant.
 
         Raises:
             ReferenceRefused: when it may not or cannot be brought; its message is for the tenant.
@@ -55,7 +55,7 @@ class References:
             if found is None:
                 raise ReferenceRefused(_GONE)
             return await self._read(found)
-        return await self._web.fetch(source)
+        return await self._web.fetch(source, tenant_id=tenant_id)
 
     async def _read(self, value: str) -> bytes:
         try:

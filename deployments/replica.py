@@ -312,7 +312,10 @@ class Replica:
         """Bring a claimed task's references and make it resident."""
         request = held.claim.request
         try:
-            images = await bring(self._doors.fetcher, request.references, decode=self._doors.decode)
+            tenant_id = held.claim.task.tenant_id
+            images = await bring(
+                self._doors.fetcher, request.references, tenant_id=tenant_id, decode=self._doors.decode
+            )
             if not self._is_held(held):
                 return
             request = sized(request, images)

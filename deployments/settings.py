@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -56,6 +57,29 @@ def _pairs(text: str) -> list[tuple[str, str]]:
     return [(name.strip(), value.strip()) for name, _, value in pairs]
 
 
+def check_networks(text: str) -> str:
+    """Return the text of address ranges as it is.
+
+    Raises:
+        ValueError: when it is not ``10.42.0.0/16,fd00::/8``.
+    """
+    for each in filter(str.strip, text.split(",")):
+        ip_network(each.strip())
+    return text
+
+
+def check_ports(text: str) -> str:
+    """Return the text of TCP ports as it is.
+
+    Raises:
+        ValueError: when it is not ``80,443``.
+    """
+    for each in text.split(","):
+        if not each.strip().isdecimal() or not 1 <= int(each) <= 65535:
+            raise ValueError("write ports between 1 and 65535, separated by commas")
+    return text
+
+
 class Settings(BaseSettings):
     """Every setting; with nothing set, one machine serves the tiny models under ``var/``."""
 
@@ -79,8 +103,12 @@ class Settings(BaseSettings):
     fal_hosts: Annotated[str, AfterValidator(check_hosts)] = ""
     #: Where the embedded database, the pictures and the demo key live.
     folder: Path = Path("var")
-    #: Whether references may come from loopback and private addresses; for development and tests.
+    #: Whether references, webhooks and uploads may reach loopback and private addresses; for development and tests.
     allow_private_networks: bool = False
+    #: ``10.42.0.0/16,10.43.0.0/16``: ranges that they never reach, such as those of the cluster itself.
+    denied_networks: Annotated[str, AfterValidator(check_networks)] = ""
+    #: TCP ports that they reach, separated by commas.
+    outbound_ports: Annotated[str, AfterValidator(check_ports)] = "80,443,8443"
     #: ``tenant:key,tenant:key``; empty means one demo tenant whose key is kept under ``UXO_FOLDER``.
     bootstrap_keys: str = ""
     #: What API keys are hashed with, at least 32 characters, the same for every process; empty means: one made at
@@ -106,6 +134,16 @@ class Settings(BaseSettings):
     def hosts_of_fal(self) -> Mapping[str, str]:
         """Return which of fal's hosts each further host name stands for; names in lower case."""
         return {host.lower(): role for host, role in _pairs(self.fal_hosts)}
+
+    @property
+    def networks_denied(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Return the ranges that no outgoing call reaches."""
+        return tuple(ip_network(each.strip()) for each in self.denied_networks.split(",") if each.strip())
+
+    @property
+    def ports_out(self) -> frozenset[int]:
+        """Return the ports that outgoing calls reach."""
+        return frozenset(int(each) for each in self.outbound_ports.split(","))
 
     @property
     def store_url(self) -> str:

@@ -291,7 +291,7 @@ class WebhookSender:
 
     async def _post(self, due: DueWebhook, dialect: str, body: bytes) -> Verdict:
         signed = self._scribe.sign(due, dialect, body, sent_at_s=int(utc_now().timestamp()))
-        answer = await self._client.send(
+        answer = await self._client.of(due.tenant_id).send(
             "POST",
             due.url,
             headers={"Content-Type": "application/json", **signed},

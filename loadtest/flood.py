@@ -34,7 +34,9 @@ from deployments.errors import Overloaded
 from deployments.operations.operation import Submit
 from deployments.operations.operations import Caller, Operations
 from deployments.operations.operations import Doors as OperationsDoors
+from deployments.outbound.client import GuardedClient
 from deployments.outbound.references import ReferenceFetcher
+from deployments.outbound.rules import Rules
 from deployments.references import References
 from deployments.replica import Doors, Replica
 from deployments.replica_limits import Limits
@@ -125,7 +127,7 @@ async def service(url: str, scene: Scene) -> AsyncIterator[tuple[Operations, Tas
         store = TaskStore(database)
         files = FilesSink(OUTPUTS, ttl_s=3600)
         sinks: dict[str, Sink] = {"inline": InlineSink(), "files": files}
-        web = ReferenceFetcher(allow_private_networks=False)
+        web = ReferenceFetcher(GuardedClient(Rules()))
         decoders = await stack.enter_async_context(DecoderPool())
         doors = Doors(store=store, signal=signal, fetcher=web, decode=decoders.decode, sinks=sinks)
         limits = Limits(capacity=scene.capacity, lease_s=20)

@@ -25,7 +25,13 @@ _PASSING = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStat
 
 
 async def put_picture(
-    client: GuardedClient, url: str, *, content: bytes, content_type: str, pauses_s: Sequence[float] = PAUSES_S
+    client: GuardedClient,
+    url: str,
+    *,
+    content: bytes,
+    content_type: str,
+    tenant_id: str,
+    pauses_s: Sequence[float] = PAUSES_S,
 ) -> None:
     """Send a picture, and again where that may go better: once more for each pause.
 
@@ -34,11 +40,13 @@ async def put_picture(
         url: as the tenant wrote it.
         content: the bytes of the file.
         content_type: its media type, e.g. ``image/jpeg``.
+        tenant_id: whose address it is; more may be open to them than to everybody.
         pauses_s: seconds before the second try and those after it.
 
     Raises:
         UploadFailed: when no try was answered with 2xx; its message is for the tenant and does not repeat the address.
     """
+    client = client.of(tenant_id)
     for pause_s in pauses_s:
         try:
             return await _put(client, url, content=content, content_type=content_type)

@@ -69,6 +69,7 @@ class Keeping:
 
     async def _fetched(self, source: str, caller: Caller) -> bytes:
         try:
-            return await self._references.fetch(own_link(source, caller.base_url))
+            link = own_link(source, caller.base_url)
+            return await self._references.fetch(link, tenant_id=caller.tenant_id)
         except ReferenceRefused as error:
             raise SourceRefused(f"the picture {error.message}") from error

@@ -4,8 +4,8 @@
          ▲                                                                         │
          └──────────────── a redirect, where any may be followed ◄─────────────────┘
 
-The very address that was checked is dialled, so a name cannot change its mind in between. Knows neither what it sends
-nor what an answer means.
+The very address that was checked is dialled, so a name cannot change its mind in between. Which addresses those are is
+for ``rules``. Knows neither what it sends nor what an answer means.
 """
 
 from __future__ import annotations
@@ -13,30 +13,44 @@ from __future__ import annotations
 import asyncio
 import functools
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from copy import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urljoin
 
 import httpx
+import structlog
 
-from deployments.errors import AddressRefused, NotReached
-from deployments.outbound.addresses import is_public
+from deployments.errors import AddressRefused, NotReached, Unavailable
+from deployments.outbound.rules import Rules
 from deployments.outbound.urls import UnreadableUrl, WebAddress, read_url
+from deployments.tenants.openings import Opening
 
 if TYPE_CHECKING:
     import ssl
 
+log = structlog.get_logger()
+
+#: Seconds in which somebody has to take up a connection.
+CONNECT_S = 3.0
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-#: What goes wrong on a network; TimeoutError is an OSError.
-_TROUBLE = (httpx.HTTPError, httpx.InvalidURL, OSError)
+#: What goes wrong on a network, or on the way to what was opened for a tenant; TimeoutError is an OSError.
+_TROUBLE = (httpx.HTTPError, httpx.InvalidURL, OSError, Unavailable)
 # Not the loop's own threads: a tenant's slow name server can hold one for a minute, and everything else needs those.
 _RESOLVING = ThreadPoolExecutor(max_workers=8, thread_name_prefix="resolving")
 
 #: Finds the addresses of a host: (name, port) to addresses in the order to try.
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+#: Finds what was opened for a tenant.
+OpeningsOf = Callable[[str], Awaitable[Collection[Opening]]]
+
+
+async def nothing_opened(_tenant_id: str) -> Collection[Opening]:
+    """Find that nothing was opened for anybody."""
+    return ()
 
 
 async def resolve_by_system(host: str, port: int) -> Sequence[str]:
@@ -62,7 +76,7 @@ class Answer:
     status: int
     #: Headers by lower-case name.
     headers: Mapping[str, str]
-    #: The body as it was sent, never unpacked; empty for every status but 2xx, whose body nobody reads.
+    #: The body as it was sent; empty for every status but 2xx, and where it is packed: nobody reads those.
     content: bytes
     #: Whether that is all of the body: one that is longer than wanted is cut, or not read at all if it says so.
     is_whole: bool
@@ -78,25 +92,31 @@ class GuardedClient:
 
     def __init__(
         self,
+        rules: Rules,
         *,
-        allow_private_networks: bool,
-        connect_s: float = 3.0,
+        openings_of: OpeningsOf = nothing_opened,
         total_s: float = 15.0,
         resolve: Resolve = resolve_by_system,
-        judge: Callable[[str], bool] = is_public,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """Take the policy: ``judge`` allows addresses, unless ``allow_private_networks`` allows them all.
+        """Take what holds for every tenant, and what finds the openings of one; it is asked when the rules say no.
 
         ``total_s`` bounds a call from its name to the last byte of its answer, over all redirects; ``tls`` says which
         certificates are believed, usually those that the public believes.
         """
-        self._allow_private_networks = allow_private_networks
-        self._judge = judge
+        self._rules = rules
+        self._openings_of = openings_of
         self._total_s = total_s
-        self._timeouts = {"connect": connect_s, "read": total_s, "write": total_s, "pool": total_s}
+        self._timeouts = {"connect": CONNECT_S, "read": total_s, "write": total_s, "pool": total_s}
         self._resolve = resolve
         self._tls = tls or httpx.create_ssl_context(trust_env=False)
+        self._tenant_id = ""
+
+    def of(self, tenant_id: str) -> Self:
+        """Return the same client for the calls of one tenant, which reach what was opened for it."""
+        client = copy(self)
+        client._tenant_id = tenant_id  # noqa: SLF001 -- it is one of ours, and new
+        return client
 
     async def send(
         self,
@@ -168,10 +188,18 @@ class GuardedClient:
                 failure = error
         raise failure
 
-    async def _addresses(self, address: WebAddress) -> Sequence[str]:
-        found = await self._resolve(address.host, address.port)
-        if not self._allow_private_networks and not all(map(self._judge, found)):
-            raise AddressRefused("is not at a public address")
+    async def _addresses(self, target: WebAddress) -> Sequence[str]:
+        found = await self._resolve(target.host, target.port)
+        if any(self._rules.admit(target, ip) is None for ip in found) and self._tenant_id:
+            openings = await self._openings_of(self._tenant_id)
+        else:
+            openings = ()
+        for ip in found:
+            opened = self._rules.admit(target, ip, openings)
+            if opened is None:
+                raise AddressRefused(self._rules.refusal(found))
+            if opened:
+                log.info("address_opened", tenant_id=self._tenant_id, host=target.host, address=ip, opening=opened)
         return found
 
     def _request(self, asked: _Asked, address: WebAddress, ip: str) -> httpx.Request:
@@ -226,14 +254,20 @@ def _redirected(address: WebAddress, location: str) -> WebAddress:
     return target
 
 
+def is_packed(headers: Mapping[str, str]) -> bool:
+    """Whether a body is compressed although we asked that it be not: it may be a bomb, and nobody here unpacks one."""
+    codings = headers.get("content-encoding", "").lower().split(",")
+    return any(coding.strip() not in {"", "identity"} for coding in codings)
+
+
 async def _read_body(response: httpx.Response, at_most: int) -> tuple[bytes, bool]:
-    if not response.is_success:
+    if not response.is_success or is_packed(response.headers):
         return b"", False
     announced = response.headers.get("content-length", "")
     if announced.isdecimal() and len(announced) < 20 and int(announced) > at_most:
         return b"", False
     content = bytearray()
-    async for chunk in response.aiter_raw():  # raw: a compressed body is a bomb, and nobody here needs one
+    async for chunk in response.aiter_raw():
         content += chunk
         if len(content) > at_most:
             return bytes(content[:at_most]), False

@@ -9,11 +9,9 @@ import asyncio
 import base64
 import binascii
 import re
-from collections.abc import Callable
 
 from deployments.errors import AddressRefused, NotReached
-from deployments.outbound.addresses import is_public
-from deployments.outbound.client import Answer, GuardedClient, Resolve, resolve_by_system
+from deployments.outbound.client import Answer, GuardedClient, is_packed
 from deployments.outbound.refused import ReferenceRefused
 
 #: Most bytes of one reference.
@@ -31,29 +29,16 @@ _FAILED = "could not be fetched"
 class ReferenceFetcher:
     """Fetches references for every tenant; keeps nothing between two fetches."""
 
-    def __init__(
-        self,
-        *,
-        allow_private_networks: bool,
-        connect_s: float = 3.0,
-        total_s: float = 15.0,
-        resolve: Resolve = resolve_by_system,
-        judge: Callable[[str], bool] = is_public,
-    ) -> None:
-        """Take the policy of the client that it fetches through."""
-        self._client = GuardedClient(
-            allow_private_networks=allow_private_networks,
-            connect_s=connect_s,
-            total_s=total_s,
-            resolve=resolve,
-            judge=judge,
-        )
+    def __init__(self, client: GuardedClient) -> None:
+        """Take the client that decides what may be reached."""
+        self._client = client
 
-    async def fetch(self, source: str) -> bytes:
+    async def fetch(self, source: str, *, tenant_id: str) -> bytes:
         """Return the bytes of a reference.
 
         Args:
             source: an http(s) URL or a data URI.
+            tenant_id: who asks; more may be open to them than to everybody.
 
         Raises:
             ReferenceRefused: when it may not or cannot be fetched, or is too large; its message is for the tenant.
@@ -61,15 +46,15 @@ class ReferenceFetcher:
         if source[:5].lower() == "data:":
             return await asyncio.to_thread(read_data_uri, source)
         try:
-            answer = await self._get(source)
+            answer = await self._get(source, tenant_id)
         except AddressRefused as error:
             raise ReferenceRefused(error.message) from error
         except NotReached as error:
             raise ReferenceRefused(_FAILED) from error
         return _content_of(answer)
 
-    async def _get(self, url: str) -> Answer:
-        return await self._client.send(
+    async def _get(self, url: str, tenant_id: str) -> Answer:
+        return await self._client.of(tenant_id).send(
             "GET",
             url,
             headers={"Accept": "image/png, image/jpeg, image/webp"},
@@ -82,6 +67,8 @@ class ReferenceFetcher:
 def _content_of(answer: Answer) -> bytes:
     if answer.status != _OK:
         raise ReferenceRefused(f"answered {answer.status}")
+    if is_packed(answer.headers):
+        raise ReferenceRefused("came compressed")
     if not answer.is_whole:
         raise ReferenceRefused(_TOO_LARGE)
     return answer.content

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import quote
 
 _SHAPE = re.compile(
@@ -17,6 +17,7 @@ _SHAPE = re.compile(
 )
 # White space, control characters and backslashes are where URL readers disagree about which host is meant.
 _AMBIGUOUS = re.compile(r"[\s\\\x00-\x20\x7f-\xa0\ud800-\udfff]")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 _PRINTABLE = re.compile(r"[!-~]+", re.ASCII)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -56,7 +57,8 @@ def read_url(text: str) -> WebAddress:
 
     Raises:
         UnreadableUrl: for any other scheme; for user names, backslashes, white space and control characters; for a
-            host that is empty, not ASCII, percent-encoded or carries a zone id; for a port that is none.
+            host that is empty, not ASCII, percent-encoded or carries a zone id, or is an address written in an unusual
+            way, such as ``127.1`` or ``0x7f000001``; for a port that is none.
     """
     shape = None if _AMBIGUOUS.search(text) else _SHAPE.fullmatch(text)
     if shape is None:
@@ -84,11 +86,26 @@ def read_callback(url: str) -> str:
 
 def _host(written: str) -> str:
     if not written.startswith("["):
-        return written
+        return _name(written)
     try:
         return str(IPv6Address(written[1:-1]))
     except ValueError as error:
         raise UnreadableUrl("has a host that is no IPv6 address") from error
+
+
+def _name(written: str) -> str:
+    """Return a name, or an address of four plain decimal numbers.
+
+    Source: WHATWG URL, section 3.5, seen 2026-11: a host that ends in a number is an address. Every other spelling of
+    one is understood by some readers and not by others.
+    """
+    last = written.removesuffix(".").rpartition(".")[2]
+    if last and not _NUMBER.fullmatch(last):
+        return written
+    try:
+        return str(IPv4Address(written))
+    except ValueError as error:
+        raise UnreadableUrl("has a host that is neither a name nor a plain address") from error
 
 
 def _port(digits: str) -> int:

@@ -16,7 +16,9 @@ from deployments.delivery.files import FilesSink
 from deployments.delivery.inline import InlineSink
 from deployments.delivery.sink import EncodedImage, Sink
 from deployments.operations.operations import Doors
+from deployments.outbound.client import GuardedClient
 from deployments.outbound.references import ReferenceFetcher
+from deployments.outbound.rules import Rules
 from deployments.references import References
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Claim, Output, Success, Task, TaskState
@@ -54,7 +56,7 @@ def make_doors(
     """Return a maker of what operations work through; give it another store, signal or bound of the queue."""
 
     def make(*, store: TaskStore = store, signal: StoreSignal = signal, max_queued: int = 100) -> Doors:
-        references = References(files, ReferenceFetcher(allow_private_networks=False))
+        references = References(files, ReferenceFetcher(GuardedClient(Rules())))
         return Doors.over(
             database,
             store=store,

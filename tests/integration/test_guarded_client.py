@@ -14,9 +14,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from receiver import Receiver, receiving, status
+from structlog.testing import capture_logs
 
-from deployments.errors import AddressRefused, NotReached
+from deployments.errors import AddressRefused, NotReached, Unavailable
 from deployments.outbound.client import Answer, GuardedClient
+from deployments.outbound.rules import Rules
+from deployments.tenants.openings import Opening, read_opening
 
 NAME = "receiver.example"
 
@@ -31,7 +34,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 @pytest.fixture(scope="module")
 def client() -> GuardedClient:
     """Return a client that may reach this machine."""
-    return GuardedClient(allow_private_networks=True)
+    return GuardedClient(Rules(allows_private=True))
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +121,7 @@ async def test_a_long_answer_is_cut(receiver: Receiver, client: GuardedClient) -
 async def test_a_status_survives_a_broken_body(receiver: Receiver) -> None:
     """When only the rest of an answer is missing, its status is told."""
     receiver.drips("/", first=status(201).replace(b"Length: 0", b"Length: 50"))
-    client = GuardedClient(allow_private_networks=True, total_s=0.3)
+    client = GuardedClient(Rules(allows_private=True), total_s=0.3)
 
     with pytest.raises(NotReached) as failure:
         await post(client, receiver.url())
@@ -129,7 +132,7 @@ async def test_a_status_survives_a_broken_body(receiver: Receiver) -> None:
 async def test_silence_has_no_status(receiver: Receiver) -> None:
     """A call that is never answered ends at the time-out, with nothing to tell."""
     receiver.hangs("/")
-    client = GuardedClient(allow_private_networks=True, total_s=0.2)
+    client = GuardedClient(Rules(allows_private=True), total_s=0.2)
 
     with pytest.raises(NotReached) as failure:
         await post(client, receiver.url())
@@ -139,12 +142,74 @@ async def test_silence_has_no_status(receiver: Receiver) -> None:
 
 async def test_a_private_address_is_refused(receiver: Receiver) -> None:
     """Whatever is sent, nobody at a private address is dialled."""
-    client = GuardedClient(allow_private_networks=False)
+    client = GuardedClient(Rules())
 
     with pytest.raises(AddressRefused, match="is not at a public address"):
         await post(client, receiver.url())
 
     assert receiver.arrived == []
+
+
+async def test_what_is_open_to_one_tenant_is_not_to_another(receiver: Receiver) -> None:
+    """What an operator opened is looked up for whoever asks, and each call through it is written down."""
+
+    async def openings_of(tenant_id: str) -> Sequence[Opening]:
+        return [read_opening("127.0.0.0/8")] if tenant_id == "alice" else []
+
+    client = GuardedClient(Rules(), openings_of=openings_of)
+
+    with capture_logs() as events:
+        answer = await post(client.of("alice"), receiver.url())
+        for stranger in (client.of("bob"), client):
+            with pytest.raises(AddressRefused, match="is not at a public address"):
+                await post(stranger, receiver.url())
+
+    assert (answer.status, len(receiver.arrived)) == (200, 1)
+    assert [(one["event"], one["tenant_id"], one["opening"]) for one in events] == [
+        ("address_opened", "alice", "127.0.0.0/8")
+    ]
+
+
+async def test_without_the_database_nothing_is_opened(receiver: Receiver) -> None:
+    """While nobody can say what was opened for a tenant, a call that needs it is not made, and may be later."""
+
+    async def openings_of(_tenant_id: str) -> Sequence[Opening]:
+        raise Unavailable
+
+    client = GuardedClient(Rules(), openings_of=openings_of).of("alice")
+
+    with pytest.raises(NotReached) as failure:
+        await post(client, receiver.url())
+
+    assert not isinstance(failure.value, AddressRefused)
+    assert receiver.arrived == []
+
+
+async def test_what_is_opened_for_all_is_written_down(receiver: Receiver, client: GuardedClient) -> None:
+    """Every call to a private address says by what it was let through."""
+    with capture_logs() as events:
+        await post(client.of("alice"), receiver.url())
+
+    assert [one["opening"] for one in events] == ["UXO_ALLOW_PRIVATE_NETWORKS"]
+
+
+async def test_another_port_is_not_dialled(receiver: Receiver) -> None:
+    """A port that is not on the list is refused, also at a public address."""
+    client = GuardedClient(Rules(judge=lambda _: True))
+
+    with pytest.raises(AddressRefused, match="is at a port that is not open"):
+        await post(client, receiver.url())
+
+    assert receiver.arrived == []
+
+
+async def test_a_compressed_answer_is_not_read(receiver: Receiver, client: GuardedClient) -> None:
+    """Its status counts, its body does not."""
+    receiver.says("/", status(200, "Content-Encoding: gzip", body=b"x" * 50))
+
+    answer = await post(client, receiver.url())
+
+    assert (answer.status, answer.content, answer.is_whole) == (200, b"", False)
 
 
 async def test_tls_is_spoken_with_the_name(certificate: Path) -> None:
@@ -154,7 +219,7 @@ async def test_tls_is_spoken_with_the_name(certificate: Path) -> None:
     server.load_cert_chain(certificate)
     server.sni_callback = lambda _socket, name, _context: asked.append(name)
     trusting = ssl.create_default_context(cafile=str(certificate))
-    client = GuardedClient(allow_private_networks=True, resolve=resolve_here, tls=trusting)
+    client = GuardedClient(Rules(allows_private=True), resolve=resolve_here, tls=trusting)
 
     async with receiving(tls=server) as receiver:
         answer = await post(client, receiver.url(host=NAME, scheme="https"))
@@ -170,7 +235,7 @@ async def test_a_strangers_certificate_is_not_believed(certificate: Path) -> Non
     """By itself the client believes those whom the public believes."""
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(certificate)
-    client = GuardedClient(allow_private_networks=True, resolve=resolve_here)
+    client = GuardedClient(Rules(allows_private=True), resolve=resolve_here)
 
     async with receiving(tls=server) as receiver:
         with pytest.raises(NotReached):

@@ -50,7 +50,7 @@ class Bringing(References):
         self._now = 0
         self.most_at_once = 0
 
-    async def fetch(self, source: str) -> bytes:  # noqa: ARG002 -- the parent's argument
+    async def fetch(self, source: str, *, tenant_id: str) -> bytes:  # noqa: ARG002 -- the parent's arguments
         """Take a few turns of the loop, then bring it."""
         self._now += 1
         self.most_at_once = max(self.most_at_once, self._now)

@@ -10,6 +10,7 @@ from receiver import Receiver, receiving, status
 from deployments.delivery.presigned_put import PAUSES_S, put_picture
 from deployments.errors import UploadFailed
 from deployments.outbound.client import GuardedClient
+from deployments.outbound.rules import Rules
 
 PICTURE = b"\x89PNG\r\n\x1a\n\x00\xff" * 50_000
 
@@ -24,12 +25,12 @@ async def receiver() -> AsyncIterator[Receiver]:
 @pytest.fixture(scope="module")
 def client() -> GuardedClient:
     """Return a client that may reach this machine."""
-    return GuardedClient(allow_private_networks=True)
+    return GuardedClient(Rules(allows_private=True))
 
 
 async def put(client: GuardedClient, url: str) -> None:
     """Put the picture, repeating without a pause."""
-    await put_picture(client, url, content=PICTURE, content_type="image/png", pauses_s=(0.0, 0.0))
+    await put_picture(client, url, content=PICTURE, content_type="image/png", tenant_id="alice", pauses_s=(0.0, 0.0))
 
 
 async def refusal(client: GuardedClient, url: str) -> str:
@@ -93,7 +94,7 @@ async def test_nobody_there(client: GuardedClient) -> None:
 
 async def test_a_private_address_is_refused(receiver: Receiver) -> None:
     """Unless it is allowed, nobody at a private address is dialled, and not three times either."""
-    message = await refusal(GuardedClient(allow_private_networks=False), receiver.url())
+    message = await refusal(GuardedClient(Rules()), receiver.url())
 
     assert message == "the upload address is not at a public address"
     assert receiver.arrived == []
@@ -103,7 +104,7 @@ async def test_a_receipt_that_breaks_off_is_one(receiver: Receiver) -> None:
     """A status of 2xx is enough, though the rest of the answer never comes."""
     receiver.drips("/", first=status(200).replace(b"Length: 0", b"Length: 50"))
 
-    await put(GuardedClient(allow_private_networks=True, total_s=0.5), receiver.url())
+    await put(GuardedClient(Rules(allows_private=True), total_s=0.5), receiver.url())
 
     assert len(receiver.arrived) == 1
 

@@ -15,7 +15,9 @@ from deployments.delivery.files import FilesSink
 from deployments.delivery.sink import EncodedImage, Sink
 from deployments.errors import FaultKind
 from deployments.housekeeper import Housekeeper
+from deployments.outbound.client import GuardedClient
 from deployments.outbound.references import ReferenceFetcher
+from deployments.outbound.rules import Rules
 from deployments.replica import Doors, Replica
 from deployments.replica_limits import Limits
 from deployments.tasks.claim import MANY
@@ -59,7 +61,7 @@ def make_replica(
         doors = Doors(
             store=store,
             signal=signal,
-            fetcher=ReferenceFetcher(allow_private_networks=False),
+            fetcher=ReferenceFetcher(GuardedClient(Rules())),
             decode=decode_here,
             sinks={**sinks, "broken": BrokenSink()},
         )

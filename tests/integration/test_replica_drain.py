@@ -13,7 +13,9 @@ from solid_pipeline import SolidPipeline
 from deployments.database.signals import StoreSignal
 from deployments.delivery.inline import InlineSink
 from deployments.delivery.sink import EncodedImage, Sink
+from deployments.outbound.client import GuardedClient
 from deployments.outbound.references import ReferenceFetcher
+from deployments.outbound.rules import Rules
 from deployments.replica import Doors, Replica
 from deployments.replica_limits import Limits
 from deployments.tasks.store import TaskStore
@@ -67,7 +69,7 @@ def make_replica(
     """Return a maker of replicas for two models, with room for one task if nothing else is said."""
 
     def make(*, capacity: int = 1, drain_s: float = LONG_S) -> Replica:
-        fetcher = ReferenceFetcher(allow_private_networks=False)
+        fetcher = ReferenceFetcher(GuardedClient(Rules()))
         doors = Doors(
             store=store, signal=signal, fetcher=fetcher, decode=decode_here, sinks={**sinks, "slow": slow_sink}
         )

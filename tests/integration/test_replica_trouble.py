@@ -18,8 +18,10 @@ from deployments.bringing import Fetcher
 from deployments.database.signals import StoreSignal
 from deployments.delivery.sink import Sink
 from deployments.errors import FaultKind, Unavailable
+from deployments.outbound.client import GuardedClient
 from deployments.outbound.references import ReferenceFetcher
 from deployments.outbound.refused import ReferenceRefused
+from deployments.outbound.rules import Rules
 from deployments.pictures import read_picture
 from deployments.replica import DeviceStuck, Doors, Replica
 from deployments.replica_limits import Limits
@@ -55,7 +57,7 @@ class BadThenGood:
         self._again = asyncio.Event()
         self._was_bad = asyncio.Event()
 
-    async def fetch(self, _source: str) -> bytes:
+    async def fetch(self, _source: str, *, tenant_id: str) -> bytes:  # noqa: ARG002 -- the protocol's argument
         """Wait for the other, then bring what is promised."""
         if self.asked.is_set():
             self._again.set()
@@ -94,7 +96,7 @@ def make_replica(
     def make(
         *, fetcher: Fetcher | None = None, store: TaskStore = store, capacity: int = 1, stuck_s: float = 60
     ) -> Replica:
-        fetcher = fetcher or ReferenceFetcher(allow_private_networks=False)
+        fetcher = fetcher or ReferenceFetcher(GuardedClient(Rules()))
         doors = Doors(store=store, signal=signal, fetcher=fetcher, decode=decode_here, sinks=sinks)
         limits = Limits(capacity=capacity, lease_s=LEASE_S, stuck_s=stuck_s)
         return Replica("r1", engine=Engine({"uno": pipeline}), doors=doors, limits=limits)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployments.outbound.addresses import is_public
+from deployments.outbound.addresses import is_public, meanings
 
 PUBLIC = [
     "1.1.1.1",
@@ -130,6 +130,26 @@ def test_public(address: str) -> None:
 def test_not_public(address: str) -> None:
     """A special, embedded or unreadable address does not pass."""
     assert not is_public(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["::a00:1", "::ffff:a00:1", "::ffff:0:a00:1", "64:ff9b::a00:1", "64:ff9b:1::a00:1", "2002:a00:1::1",
+     "2001:0:a00:1::1", "2001:0:808:808:0:0:f5ff:fffe", "2a00:1450::5efe:a00:1", "fe80::200:5efe:a00:1"],
+)  # fmt: skip
+def test_every_way_to_hide_an_address_is_seen_through(address: str) -> None:
+    """What a tunnel or a translator would unwrap is known, whichever it is."""
+    assert IPv4Address("10.0.0.1") in meanings(address)
+    assert not is_public(address)
+
+
+def test_what_hides_nothing_means_itself() -> None:
+    """An address that no translator knows stands for itself alone, and a text that is none for nothing."""
+    assert [meanings(text) for text in ("10.0.0.1", "2a00:1450:4001::1", "localhost")] == [
+        (IPv4Address("10.0.0.1"),),
+        (IPv6Address("2a00:1450:4001::1"),),
+        (),
+    ]
 
 
 @settings(deadline=None)

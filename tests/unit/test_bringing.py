@@ -24,7 +24,7 @@ MakeRequest = Callable[..., GenerationRequest]
 class Shelf:
     """A small place that has two references."""
 
-    async def fetch(self, source: str) -> bytes:
+    async def fetch(self, source: str, *, tenant_id: str) -> bytes:  # noqa: ARG002 -- the protocol's argument
         """Return a picture, something else, or nothing."""
         if source == "picture":
             return png(640, 480)
@@ -47,7 +47,7 @@ def references(*sources: str) -> tuple[Reference, ...]:
 
 async def test_pictures_come_in_their_order() -> None:
     """Every reference is brought as a picture of its size."""
-    images = await bring(Shelf(), references("picture", "picture"), decode=decode_here)
+    images = await bring(Shelf(), references("picture", "picture"), tenant_id="alice", decode=decode_here)
 
     assert [image.size for image in images] == [(640, 480), (640, 480)]
 
@@ -62,7 +62,7 @@ async def test_pictures_come_in_their_order() -> None:
 async def test_trouble_names_the_reference_and_its_kind(source: str, kind: FaultKind, words: str) -> None:
     """What cannot be fetched is told apart from what cannot be used, and people count from one."""
     with pytest.raises(ReferenceUnusable) as trouble:
-        await bring(Shelf(), references("picture", source), decode=decode_here)
+        await bring(Shelf(), references("picture", source), tenant_id="alice", decode=decode_here)
 
     assert trouble.value.kind is kind
     assert trouble.value.message.startswith(words)

@@ -40,11 +40,11 @@ class Mailbox:
     """An address that takes pictures."""
 
     def __init__(self) -> None:
-        self.taken: list[tuple[str, bytes, str]] = []
+        self.taken: list[tuple[str, bytes, str, str]] = []
 
-    async def __call__(self, url: str, *, content: bytes, content_type: str) -> None:
+    async def __call__(self, url: str, *, content: bytes, content_type: str, tenant_id: str) -> None:
         """Take one."""
-        self.taken.append((url, content, content_type))
+        self.taken.append((url, content, content_type, tenant_id))
 
 
 def drawn(*seeds: int) -> list[GeneratedImage]:
@@ -71,13 +71,15 @@ async def test_every_sink_takes_every_picture(make_task: MakeTask, make_request:
 
 
 async def test_a_picture_is_sent_to_its_tenant_as_it_was_kept(make_task: MakeTask, make_request: MakeRequest) -> None:
-    """The very bytes of the sink go to the upload address, with their type, in order."""
+    """The very bytes of the sink go to the upload address, with their type and whose they are, in order."""
     shelf, mailbox = Shelf(), Mailbox()
     claim = Claim(task=make_task(sinks=("shelf",), upload_url="http://a/b?c=%2F"), request=make_request())
 
     await deliver(claim, drawn(7, 8), sinks={"shelf": shelf}, upload=mailbox)
 
-    assert mailbox.taken == [("http://a/b?c=%2F", image.content, "image/jpeg") for _, image, _ in shelf.held]
+    assert mailbox.taken == [
+        ("http://a/b?c=%2F", image.content, "image/jpeg", claim.task.tenant_id) for _, image, _ in shelf.held
+    ]
 
 
 async def test_an_address_that_takes_nothing_fails_the_delivery(make_task: MakeTask, make_request: MakeRequest) -> None:

@@ -50,6 +50,8 @@ def test_with_nothing_set_one_machine_serves_the_tiny_models() -> None:
         ("UXO_DEVICE", "cuda:1", "cuda:1"),
         ("UXO_FOLDER", "/srv/uxo", Path("/srv/uxo")),
         ("UXO_ALLOW_PRIVATE_NETWORKS", "true", True),
+        ("UXO_DENIED_NETWORKS", "10.42.0.0/16, fd00::/8", "10.42.0.0/16, fd00::/8"),
+        ("UXO_OUTBOUND_PORTS", "443", "443"),
         ("UXO_BOOTSTRAP_KEYS", f"alice:{KEY}", f"alice:{KEY}"),
         ("UXO_DISCLOSE_AI", "true", True),
         ("UXO_SECRET", "s" * 32, "s" * 32),
@@ -66,6 +68,17 @@ def test_every_variable_is_read(set_variable: SetVariable, variable: str, text: 
     settings = read_settings()
 
     assert getattr(settings, variable.removeprefix("UXO_").lower()) == value
+
+
+def test_where_calls_may_go_is_read(set_variable: SetVariable) -> None:
+    """Ranges and ports come as lists; with nothing said the web is open and no range is closed besides."""
+    assert (read_settings().networks_denied, read_settings().ports_out) == ((), frozenset({80, 443, 8443}))
+
+    set_variable("UXO_DENIED_NETWORKS", "10.42.0.0/16, fd00::/8")
+    set_variable("UXO_OUTBOUND_PORTS", "443, 9000")
+
+    assert list(map(str, read_settings().networks_denied)) == ["10.42.0.0/16", "fd00::/8"]
+    assert read_settings().ports_out == {443, 9000}
 
 
 @pytest.mark.parametrize("folder", ["/srv/uxo", "/srv/a b"])
@@ -109,6 +122,12 @@ def test_a_public_address_begins_links(set_variable: SetVariable, text: str, bas
         ("UXO_PUBLIC_URL", "ftp://pictures.example"),
         ("UXO_WEIGHTS", "/srv/flux"),
         ("UXO_ALLOW_PRIVATE_NETWORKS", "perhaps"),
+        ("UXO_DENIED_NETWORKS", "the cluster"),
+        ("UXO_DENIED_NETWORKS", "10.42.0.1/16"),
+        ("UXO_OUTBOUND_PORTS", "https"),
+        ("UXO_OUTBOUND_PORTS", "443,"),
+        ("UXO_OUTBOUND_PORTS", "0"),
+        ("UXO_OUTBOUND_PORTS", "65536"),
         ("UXO_MAX_QUEUED", "0"),
         ("UXO_MAX_QUEUED", "-1"),
         ("UXO_MAX_QUEUED", "many"),

@@ -42,6 +42,7 @@ from deployments.operations.operations import Doors as OperationsDoors
 from deployments.operations.operations import Operations
 from deployments.outbound.client import GuardedClient
 from deployments.outbound.references import ReferenceFetcher
+from deployments.outbound.rules import Rules
 from deployments.references import References
 from deployments.replica import Doors, Replica
 from deployments.replica_limits import Limits
@@ -87,7 +88,7 @@ def run_gateway(orders: Orders) -> None:
             signal=signal,
             files=files,
             sinks={"files": files, "inline": InlineSink()},
-            references=References(files, ReferenceFetcher(allow_private_networks=False)),
+            references=References(files, ReferenceFetcher(GuardedClient(Rules()))),
             secret=SECRET,
             max_queued=MAX_QUEUED,
         )
@@ -111,7 +112,7 @@ async def _run_replica(orders: Orders) -> None:
     doors = Doors(
         store=REPLICA_STORES.get(orders.bug, WitnessStore)(database, journal=journal, stop_every=orders.stop_every),
         signal=open_signal(orders.database_url),
-        fetcher=ReferenceFetcher(allow_private_networks=False),
+        fetcher=ReferenceFetcher(GuardedClient(Rules())),
         decode=decode_here,
         sinks={"files": files_of(orders, REPLICA_FILES.get(orders.bug, FilesSink)), "inline": InlineSink()},
     )
@@ -141,7 +142,7 @@ def _sender(orders: Orders, database: Database) -> WebhookSender:
     return WebhookSender(
         outbox=HOUSEKEEPER_OUTBOXES.get(orders.bug, BriskOutbox)(database),
         signal=open_signal(orders.database_url),
-        client=GuardedClient(allow_private_networks=True, total_s=SEND_S),
+        client=GuardedClient(Rules(allows_private=True), total_s=SEND_S),
         scribe=Scribe(dialects={WaveSpeed.name: WaveSpeed()}, sinks=sinks, signer=WebhookSigner(SECRET)),
         pause_s=pause_s,
     )

@@ -19,7 +19,7 @@ from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
 from deployments.background import Background
-from deployments.database.database import open_database
+from deployments.database.database import Database, open_database
 from deployments.database.signals import open_signal
 from deployments.decoding.pool import DecoderPool
 from deployments.delivery.files import FilesSink
@@ -163,7 +163,7 @@ async def open_parts() -> AsyncIterator[Parts]:
         signal=signal,
         files=files,
         sinks=open_sinks(settings),
-        references=open_references(settings),
+        references=open_references(settings, database),
         secret=secret,
         max_queued=settings.max_queued,
     )
@@ -189,14 +189,14 @@ async def open_keys(settings: Settings, directory: TenantDirectory) -> KeyRing:
     return KeyRing(configured, directory=directory, secret=server_secret(settings.secret, settings.folder))
 
 
-def open_references(settings: Settings) -> References:
+def open_references(settings: Settings, database: Database) -> References:
     """Open what brings references, our own pictures and what is on the web."""
-    return References(FilesSink.open(settings), ReferenceFetcher(open_client(settings)))
+    return References(FilesSink.open(settings), ReferenceFetcher(open_client(settings, database)))
 
 
-def open_client(settings: Settings) -> GuardedClient:
+def open_client(settings: Settings, database: Database) -> GuardedClient:
     """Open what calls the addresses that tenants give."""
-    return GuardedClient(open_rules(settings))
+    return GuardedClient(open_rules(settings), openings_of=TenantDirectory(database).openings_of)
 
 
 def open_rules(settings: Settings) -> Rules:
@@ -217,10 +217,10 @@ async def run_replica(engine: Engine, limits: Limits, settings: Settings, stoppi
     doors = Doors(
         store=store,
         signal=signal,
-        fetcher=open_references(settings),
+        fetcher=open_references(settings, database),
         decode=decoders.decode,
         sinks=open_sinks(settings),
-        upload=partial(put_picture, open_client(settings)),
+        upload=partial(put_picture, open_client(settings, database)),
         discloses=settings.disclose_ai,
     )
     name = serve.get_replica_context().replica_tag
@@ -240,7 +240,7 @@ async def run_housekeeper(settings: Settings, stopping: asyncio.Event) -> None:
     sender = WebhookSender(
         outbox=Outbox(database),
         signal=signal,
-        client=open_client(settings),
+        client=open_client(settings, database),
         scribe=open_scribe(settings),
     )
     try:

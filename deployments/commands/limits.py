@@ -95,6 +95,14 @@ LIMITS = (
         parser=read_dollars,
         words="What it may spend in all.",
     ),
+    Limit(
+        field="openings",
+        given="--open",
+        lifted="--no-open",
+        kind=list[str],
+        metavar="NAME|RANGE",
+        words="A private name or range its calls may reach, such as 10.20.0.0/16; repeat for more.",
+    ),
 )
 
 
@@ -129,6 +137,8 @@ def chosen(words: Mapping[str, Any]) -> dict[str, Any]:
             limits[limit.field] = given
         elif is_lifted:
             limits[limit.field] = None
+    if limits.get("openings"):
+        limits["openings"] = frozenset(limits["openings"])
     if limits.get("models"):
         limits["models"] = _known(limits["models"])
     return limits

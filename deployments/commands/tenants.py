@@ -127,6 +127,7 @@ def _fields(tenant: Tenant) -> dict[str, object]:
         "max_queued_units": tenant.max_queued_units,
         "max_running": tenant.max_running,
         "requests_per_minute": tenant.requests_per_minute,
+        "openings": None if tenant.openings is None else sorted(tenant.openings),
         "budget_usd": in_dollars(tenant.budget),
         "spent_usd": in_dollars(tenant.spent),
         "held_usd": in_dollars(tenant.held),

@@ -41,6 +41,7 @@ tenants = Table(
     Column("max_running", Integer),
     Column("requests_per_minute", Integer),
     Column("budget", BigInteger),
+    Column("openings", Text),
     Column("held", BigInteger, nullable=False),
     Column("spent", BigInteger, nullable=False),
     Column("paced_until_s", Double, nullable=False),

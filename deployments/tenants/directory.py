@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from deployments.database.database import Database
 from deployments.database.schema import api_keys, database_now, is_in_state, tasks, tenants
 from deployments.errors import UxoError
+from deployments.tenants.openings import MAX_OPENINGS, Opening, OpeningInvalid, read_opening
 from deployments.tenants.tenant import TENANT_ID, Tenant
 
 #: Keys of one tenant that are good at the same time: the old and the new one while callers change over.
@@ -158,6 +159,11 @@ class TenantDirectory:
         rows = await self._database.rows(READ_TENANT, {"this_id": tenant_id})
         return tenant_of(rows[0]) if rows else None
 
+    async def openings_of(self, tenant_id: str) -> list[Opening]:
+        """Read what was opened for a tenant; nothing for one that is not there."""
+        tenant = await self.find(tenant_id)
+        return [] if tenant is None else _openings_of(tenant)
+
     async def tenant_with(self, digest: str) -> str | None:
         """Find whose good key has a digest."""
         rows = await self._database.rows(FIND_TENANT, {"this_digest": digest})
@@ -200,6 +206,7 @@ def tenant_of(row: Row[Any]) -> Tenant:
         max_running=row.max_running,
         requests_per_minute=row.requests_per_minute,
         budget=row.budget,
+        openings=None if row.openings is None else frozenset(json.loads(row.openings)),
         held=row.held,
         spent=row.spent,
         paced_until_s=row.paced_until_s,
@@ -215,6 +222,7 @@ def _limit_columns(tenant: Tenant) -> dict[str, Any]:
         "max_running": tenant.max_running,
         "requests_per_minute": tenant.requests_per_minute,
         "budget": tenant.budget,
+        "openings": None if tenant.openings is None else json.dumps(sorted(tenant.openings)),
     }
 
 
@@ -228,6 +236,20 @@ def _check(tenant: Tenant) -> None:
     _check_range("max-running", tenant.max_running, 1, MAX_COUNT)
     _check_range("requests-per-minute", tenant.requests_per_minute, 1, MAX_COUNT)
     _check_range("budget", tenant.budget, 0, MAX_BUDGET)
+    _check_openings(tenant)
+
+
+def _check_openings(tenant: Tenant) -> None:
+    if len(tenant.openings or ()) > MAX_OPENINGS:
+        raise TenantInvalid(f"at most {MAX_OPENINGS} names and ranges can be opened for a tenant")
+    try:
+        _openings_of(tenant)
+    except OpeningInvalid as error:
+        raise TenantInvalid(str(error)) from error
+
+
+def _openings_of(tenant: Tenant) -> list[Opening]:
+    return [read_opening(text) for text in sorted(tenant.openings or ())]
 
 
 def _check_range(name: str, limit: float | None, low: float, high: float) -> None:

@@ -13,7 +13,7 @@ DEFAULT_MAX_QUEUED = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
-    """Who asks, and how much they may ask for; None means no limit."""
+    """Who asks, and how much they may ask for; None means no limit, and nothing opened."""
 
     #: Its name.
     id: str
@@ -31,6 +31,8 @@ class Tenant:
     requests_per_minute: int | None = None
     #: What it may spend in all, in millionths of a dollar.
     budget: int | None = None
+    #: Names and ranges that its references, webhooks and uploads may reach besides the public internet; None for none.
+    openings: frozenset[str] | None = None
     #: What its unfinished tasks may still cost, in millionths of a dollar.
     held: int = 0
     #: What its ended tasks have cost, in millionths of a dollar.

@@ -37,6 +37,7 @@ CAROL = Tenant(
     max_running=2,
     requests_per_minute=60,
     budget=2**53,
+    openings=frozenset({"10.20.0.0/16", "*.corp.example"}),
 )
 
 
@@ -73,6 +74,27 @@ async def test_a_list_that_allows_nothing_is_not_no_list(directory: TenantDirect
 
     assert found is not None
     assert found.models == frozenset()
+
+
+async def test_openings_are_read_for_the_one_who_has_them(directory: TenantDirectory) -> None:
+    """What was opened for a tenant can be asked for alone, and nothing is open to anybody else."""
+    await directory.create(CAROL)
+    await directory.ensure("dave")
+
+    opened = [[str(one) for one in await directory.openings_of(name)] for name in (CAROL.id, "dave", "nobody")]
+
+    assert opened == [["*.corp.example", "10.20.0.0/16"], [], []]
+
+
+@pytest.mark.parametrize(
+    "openings", [{"http://a.example"}, {"10.20.0.1/16"}, {f"10.0.0.{number}" for number in range(65)}]
+)
+async def test_what_opens_nothing_is_not_written_down(directory: TenantDirectory, openings: set[str]) -> None:
+    """Neither a URL nor half a range nor too many of them can be opened."""
+    with pytest.raises(TenantInvalid):
+        await directory.create(replace(CAROL, openings=frozenset(openings)))
+
+    assert await directory.find(CAROL.id) is None
 
 
 async def test_a_taken_name_is_refused(directory: TenantDirectory) -> None:

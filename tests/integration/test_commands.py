@@ -103,12 +103,24 @@ def test_a_tenant_is_made_as_told(uxo: Uxo, read: Callable[..., Any]) -> None:
             "max_queued_units": 9.5,
             "max_running": 4,
             "requests_per_minute": None,
+            "openings": None,
             "budget_usd": 12.5,
             "spent_usd": 0,
             "held_usd": 0,
             "left_usd": 12.5,
         }
     ]
+
+
+def test_names_and_ranges_are_opened_and_closed(uxo: Uxo, read: Callable[..., Any]) -> None:
+    """What is said replaces what was open, all of it can be closed, and what is neither is one clear line."""
+    uxo("tenants", "create", "acme", "--open", "img.corp.example", "--open", "10.20.0.0/16")
+
+    changed = [read("tenants", "set", "acme", *words)["openings"] for words in (["--open", "fd12::/16"], ["--no-open"])]
+    refused = uxo("tenants", "set", "acme", "--open", "http://img.corp.example/")
+
+    assert changed == [["fd12::/16"], None]
+    assert is_refused(refused, "'http://img.corp.example/' is neither a host name nor a range of addresses")
 
 
 def test_only_what_is_said_changes(uxo: Uxo, read: Callable[..., Any]) -> None:

@@ -57,11 +57,11 @@ def uxo(tmp_path: Path) -> Uxo:
 @pytest.mark.parametrize(
     ("revision", "pending"),
     [
-        (None, ("0001_pre", "0002_pre", "0002_post", "0003_pre")),
-        ("0001_pre", ("0002_pre", "0002_post", "0003_pre")),
-        ("0002_post", ("0003_pre",)),
-        ("0003_pre", ()),
-        ("0003_post", ()),
+        (None, ("0001_pre", "0002_pre", "0002_post", "0003_pre", "0003_post", "0004_pre")),
+        ("0001_pre", ("0002_pre", "0002_post", "0003_pre", "0003_post", "0004_pre")),
+        ("0002_post", ("0003_pre", "0003_post", "0004_pre")),
+        ("0003_post", ("0004_pre",)),
+        ("0004_pre", ()),
     ],
 )
 def test_what_older_code_needed_can_wait(connection: Connection, revision: str | None, pending: tuple[str]) -> None:
@@ -76,7 +76,7 @@ def test_missing_revisions_are_named_with_the_command(connection: Connection) ->
     """Whoever meets an old database is told what to do."""
     upgrade(connection, "0001_pre")
 
-    with pytest.raises(NotMigrated, match="lacks 0002_pre, 0002_post, 0003_pre; run: uxo migrate"):
+    with pytest.raises(NotMigrated, match="lacks 0002_pre, 0002_post, 0003_pre, 0003_post, 0004_pre; run: uxo migrate"):
         check_migrated(connection)
 
 
@@ -101,16 +101,16 @@ def test_tables_never_go_back(connection: Connection) -> None:
 
 
 def test_a_server_is_moved_in_two_steps(uxo: Uxo, bare_url: str) -> None:
-    """First what older code puts up with, then, when asked for, the rest; again it is nothing."""
+    """First what older code puts up with, then, when asked for, the rest, which is nothing at present."""
     steps = [["migrate"], ["migrate"], ["migrate", "--post"], ["migrate"]]
 
     said = [uxo(bare_url, *words).stdout for words in steps]
 
     assert said == [
-        "moved the database from nothing to 0003_pre\n",
-        "the database is at 0003_pre already\n",
-        "moved the database from 0003_pre to 0003_post\n",
-        "the database is at 0003_post already\n",
+        "moved the database from nothing to 0004_pre\n",
+        "the database is at 0004_pre already\n",
+        "the database is at 0004_pre already\n",
+        "the database is at 0004_pre already\n",
     ]
 
 
@@ -118,8 +118,8 @@ def test_a_file_is_moved_all_the_way(uxo: Uxo, sqlite_url: str) -> None:
     """A file belongs to one machine, so nothing older uses it."""
     first, second = (json.loads(uxo(sqlite_url, "migrate", "--json").stdout) for _ in range(2))
 
-    assert first == {"from": None, "to": "0003_post"}
-    assert second == {"from": "0003_post", "to": "0003_post"}
+    assert first == {"from": None, "to": "0004_pre"}
+    assert second == {"from": "0004_pre", "to": "0004_pre"}
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,9 @@ def test_a_server_that_was_not_migrated_is_one_clear_line(uxo: Uxo, bare_url: st
 
     assert answer.exit_code == 1
     [line] = [line for line in answer.output.splitlines() if "run: uxo migrate" in line]
-    assert line.endswith("the database lacks 0001_pre, 0002_pre, 0002_post, 0003_pre; run: uxo migrate")
+    assert line.endswith(
+        "the database lacks 0001_pre, 0002_pre, 0002_post, 0003_pre, 0003_post, 0004_pre; run: uxo migrate"
+    )
     assert "Traceback" not in answer.output
 
 
@@ -157,7 +159,7 @@ def test_a_migration_that_fails_leaves_nothing_behind(uxo: Uxo, bare_url: str, p
 
     assert failed.exit_code == 1
     assert left.strip() == "|"
-    assert again.stdout == "moved the database from nothing to 0003_pre\n"
+    assert again.stdout == "moved the database from nothing to 0004_pre\n"
 
 
 async def test_a_migration_waits_as_long_as_it_takes(bare_url: str) -> None:

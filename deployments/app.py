@@ -166,6 +166,7 @@ async def open_parts() -> AsyncIterator[Parts]:
         references=open_references(settings, database),
         secret=secret,
         max_queued=settings.max_queued,
+        rules=open_rules(settings),
     )
     try:
         yield Parts(

@@ -6,6 +6,9 @@ UxoError
 │   │   ├── BadField            400  the same, with the field and its problem as values
 │   │   ├── NotJson             400  the body cannot be read at all
 │   │   ├── SourceRefused       400  what is to be kept cannot be fetched
+│   │   ├── CallbackRefused     400  an address that it names may not be called
+│   │   │   ├── WebhookRefused
+│   │   │   └── UploadAddressRefused
 │   │   └── KeyReused           400  the idempotency key belongs to another call
 │   ├── Unauthenticated         401
 │   ├── BudgetExhausted         402
@@ -124,6 +127,18 @@ class BadField(BadCall):
 
 class SourceRefused(BadCall):
     """The picture could not be fetched."""
+
+
+class CallbackRefused(BadCall):
+    """An address that the call names may not be called from here."""
+
+
+class WebhookRefused(CallbackRefused):
+    """The webhook address may not be called from here."""
+
+
+class UploadAddressRefused(CallbackRefused):
+    """The upload address may not be called from here."""
 
 
 class KeyReused(BadCall):

@@ -146,6 +146,7 @@ async def service(url: str, scene: Scene) -> AsyncIterator[tuple[Operations, Tas
             references=references,
             secret=SECRET,
             max_queued=100_000,
+            rules=Rules(),
         )
         yield Operations(operations, wait_s=600), store
         stopping.set()

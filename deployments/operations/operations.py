@@ -19,6 +19,7 @@ from deployments.delivery.kept import KeptPictures
 from deployments.errors import BadCall, CallRefused, FaultKind, NotFound, Unavailable
 from deployments.operations import operation as asked
 from deployments.operations import outcome as came
+from deployments.operations.callbacks import Callbacks
 from deployments.operations.keeping import Keeping
 from deployments.operations.own_pictures import own_sources
 from deployments.operations.statistics import RecentCounts, statistics_of
@@ -68,6 +69,8 @@ class Doors:
     signer: WebhookSigner
     #: Says when too much waits.
     bound: QueueBound
+    #: Says which addresses may not be called.
+    callbacks: Callbacks
 
     @classmethod
     def over(cls, database: Database, *, store: TaskStore, signal: StoreSignal, files: FilesSink, **rest: Any) -> Self:
@@ -78,8 +81,9 @@ class Doors:
             store: the tasks in it.
             signal: says when it has changed.
             files: the folder.
-            rest: ``sinks``, ``references``, ``secret`` (the server's) and ``max_queued``.
+            rest: ``sinks``, ``references``, ``secret`` (the server's), ``max_queued`` and ``rules``.
         """
+        directory = TenantDirectory(database)
         return cls(
             store=store,
             views=TaskViews(database),
@@ -87,9 +91,10 @@ class Doors:
             sinks=rest["sinks"],
             kept=KeptPictures(files, secret=rest["secret"]),
             references=rest["references"],
-            directory=TenantDirectory(database),
+            directory=directory,
             signer=WebhookSigner(rest["secret"]),
             bound=QueueBound(store, max_queued=rest["max_queued"]),
+            callbacks=Callbacks(rest["rules"], directory),
         )
 
 
@@ -230,6 +235,7 @@ class Operations:
         """
         request = own_sources(submit.request, caller.base_url, caller.tenant_id, self._doors.kept)
         spec = _checked(request)
+        await self._doors.callbacks.check(submit, caller.tenant_id)
         await self._doors.bound.check()
         task = replace(
             _new_task(submit, request.model, caller),
@@ -254,6 +260,7 @@ class Operations:
         return await self._with_place(shown) if submit.with_place else shown
 
     async def _refuse(self, refuse: asked.Refuse, caller: Caller) -> Task:
+        await self._doors.callbacks.check(refuse, caller.tenant_id)
         fault = Fault(kind=FaultKind.REFUSED, message=refuse.refusal.message)
         return await self._store.refuse(
             _new_task(refuse, refuse.model, caller), fault, once=refuse.once, body=refuse.body

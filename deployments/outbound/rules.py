@@ -57,6 +57,15 @@ class Rules:
                 return str(opening)
         return None
 
+    def objection(self, target: WebAddress, openings: Collection[Opening] = ()) -> str | None:
+        """Say why a URL is refused wherever its name leads; None when that must be seen first, or it is allowed."""
+        ip = literal(target)
+        if ip is not None:
+            return self.refusal([ip]) if self.admit(target, ip, openings) is None else None
+        # Any opening may turn out to be of the address that the name leads to.
+        may_dial = target.port in self.ports or self.allows_private or openings
+        return None if may_dial else NOT_A_WEB_PORT
+
     def refusal(self, ips: Collection[str]) -> str:
         """Say why a host at these addresses is refused, in words for the tenant."""
         are_public = all(self.judge(ip) and not self._denies(ip) for ip in ips)

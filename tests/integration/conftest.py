@@ -66,6 +66,7 @@ def make_doors(
             references=references,
             secret="s" * 32,
             max_queued=max_queued,
+            rules=Rules(),
         )
 
     return make

@@ -456,6 +456,50 @@ async def test_the_same_key_with_another_webhook_is_another_call(client: httpx.A
     assert [answer.status_code for answer in answers] == [200, 400]
 
 
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://127.0.0.1/hook", "is not at a public address"),
+        ("http://localhost/hook", "is not at a public address"),
+        ("http://[::ffff:10.0.0.1]/hook", "is not at a public address"),
+        ("http://169.254.169.254/latest", "is not at a public address"),
+        ("http://a.example:22/hook", "is at a port that is not open"),
+    ],
+)
+async def test_an_address_that_will_never_be_called_is_refused_at_once(
+    client: httpx.AsyncClient, store: TaskStore, url: str, words: str
+) -> None:
+    """Nothing is accepted, whichever dialect names it, and each says so as it says that any address is bad."""
+    wish = {"images": [PICTURE_URL], "prompt": "toys", "input_image_urls": [PICTURE_URL]}
+    tasks = [inference(**{name: url}) for name in ("webhookURL", "uploadEndpoint")]
+
+    wavespeed = await client.post("/api/v3/wavespeed-ai/uno", params={"webhook": url}, json=wish, headers=BEARER)
+    fal = await client.post("/fal/queue/fal-ai/uso", params={"fal_webhook": url}, json=wish, headers=BEARER)
+    runware = [(await client.post("/v1", json=[task], headers=BEARER)).json()["errors"][0] for task in tasks]
+
+    assert (wavespeed.status_code, wavespeed.json()["message"]) == (400, f"the webhook address {words}")
+    assert (fal.status_code, fal.json()["detail"]) == (400, f"the webhook address {words}")
+    assert [(error["code"], error["message"]) for error in runware] == [
+        ("invalidWebhookURL", f"the webhook address {words}"),
+        ("invalidUploadEndpoint", f"the upload address {words}"),
+    ]
+    assert await store.claim(models=["uno", "uso"], limit=1, replica_id="r1", lease_s=60) == []
+
+
+async def test_a_tenants_own_openings_count_at_once(client: httpx.AsyncClient, directory: TenantDirectory) -> None:
+    """What an operator opened for a tenant is accepted from it."""
+    await directory.change(Tenant(id="alice", openings=frozenset({"10.20.0.0/16"})))
+    wish = {"images": [PICTURE_URL], "prompt": "toys"}
+    urls = ["http://10.20.0.9:9000/hook", "http://10.21.0.9/hook"]
+
+    answers = [
+        await client.post("/api/v3/wavespeed-ai/uno", params={"webhook": url}, json=wish, headers=BEARER)
+        for url in urls
+    ]
+
+    assert [answer.status_code for answer in answers] == [200, 400]
+
+
 async def test_a_resent_uuid_is_a_conflict_also_where_its_first_copy_left_no_room(
     client: httpx.AsyncClient, directory: TenantDirectory
 ) -> None:

@@ -128,3 +128,31 @@ def test_what_opens_nothing(text: str) -> None:
 def test_some_urls_name_their_address(url: str, ip: str | None) -> None:
     """An address in the place of the host needs no resolver, nor does the name of this machine."""
     assert literal(read_url(url)) == ip
+
+
+@pytest.mark.parametrize(
+    ("url", "openings", "words"),
+    [
+        ("http://a.example/", [], None),
+        ("http://a.example:9000/", [], NOT_A_WEB_PORT),
+        ("http://a.example:9000/", ["10.20.0.0/16"], None),
+        ("http://93.184.215.14/", [], None),
+        ("http://93.184.215.14:22/", [], NOT_A_WEB_PORT),
+        ("http://10.20.0.9/", [], NOT_PUBLIC),
+        ("http://10.20.0.9:9000/", ["10.20.0.0/16"], None),
+        ("http://10.21.0.9/", ["10.20.0.0/16"], NOT_PUBLIC),
+        ("http://localhost/", ["*.example"], NOT_PUBLIC),
+        ("http://[::1]/", [], NOT_PUBLIC),
+        ("http://[fd00:ec2::254]/", [], NOT_PUBLIC),
+    ],
+)
+def test_what_a_url_shows_by_itself(url: str, openings: list[str], words: str | None) -> None:
+    """Without a resolver, an address and a port can be judged; where a name leads is for later."""
+    assert Rules().objection(read_url(url), [read_opening(text) for text in openings]) == words
+
+
+def test_with_private_networks_allowed_there_is_no_objection() -> None:
+    """Neither to an address nor to a port."""
+    urls = ["http://127.0.0.1:9000/", "http://localhost/", "http://a.example:1/"]
+
+    assert [Rules(allows_private=True).objection(read_url(url)) for url in urls] == [None, None, None]

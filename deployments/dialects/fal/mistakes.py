@@ -91,6 +91,7 @@ MISTAKES: Mapping[Problem | type[CallRefused] | FaultKind, Verdict] = MappingPro
         errors.NotJson: _listed("json_invalid"),
         errors.BadCall: _listed("value_error"),
         MalformedCall: Verdict(status=400, word="bad_request"),
+        errors.CallbackRefused: Verdict(status=400, word="bad_request"),
         errors.Unauthenticated: Verdict(status=401),
         errors.BudgetExhausted: Verdict(status=403),
         errors.ModelNotAllowed: Verdict(status=403),

@@ -52,6 +52,8 @@ REFUSALS: Mapping[type[CallRefused], Row] = MappingProxyType(
         errors.BadCall: ("invalidTask", ()),
         errors.NotJson: ("invalidJSON", ()),
         errors.KeyReused: ("conflictTaskUUID", ("taskUUID",)),
+        errors.WebhookRefused: ("invalidWebhookURL", ("webhookURL",)),
+        errors.UploadAddressRefused: ("invalidUploadEndpoint", ("uploadEndpoint",)),
         errors.Unauthenticated: ("invalidApiKey", ("apiKey",)),
         MissingKey: ("missingApiKey", ("apiKey",)),
         errors.BudgetExhausted: ("insufficientCredits", ()),

@@ -91,6 +91,7 @@ def run_gateway(orders: Orders) -> None:
             references=References(files, ReferenceFetcher(GuardedClient(Rules()))),
             secret=SECRET,
             max_queued=MAX_QUEUED,
+            rules=Rules(allows_private=True),
         )
         keys = KeyRing({tenant: (key,) for tenant, key in KEYS.items()}, directory=doors.directory, secret=SECRET)
         operations = Operations(doors, wait_s=30.0)

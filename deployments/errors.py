@@ -2,6 +2,7 @@
 
 UxoError
 ├── CallRefused                 nothing was accepted; the caller can act on it
+│   ├── BodyTooSlow             400  and not 408, which packages answer by sending the whole body again
 │   ├── BadCall                 400  the call itself is wrong; the message names the field
 │   │   ├── BadField            400  the same, with the field and its problem as values
 │   │   ├── NotJson             400  the body cannot be read at all
@@ -15,7 +16,6 @@ UxoError
 │   ├── ModelNotAllowed         403
 │   ├── NotFound                404  unknown, expired or another tenant's: told apart by nobody
 │   ├── MethodNotAllowed        405
-│   ├── BodyTooSlow             408
 │   ├── TargetRefused           412
 │   ├── BodyTooLarge            413
 │   ├── Overloaded              429
@@ -177,8 +177,6 @@ class MethodNotAllowed(CallRefused):
 
 class BodyTooSlow(CallRefused):
     """The body did not arrive in time."""
-
-    http_status: ClassVar[int] = 408
 
 
 class TargetRefused(CallRefused):

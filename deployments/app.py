@@ -7,6 +7,7 @@ its own doors; nothing but plain values crosses from here into a replica, and no
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -93,8 +94,15 @@ def _deploy(target: type, name: str, grace_s: float) -> Any:
 
 def make_ingress_app() -> FastAPI:
     """Build the web application of one ingress replica."""
-    configure_logging()
-    return make_ingress(list(_dialects(read_settings()).values()), open_parts)
+    settings = read_settings()
+    log_as(settings)
+    return make_ingress(list(_dialects(settings).values()), open_parts)
+
+
+def log_as(settings: Settings) -> None:
+    """Log as the settings say, and none of their secrets."""
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    configure_logging(level=level, secrets=settings.known_secrets, shows_prompts=settings.log_prompts)
 
 
 def _dialects(settings: Settings) -> Mapping[str, Dialect]:
@@ -114,8 +122,8 @@ class ReplicaDeployment:
 
     def __init__(self, models: list[str], capacity: int, grace_s: float) -> None:
         """Load the models, then start claiming; Serve counts this replica as ready when this returns."""
-        configure_logging()
         settings = read_settings()
+        log_as(settings)
         engine = load_engine(models, settings)
         limits = Limits(capacity=capacity, lease_s=settings.lease_s, drain_s=grace_s - HAND_BACK_S)
         self._grace_s = grace_s
@@ -135,8 +143,8 @@ class HousekeeperDeployment:
 
     def __init__(self, grace_s: float) -> None:
         """Start tidying."""
-        configure_logging()
         settings = read_settings()
+        log_as(settings)
         self._grace_s = grace_s
         self._background = Background("housekeeper", lambda stopping: run_housekeeper(settings, stopping))
 

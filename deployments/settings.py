@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, Field, HttpUrl, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -124,6 +125,10 @@ class Settings(BaseSettings):
     sync_wait_s: Annotated[float, Field(gt=0)] = 300.0
     #: How long a claim lasts without a sign of life, in seconds.
     lease_s: Annotated[float, Field(gt=0)] = 20.0
+    #: Of the least important events that are logged.
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    #: Whether fields that hold prompts are logged.
+    log_prompts: bool = False
 
     @property
     def aliases(self) -> Mapping[str, str]:
@@ -144,6 +149,13 @@ class Settings(BaseSettings):
     def ports_out(self) -> frozenset[int]:
         """Return the ports that outgoing calls reach."""
         return frozenset(int(each) for each in self.outbound_ports.split(","))
+
+    @property
+    def known_secrets(self) -> tuple[str, ...]:
+        """Return the secrets that the environment holds: what keys are hashed with, keys, and a database's password."""
+        keys = (entry.strip().partition(":")[2] for entry in self.bootstrap_keys.split(","))
+        password = urlsplit(self.database_url).password or ""
+        return tuple(filter(None, (self.secret, *keys, password, unquote(password))))
 
     @property
     def store_url(self) -> str:

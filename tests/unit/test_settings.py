@@ -59,6 +59,8 @@ def test_with_nothing_set_one_machine_serves_the_tiny_models() -> None:
         ("UXO_OUTPUT_TTL_S", "60", 60.0),
         ("UXO_SYNC_WAIT_S", "0.5", 0.5),
         ("UXO_LEASE_S", "5", 5.0),
+        ("UXO_LOG_LEVEL", "debug", "debug"),
+        ("UXO_LOG_PROMPTS", "true", True),
     ],
 )
 def test_every_variable_is_read(set_variable: SetVariable, variable: str, text: str, value: object) -> None:

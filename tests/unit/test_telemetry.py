@@ -21,6 +21,7 @@ def plain_logs_afterwards() -> Iterator[None]:
     """Undo what a test configures, for logging is one for the whole process."""
     yield
     structlog.reset_defaults()
+    logging.setLogRecordFactory(logging.LogRecord)
 
 
 def divide(prompt: str) -> None:
@@ -29,6 +30,11 @@ def divide(prompt: str) -> None:
         divmod(len(prompt), 0)
     except ZeroDivisionError:
         log.exception("call_failed")
+
+
+def fail(words: str) -> None:
+    """Fail in some words."""
+    raise ValueError(words)
 
 
 def events(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
@@ -96,3 +102,44 @@ def test_what_is_bound_to_the_context_is_in_every_event(capsys: pytest.CaptureFi
     log.info("two")
 
     assert [event.get("replica") for event in events(capsys)] == ["r1", None]
+
+
+def test_no_event_holds_a_secret(capsys: pytest.CaptureFixture[str]) -> None:
+    """Known secrets, named ones and those in a traceback are hidden; the rest of the event is as it was."""
+    configure_logging(secrets=["correct-horse-battery"])
+
+    log.info("key_shown", headers={"Authorization": "Bearer abcdefgh1234"}, prompt="a mug", task_id="7")
+    try:
+        fail("correct-horse-battery at https://b.example/k?X-Amz-Signature=0badc0de")
+    except ValueError:
+        log.exception("call_failed")
+
+    first, second = events(capsys)
+    assert (first["headers"], first["prompt"], first["task_id"]) == ({"Authorization": "[hidden]"}, "[hidden]", "7")
+    assert "ValueError: [hidden] at https://b.example/k?[hidden]" in second["exception"]
+
+
+def test_no_record_of_a_library_holds_a_secret(caplog: pytest.LogCaptureFixture) -> None:
+    """Whether it lies in the message, in its arguments, in both together, or in a traceback."""
+    configure_logging()
+    library = logging.getLogger("library")
+
+    library.warning("https://b.example/k?X-Amz-Signature=0badc0de")
+    library.warning("Authorization: %s", "0badc0de")
+    library.warning('"%s %s" %d', "GET", "/x?token=0badc0de", 200)
+    try:
+        fail("password=0badc0de")
+    except ValueError:
+        library.exception("failed")
+
+    assert caplog.text.count("[hidden]") == 5
+    assert "0badc0de" not in caplog.text
+
+
+def test_what_a_formatter_looks_for_is_still_there(caplog: pytest.LogCaptureFixture) -> None:
+    """A web server's log of calls keeps the parts of its message, redacted one by one."""
+    configure_logging()
+
+    logging.getLogger("library").warning('%s - "%s %s" %d', "10.0.0.1", "GET", "/x?token=0badc0de", 200)
+
+    assert caplog.records[-1].args == ("10.0.0.1", "GET", "/x?[hidden]", 200)

@@ -96,7 +96,7 @@ def make_ingress_app() -> FastAPI:
     """Build the web application of one ingress replica."""
     settings = read_settings()
     log_as(settings)
-    return make_ingress(list(_dialects(settings).values()), open_parts)
+    return make_ingress(list(_dialects(settings).values()), open_parts, origins=settings.origins)
 
 
 def log_as(settings: Settings) -> None:

@@ -22,6 +22,8 @@ HOLD_SECRETS = frozenset({"UXO_DATABASE_URL", "UXO_BOOTSTRAP_KEYS", "UXO_SECRET"
 FAL_ROLES = ("run", "queue", "rest", "cdn")
 #: A host name as it stands in a Host header, without its port.
 HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", re.ASCII)
+#: The origin of a page, as browsers write it, or a word for all of them.
+ORIGIN = re.compile(r"\*|https?://[A-Za-z0-9._\-\[\]:]+")
 
 
 class SettingsInvalid(UxoError):
@@ -81,6 +83,18 @@ def check_ports(text: str) -> str:
     return text
 
 
+def check_origins(text: str) -> str:
+    """Return the text of origins as it is.
+
+    Raises:
+        ValueError: when one is neither ``*`` nor a scheme and a host.
+    """
+    for origin in filter(None, map(str.strip, text.split(","))):
+        if not ORIGIN.fullmatch(origin):
+            raise ValueError("write https://shop.example,https://admin.example:8443 or *, without a path")
+    return text
+
+
 class Settings(BaseSettings):
     """Every setting; with nothing set, one machine serves the tiny models under ``var/``."""
 
@@ -125,6 +139,9 @@ class Settings(BaseSettings):
     sync_wait_s: Annotated[float, Field(gt=0)] = 300.0
     #: How long a claim lasts without a sign of life, in seconds.
     lease_s: Annotated[float, Field(gt=0)] = 20.0
+    #: ``https://shop.example,https://admin.example``: origins of the sites whose pages may ask from a browser; ``*``
+    #: means any; none may when empty.
+    cors_origins: Annotated[str, AfterValidator(check_origins)] = ""
     #: Of the least important events that are logged.
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     #: Whether fields that hold prompts are logged.
@@ -149,6 +166,11 @@ class Settings(BaseSettings):
     def ports_out(self) -> frozenset[int]:
         """Return the ports that outgoing calls reach."""
         return frozenset(int(each) for each in self.outbound_ports.split(","))
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Return the origins of the sites whose pages may ask."""
+        return tuple(filter(None, map(str.strip, self.cors_origins.split(","))))
 
     @property
     def known_secrets(self) -> tuple[str, ...]:

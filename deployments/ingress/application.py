@@ -18,6 +18,7 @@ from deployments.ingress.answering import endpoint, refusal_endpoint
 from deployments.ingress.browsing import add_pages
 from deployments.ingress.calls import owner_of, read_call, respond
 from deployments.ingress.files import receive_upload, refused, report_health, serve_file
+from deployments.ingress.guarded import Guarded
 from deployments.ingress.held import Held
 from deployments.ingress.parts import OpenParts
 from deployments.ingress.placing import Placed
@@ -25,13 +26,19 @@ from deployments.ingress.sockets import Sockets
 
 #: The methods for which an address of a dialect names the ones it does answer.
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-#: What a page of another site may read of our answers. Keys travel in a header that no browser adds by itself, so
-#: any site may ask.
+#: What a page of a site that may ask can read of our answers.
 EXPOSED_HEADERS = ["x-fal-request-id", "x-fal-error-type", "retry-after"]
 
 
-def make_ingress(dialects: Sequence[Dialect], open_parts: OpenParts) -> FastAPI:
-    """Build the web application that serves every dialect and what describes it, the files, and health."""
+def make_ingress(dialects: Sequence[Dialect], open_parts: OpenParts, *, origins: Sequence[str] = ()) -> FastAPI:
+    """Build the web application that serves every dialect and what describes it, the files, and health.
+
+    Args:
+        dialects: what is spoken here.
+        open_parts: opens what it works through.
+        origins: of the sites whose pages may ask from a browser, ``*`` for any; a page that may, shows its key to
+            whoever looks.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -43,7 +50,15 @@ def make_ingress(dialects: Sequence[Dialect], open_parts: OpenParts) -> FastAPI:
 
     app = FastAPI(lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.add_middleware(Placed, dialects=dialects)
-    app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=METHODS, expose_headers=EXPOSED_HEADERS)
+    if origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=METHODS,
+            allow_headers=["*"],
+            expose_headers=EXPOSED_HEADERS,
+        )
+    app.add_middleware(Guarded)
     app.add_route("/files/{value}", serve_file, methods=["GET", "HEAD"])
     app.add_route("/uploads/{token}/{value}", receive_upload, methods=["PUT"])
     app.add_route("/healthz", report_health, methods=["GET", "HEAD"])

@@ -33,10 +33,9 @@ POLICY = (
 PAGE_HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": POLICY,
     "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
 }
 #: Assets change with the version of this service alone; browsers ask again once a day.
-ASSET_HEADERS: Mapping[str, str] = {"Cache-Control": "public, max-age=86400", "X-Content-Type-Options": "nosniff"}
+ASSET_HEADERS: Mapping[str, str] = {"Cache-Control": "public, max-age=86400"}
 READS = ["GET", "HEAD"]
 
 Endpoint = Callable[[Request], Awaitable[Response]]

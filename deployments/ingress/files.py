@@ -12,9 +12,6 @@ from deployments.dialects.headers import retry_after
 from deployments.errors import CallRefused
 from deployments.ingress.parts import Parts
 
-#: Keeps a browser from running what it was told is a picture.
-NOTHING_BUT_A_PICTURE = {"X-Content-Type-Options": "nosniff"}
-
 
 async def serve_file(request: Request) -> Response:
     """Serve a picture to whoever knows its name."""
@@ -25,7 +22,7 @@ async def serve_file(request: Request) -> Response:
         return JSONResponse({"detail": error.message}, status_code=410)
     except LinkUnknown as error:
         return JSONResponse({"detail": error.message}, status_code=404)
-    headers = {"Cache-Control": f"private, max-age={file.lifetime_s}, immutable", **NOTHING_BUT_A_PICTURE}
+    headers = {"Cache-Control": f"private, max-age={file.lifetime_s}, immutable"}
     return FileResponse(file.path, media_type=file.content_type, headers=headers)
 
 

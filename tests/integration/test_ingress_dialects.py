@@ -38,12 +38,21 @@ FAL = {"Authorization": f"Key {KEY}"}
 PNG = b"\x89PNG\r\n\x1a\n and more"
 PICTURE_URL = "http://pictures.example/mug.png"
 USO = {"input_image_urls": [PICTURE_URL], "seed": 7}
+SHOP = "https://shop.example"
 #: Longer than any test may take.
 PATIENCE_S = 20.0
 
 
 @pytest.fixture
-async def app(make_doors: Callable[[], Doors], directory: TenantDirectory) -> AsyncIterator[FastAPI]:
+def origins() -> tuple[str, ...]:
+    """Return the sites whose pages may ask: none, unless a test says otherwise."""
+    return ()
+
+
+@pytest.fixture
+async def app(
+    make_doors: Callable[[], Doors], directory: TenantDirectory, origins: tuple[str, ...]
+) -> AsyncIterator[FastAPI]:
     """Return a running application that speaks every dialect; two tenants have keys."""
     doors = make_doors()
     keys = KeyRing({"alice": (KEY,), "bob": (BOBS_KEY,)}, directory=directory, secret="s" * 32)
@@ -56,7 +65,7 @@ async def app(make_doors: Callable[[], Doors], directory: TenantDirectory) -> As
     async def open_parts() -> AsyncIterator[Parts]:
         yield parts
 
-    app = make_ingress(list(DIALECTS.values()), open_parts)
+    app = make_ingress(list(DIALECTS.values()), open_parts, origins=origins)
     async with app.router.lifespan_context(app):
         yield app
 
@@ -211,15 +220,39 @@ async def test_a_task_is_there_in_its_own_dialect_alone(client: httpx.AsyncClien
     assert (await client.get(task["urls"]["get"], headers=BEARER)).json()["data"]["status"] == "created"
 
 
-async def test_a_page_of_another_site_may_ask(client: httpx.AsyncClient) -> None:
-    """A browser's preflight is answered, and the request's id may be read."""
-    wants = {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}
+async def test_no_page_of_another_site_may_ask(client: httpx.AsyncClient) -> None:
+    """Unless the operator names its site, a browser is told nothing that would let a page read an answer."""
+    answer = await client.post("/fal/queue/fal-ai/uso", json=USO, headers={**FAL, "Origin": SHOP})
+
+    assert answer.status_code == 200
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+@pytest.mark.parametrize("origins", [(SHOP,)])
+async def test_a_page_of_a_named_site_may_ask(client: httpx.AsyncClient) -> None:
+    """Its browser's preflight is answered, with the headers that carry keys, and the request's id may be read."""
+    wants = {
+        "Origin": SHOP,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization,content-type",
+    }
 
     preflight = await client.options("/fal/queue/fal-ai/uso", headers=wants)
-    answer = await client.post("/fal/queue/fal-ai/uso", json=USO, headers={**FAL, "Origin": "https://shop.example"})
+    answer = await client.post("/fal/queue/fal-ai/uso", json=USO, headers={**FAL, "Origin": SHOP})
+    other = await client.options("/fal/queue/fal-ai/uso", headers=wants | {"Origin": "https://other.example"})
 
-    assert preflight.status_code == 200
+    assert (preflight.status_code, other.status_code) == (200, 400)
+    assert preflight.headers["access-control-allow-origin"] == SHOP
     assert "x-fal-request-id" in answer.headers["access-control-expose-headers"].lower()
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/files/none", "/nowhere", "/api/v3/balance", "/fal/queue/fal-ai/uso"])
+async def test_every_answer_is_guarded(client: httpx.AsyncClient, path: str) -> None:
+    """Good or bad, an answer says that it is no page, and that its type is not to be guessed at."""
+    answer = await client.get(path)
+
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
 
 
 async def test_a_synchronous_caller_who_hangs_up_wants_no_picture(

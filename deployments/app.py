@@ -28,6 +28,7 @@ from deployments.delivery.presigned_put import put_picture
 from deployments.delivery.sink import open_sinks
 from deployments.dialects import open_dialects
 from deployments.dialects.dialect import Dialect
+from deployments.erasing import Eraser
 from deployments.housekeeper import Housekeeper
 from deployments.ingress.application import make_ingress
 from deployments.ingress.parts import Parts
@@ -40,6 +41,7 @@ from deployments.references import References
 from deployments.replica import Doors, Replica
 from deployments.replica_limits import Limits
 from deployments.settings import Settings, read_settings
+from deployments.tasks.contents import ContentStore
 from deployments.tasks.outbox import Outbox
 from deployments.tasks.store import TaskStore
 from deployments.telemetry import configure_logging
@@ -245,7 +247,12 @@ async def run_housekeeper(settings: Settings, stopping: asyncio.Event) -> None:
     """Open what the housekeeper tidies and what webhooks are sent through, and run both until told to stop."""
     database = await open_database(settings.store_url)
     signal = open_signal(settings.store_url)
-    housekeeper = Housekeeper(store=TaskStore(database), files=FilesSink.open(settings), keep_s=settings.output_ttl_s)
+    housekeeper = Housekeeper(
+        store=TaskStore(database),
+        files=FilesSink.open(settings),
+        eraser=Eraser(ContentStore(database), open_sinks(settings), keep_s=settings.output_ttl_s),
+        keep_s=max(settings.task_ttl_s, settings.output_ttl_s),
+    )
     sender = WebhookSender(
         outbox=Outbox(database),
         signal=signal,

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from deployments.delivery.encode import encode
 from deployments.errors import UploadFailed
-from deployments.tasks.task import Claim, Output
+from deployments.tasks.task import Claim, Output, Task
 from models.request import GeneratedImage, GenerationRequest
 
 if TYPE_CHECKING:
     from deployments.delivery.sink import EncodedImage, Sink
+    from deployments.tasks.store import TaskStore
 
 
 class Upload(Protocol):
@@ -85,6 +86,22 @@ async def deliver(
                 tenant_id=claim.task.tenant_id,
             )
     return tuple(outputs)
+
+
+async def take_back(task: Task, outputs: Sequence[Output], *, store: TaskStore, sinks: Mapping[str, Sink]) -> None:
+    """Remove the pictures of a task that nobody will see: it was cancelled, deleted, or is another replica's now.
+
+    Looked up, and not concluded: the end may have been written although its writer heard that it was not.
+
+    Raises:
+        OSError: when a sink could not remove one.
+        Unavailable: when it cannot be looked up.
+    """
+    found = await store.read(task.id, tenant_id=task.tenant_id)
+    shown = set() if found is None else {output.value for output in found.outputs}
+    for output in outputs:
+        if output.value not in shown:
+            await sinks[output.sink].remove(output.value)
 
 
 def _encoded(

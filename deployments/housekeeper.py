@@ -1,6 +1,6 @@
 """The housekeeper: what must happen even when nobody calls and no replica lives.
 
-It gives tasks whose lease ended back to the queue, and deletes pictures and tasks whose time is over.
+It gives tasks whose lease ended back to the queue, and erases what tasks hold, and the tasks, when their time is over.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from deployments.delivery.files import FilesSink
+    from deployments.erasing import Eraser
     from deployments.tasks.store import Forgotten, Rescued, TaskStore
 
 log = structlog.get_logger()
@@ -30,10 +31,11 @@ FORGET_EVERY_S = 10.0
 class Housekeeper:
     """Tidies the store and the files sink, round after round."""
 
-    def __init__(self, *, store: TaskStore, files: FilesSink, keep_s: float) -> None:
-        """Take what is to be kept tidy, and how long an ended task is kept, in seconds."""
+    def __init__(self, *, store: TaskStore, files: FilesSink, eraser: Eraser, keep_s: float) -> None:
+        """Take what is to be kept tidy, and how long an ended task is kept, in seconds, blanked or not."""
         self._store = store
         self._files = files
+        self._eraser = eraser
         self._keep_s = keep_s
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -42,6 +44,7 @@ class Housekeeper:
             stopping,
             forever(self.rescue_once, every_s=RESCUE_EVERY_S),
             forever(self.sweep_once, every_s=SWEEP_EVERY_S),
+            forever(self.erase_once, every_s=FORGET_EVERY_S),
             forever(self.forget_once, every_s=FORGET_EVERY_S),
         )
 
@@ -58,6 +61,13 @@ class Housekeeper:
         if swept:
             log.info("pictures_swept", swept=swept)
         return swept
+
+    async def erase_once(self) -> int:
+        """Erase what tasks hold whose time is over or that were deleted, and return of how many."""
+        erased = await self._eraser.erase_due()
+        if erased:
+            log.info("tasks_erased", erased=erased)
+        return erased
 
     async def forget_once(self) -> Forgotten:
         """Delete the tasks whose time is over, and the requests that nobody needs any more."""

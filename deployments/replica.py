@@ -21,7 +21,7 @@ import structlog
 
 from deployments.bringing import bring, sized
 from deployments.decoding.rules import NoDecoder
-from deployments.delivering import Upload, deliver, no_upload
+from deployments.delivering import Upload, deliver, no_upload, take_back
 from deployments.device_thread import DeviceThread
 from deployments.errors import EngineFailed, ReferenceUnusable, TaskFault, UploadFailed, UxoError
 from deployments.replica_limits import Limits
@@ -350,6 +350,8 @@ class Replica:
         is_ours = await self._doors.store.succeed(held.task_id, fence=held.fence, success=success)
         log.info("task_succeeded" if is_ours else "task_lost", task_id=held.task_id, inference_ms=held.spent_ms)
         self._drop(held)
+        if not is_ours:
+            await take_back(held.claim.task, outputs, store=self._doors.store, sinks=self._doors.sinks)
 
     async def _fail(self, held: _Held, error: Exception) -> None:
         if not self._is_held(held):

@@ -133,8 +133,10 @@ class Settings(BaseSettings):
     max_queued: Annotated[int, Field(ge=1)] = 100_000
     #: Whether the files of pictures say that a model has drawn them, in the words of the IPTC, alike in all of them.
     disclose_ai: bool = False
-    #: How long a finished picture can be fetched, in seconds.
+    #: How long a finished picture can be fetched, and what its caller sent is kept, in seconds.
     output_ttl_s: Annotated[float, Field(gt=0)] = 7 * 24 * 3600.0
+    #: How long an ended task can be read, without its pictures in the end, in seconds; no shorter than they live.
+    task_ttl_s: Annotated[float, Field(gt=0)] = 30 * 24 * 3600.0
     #: How long a synchronous call is held before it is told to poll, in seconds.
     sync_wait_s: Annotated[float, Field(gt=0)] = 300.0
     #: How long a claim lasts without a sign of life, in seconds.

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from deployments.commands.words import read_dollars
+from deployments.commands.words import read_dollars, read_length
 from models.catalog import CATALOG
 
 #: What a limit in whole numbers may be at most: more does not fit its column.
@@ -102,6 +102,15 @@ LIMITS = (
         kind=list[str],
         metavar="NAME|RANGE",
         words="A private name or range its calls may reach, such as 10.20.0.0/16; repeat for more.",
+    ),
+    Limit(
+        field="lifetime_s",
+        given="--lifetime",
+        lifted="--no-lifetime",
+        kind=float,
+        metavar="LENGTH",
+        parser=read_length,
+        words="How long its pictures are kept, such as 1h; usually as long as all.",
     ),
 )
 

@@ -42,6 +42,7 @@ tenants = Table(
     Column("requests_per_minute", Integer),
     Column("budget", BigInteger),
     Column("openings", Text),
+    Column("lifetime_s", Double),
     Column("held", BigInteger, nullable=False),
     Column("spent", BigInteger, nullable=False),
     Column("paced_until_s", Double, nullable=False),
@@ -92,6 +93,8 @@ tasks = Table(
     Column("lifetime_s", Double),
     Column("start_before", Double),
     Column("deleted_at", Double),
+    Column("erase_at", Double),
+    Column("erased_at", Double),
 )
 
 
@@ -134,6 +137,9 @@ _index(
 )
 _index("tasks_by_patience", tasks.c.start_before, where=and_(_IS_QUEUED, tasks.c.start_before.is_not(None)))
 _index("tasks_by_lease", tasks.c.lease_expires_at, where=tasks.c.lease_expires_at.is_not(None))
+_index("tasks_to_erase", tasks.c.erase_at, where=tasks.c.erase_at.is_not(None))
+_HAS_AGED = and_(tasks.c.finished_at.is_not(None), tasks.c.erase_at.is_(None), tasks.c.erased_at.is_(None))
+_index("tasks_to_age", tasks.c.finished_at, where=_HAS_AGED)
 _index("tasks_by_end", tasks.c.finished_at, where=tasks.c.finished_at.is_not(None))
 Index("tasks_by_tenant", tasks.c.tenant_id, tasks.c.created_at)
 

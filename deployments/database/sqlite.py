@@ -223,6 +223,8 @@ def _durable(connection: Any, _entry: ConnectionPoolEntry) -> None:
     # NORMAL would leave the last commits in the page cache, and an accepted task would not survive a power cut.
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
+    # What is deleted is overwritten: not every build of SQLite does so by itself.
+    cursor.execute("PRAGMA secure_delete = ON")
     cursor.close()
 
 

@@ -110,7 +110,16 @@ class FilesSink:
         alive = [path.name for path in found if _NAME.fullmatch(path.name) and not self._has_expired(path)]
         return alive[-1] if alive else None
 
-    async def remove(self, name: str) -> bool:
+    async def remove(self, value: str) -> None:
+        """Delete a file, at once and for good; one that is gone already is none of its business.
+
+        Raises:
+            OSError: when it could not be deleted.
+        """
+        if _NAME.fullmatch(value) is not None:
+            await asyncio.to_thread((self._folder / value).unlink, missing_ok=True)
+
+    async def drop(self, name: str) -> bool:
         """Delete the files whose names start so; False when there are none."""
         found = await asyncio.to_thread(lambda: list(self._folder.glob(f"{name}-*")))
         for path in found:

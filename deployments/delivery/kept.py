@@ -90,7 +90,7 @@ class KeptPictures:
         Raises:
             NotFound: when there is nothing.
         """
-        if not await self._files.remove(self.name_of(uuid, tenant_id=tenant_id)):
+        if not await self._files.drop(self.name_of(uuid, tenant_id=tenant_id)):
             raise NotFound
 
     def name_of(self, uuid: str, *, tenant_id: str) -> str:

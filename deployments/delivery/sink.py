@@ -43,6 +43,17 @@ class Sink(Protocol):
         """
         ...
 
+    async def remove(self, value: str) -> None:
+        """Delete a picture, so that its link leads nowhere; one that is gone already is none of its business.
+
+        Args:
+            value: what ``put`` returned.
+
+        Raises:
+            OSError: when it could not be deleted.
+        """
+        ...
+
     def link(self, value: str, *, base_url: str) -> str:
         """Make what a caller is shown for a remembered value: an absolute URL, or the content itself.
 

@@ -250,7 +250,7 @@ def _answer(outcome: TaskOutcome) -> dict[str, Any]:
         "created": int(task.created_at.timestamp()),
         "images": pictures,
         "data": pictures,
-        "seed": task.outputs[0].seed,
+        "seed": task.outputs[0].seed if task.outputs else 0,
         "has_nsfw_concepts": [False] * len(pictures),
         "prompt": task.notes.get("prompt", ""),
         "timings": {"inference": task.inference_ms / 1000},

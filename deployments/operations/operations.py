@@ -7,6 +7,7 @@ dialect.parse ──► Operation ──► Operations.perform ──► Outcome
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from deployments.clock import utc_now
 from deployments.delivery.kept import KeptPictures
+from deployments.erasing import Eraser
 from deployments.errors import BadCall, CallRefused, FaultKind, NotFound, Unavailable
 from deployments.operations import operation as asked
 from deployments.operations import outcome as came
@@ -24,6 +26,7 @@ from deployments.operations.keeping import Keeping
 from deployments.operations.own_pictures import own_sources
 from deployments.operations.statistics import RecentCounts, statistics_of
 from deployments.tasks.bound import QueueBound
+from deployments.tasks.contents import ContentStore
 from deployments.tasks.ends import Ends
 from deployments.tasks.task import Fault, Task, TaskState
 from deployments.tasks.views import Query, TaskViews
@@ -71,6 +74,8 @@ class Doors:
     bound: QueueBound
     #: Says which addresses may not be called.
     callbacks: Callbacks
+    #: Erases what deleted tasks held.
+    eraser: Eraser
 
     @classmethod
     def over(cls, database: Database, *, store: TaskStore, signal: StoreSignal, files: FilesSink, **rest: Any) -> Self:
@@ -95,6 +100,8 @@ class Doors:
             signer=WebhookSigner(rest["secret"]),
             bound=QueueBound(store, max_queued=rest["max_queued"]),
             callbacks=Callbacks(rest["rules"], directory),
+            # What is erased here was asked for by its tenant; what has aged is the housekeeper's.
+            eraser=Eraser(ContentStore(database), rest["sinks"], keep_s=math.inf),
         )
 
 
@@ -291,6 +298,8 @@ class Operations:
         deleted = await self._doors.views.delete(delete.task_ids, dialect=caller.dialect, tenant_id=caller.tenant_id)
         if delete.must_exist and not deleted:
             raise NotFound("task not found")
+        with suppress(Unavailable):  # they are deleted, and due: what is left of them here, the housekeeper erases
+            await self._doors.eraser.erase(deleted)
         return came.Deleted(task_ids=tuple(deleted))
 
     async def _list(self, wanted: asked.List, caller: Caller) -> came.Listing:

@@ -141,7 +141,7 @@ def accept(connection: Connection, submission: Submission) -> Task:
             raise KeyReused from None
         raise
     key = _place(connection, task, measured.finish)
-    _write(connection, submission, {"fair_key": key, "weight": tenant_row.weight})
+    _write(connection, submission, {"fair_key": key, **_of_tenant(task, tenant_row)})
     connection.execute(HOLD, {"this_tenant": task.tenant_id, "price": task.price, "this_pace": pace})
     return task
 
@@ -161,7 +161,7 @@ def refuse(connection: Connection, submission: Submission, fault: Fault) -> Task
         return answered
     standing = Standing(tenant=tenant_of(tenant_row), now_s=tenant_row.now_s, queued=0, queued_units=0, oldest_wait_s=0)
     pace = admit(standing, Ask(model=task.model, work_units=0, price=0))
-    _write(connection, submission, {"fair_key": 0.0, "weight": tenant_row.weight})
+    _write(connection, submission, {"fair_key": 0.0, **_of_tenant(task, tenant_row)})
     connection.execute(HOLD, {"this_tenant": task.tenant_id, "price": 0, "this_pace": pace})
     end(connection, statements.REFUSE, {"this_id": task.id} | fault_columns(fault))
     return from_row(connection.execute(statements.READ, {"this_id": task.id, "this_tenant": task.tenant_id}).one())
@@ -210,7 +210,13 @@ def _place(connection: Connection, task: Task, finish: float | None) -> float:
     return fair_key(virtual_now=place.now, finishes=(finish, place.finish))
 
 
-def _write(connection: Connection, submission: Submission, place: dict[str, float]) -> None:
+def _of_tenant(task: Task, row: Row[Any]) -> dict[str, float | None]:
+    """Return what a task has of its tenant: its weight, and the shorter of both life times."""
+    lifetimes = [each for each in (task.lifetime_s, row.lifetime_s) if each is not None]
+    return {"weight": row.weight, "lifetime_s": min(lifetimes, default=None)}
+
+
+def _write(connection: Connection, submission: Submission, place: dict[str, float | None]) -> None:
     task, once = submission.task, submission.once
     connection.execute(INSERT_TASK, to_row(task) | place)
     connection.execute(INSERT_REQUEST, {"task_id": task.id, "request": submission.request})

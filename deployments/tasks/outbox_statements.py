@@ -6,7 +6,21 @@ Knows nothing of connections. Bound names start with ``this_`` where a column ha
 
 from __future__ import annotations
 
-from sqlalchemy import Double, Integer, Text, Update, and_, bindparam, func, insert, literal_column, select, update
+from sqlalchemy import (
+    Double,
+    Integer,
+    Text,
+    Update,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 
 from deployments.database.schema import database_now, task_bodies, tasks, webhooks
 
@@ -84,11 +98,19 @@ KEEP_BODY = (
     .returning(webhooks.c.body)
 )
 
-#: Note that a webhook is done with, and how.
+_IS_ERASED = exists().where(tasks.c.id == webhooks.c.task_id, tasks.c.erased_at.is_not(None))
+
+#: Note that a webhook is done with, and how; what it said and where goes with the contents of its task.
 END = (
     update(webhooks)
     .where(_MINE)
-    .values(state=bindparam("this_state", type_=Text), ended_at=database_now(), last_answer=_ANSWER)
+    .values(
+        state=bindparam("this_state", type_=Text),
+        ended_at=database_now(),
+        last_answer=_ANSWER,
+        body=case((_IS_ERASED, None), else_=webhooks.c.body),
+        url=case((_IS_ERASED, ""), else_=webhooks.c.url),
+    )
 )
 
 #: Note that a try has failed, and when the next one is due.
@@ -115,7 +137,11 @@ LIST = (
     .limit(_AT_MOST)
 )
 
-#: Have webhooks sent again from the first try on; narrowed by what the operator asks for.
+#: Have webhooks sent again from the first try on, those of which it is known where; narrowed by what the operator asks
+#: for.
 REPLAY = (
-    update(webhooks).values(state="waiting", attempts=0, due_at=database_now(), ended_at=None).returning(webhooks.c.id)
+    update(webhooks)
+    .where(webhooks.c.url != "")
+    .values(state="waiting", attempts=0, due_at=database_now(), ended_at=None)
+    .returning(webhooks.c.id)
 )

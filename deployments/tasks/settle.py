@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Executable, Row, Text, bindparam, insert, upd
 
 from deployments.database.schema import charges, tenants
 from deployments.tasks.outbox import enqueue
+from deployments.tasks.statements import WIPE_ADDRESSES
 from deployments.tasks.task import TaskState
 
 #: Give back what was held for a tenant's tasks, and add what they have cost.
@@ -35,6 +36,7 @@ def end(connection: Connection, statement: Executable, values: Mapping[str, Any]
     """
     ended = connection.execute(statement, values).all()
     enqueue(connection, ended)
+    _wipe(connection, ended)
     _settle(connection, ended)
     return len(ended)
 
@@ -47,6 +49,13 @@ def charge(state: TaskState, *, price: int, steps_done: int, steps_total: int) -
         case TaskState.CANCELLED:
             return price * min(steps_done, steps_total) // steps_total
     return 0
+
+
+def _wipe(connection: Connection, ended: Sequence[Row[Any]]) -> None:
+    """Take away what may hold secrets and is needed no more; a failed task may be asked for again, with all it had."""
+    done = [row.id for row in ended if row.state != TaskState.FAILED and (row.webhook or row.upload_url)]
+    if done:
+        connection.execute(WIPE_ADDRESSES, {"task_ids": sorted(done)})
 
 
 def _settle(connection: Connection, ended: Sequence[Row[Any]]) -> None:

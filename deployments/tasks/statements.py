@@ -32,6 +32,11 @@ _LEASE_S = bindparam("lease_s", type_=Double)
 
 #: What a task gives up when it is no longer running; ``claimed_by`` stays, to say which replica had it last.
 _NO_LEASE = {"lease_expires_at": None}
+#: What every end of a task brings: when what it holds is to be erased, if that is not when all are.
+_ENDED = {
+    "finished_at": database_now(),
+    "erase_at": case((tasks.c.deleted_at.is_not(None), 0.0), else_=database_now() + tasks.c.lifetime_s),
+}
 #: A task waiting again in its old place; its next attempt starts from noise.
 _QUEUED_AGAIN = {"state": TaskState.QUEUED, "steps_done": 0, **_NO_LEASE}
 
@@ -54,6 +59,7 @@ _SETTLED = (
     tasks.c.steps_total,
     tasks.c.finished_at,
     tasks.c.webhook,
+    tasks.c.upload_url,
 )
 
 #: Read one task, as far as its tenant is the one who asks and has not deleted it.
@@ -89,9 +95,9 @@ SUCCEED = (
     .where(_MINE)
     .values(
         state=TaskState.SUCCEEDED,
-        finished_at=database_now(),
         outputs=bindparam("this_outputs", type_=Text),
         inference_ms=bindparam("this_inference_ms", type_=Integer),
+        **_ENDED,
         **_NO_LEASE,
     )
     .returning(*_SETTLED)
@@ -103,9 +109,9 @@ FAIL = (
     .where(_MINE)
     .values(
         state=TaskState.FAILED,
-        finished_at=database_now(),
         fault_kind=bindparam("this_fault_kind", type_=Text),
         fault_message=bindparam("this_fault_message", type_=Text),
+        **_ENDED,
         **_NO_LEASE,
     )
     .returning(*_SETTLED)
@@ -117,11 +123,16 @@ REFUSE = (
     .where(tasks.c.id == _THIS_ID, is_in_state("queued"))
     .values(
         state=TaskState.FAILED,
-        finished_at=database_now(),
         fault_kind=bindparam("this_fault_kind", type_=Text),
         fault_message=bindparam("this_fault_message", type_=Text),
+        **_ENDED,
     )
     .returning(*_SETTLED)
+)
+
+#: Take from ended tasks the addresses that their end needed; where to tell it is in the outbox by now.
+WIPE_ADDRESSES = (
+    update(tasks).where(tasks.c.id.in_(bindparam("task_ids", expanding=True))).values(webhook=None, upload_url=None)
 )
 
 #: Hand a task back unblamed, while the claim is still mine.
@@ -135,7 +146,7 @@ CANCEL = (
         tasks.c.tenant_id == _THIS_TENANT,
         tasks.c.state.in_([TaskState.QUEUED, TaskState.RUNNING]),
     )
-    .values(state=TaskState.CANCELLED, finished_at=database_now(), **_NO_LEASE)
+    .values(state=TaskState.CANCELLED, **_ENDED, **_NO_LEASE)
     .returning(*_SETTLED)
 )
 
@@ -145,9 +156,9 @@ EXPIRE = (
     .where(is_in_state("queued"), tasks.c.start_before <= select(database_now()).scalar_subquery())
     .values(
         state=TaskState.CANCELLED,
-        finished_at=database_now(),
         fault_kind=FaultKind.TOO_LATE,
         fault_message="it was not started in time",
+        **_ENDED,
         **_NO_LEASE,
     )
     .returning(*_SETTLED)
@@ -159,9 +170,9 @@ QUARANTINE = (
     .where(_EXPIRED, tasks.c.attempt >= _MAX_ATTEMPTS)
     .values(
         state=TaskState.FAILED,
-        finished_at=database_now(),
         fault_kind=FaultKind.QUARANTINED,
         fault_message=Quarantined().message,
+        **_ENDED,
         **_NO_LEASE,
     )
     .returning(*_SETTLED)

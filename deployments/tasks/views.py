@@ -54,7 +54,7 @@ DELETE = (
         tasks.c.dialect == bindparam("this_dialect", type_=Text),
         *_SHOWN,
     )
-    .values(deleted_at=database_now())
+    .values(deleted_at=database_now(), erase_at=0.0)
 )
 
 #: Count what has ended and what has not, by model.
@@ -139,6 +139,8 @@ class TaskViews:
 
     async def delete(self, task_ids: Sequence[str], *, dialect: str, tenant_id: str) -> list[str]:
         """End a tenant's tasks if they have not ended yet, and show them to nobody any more.
+
+        What they hold is due to be erased from now on.
 
         Returns:
             The ids of those that were there.

@@ -207,6 +207,7 @@ def tenant_of(row: Row[Any]) -> Tenant:
         requests_per_minute=row.requests_per_minute,
         budget=row.budget,
         openings=None if row.openings is None else frozenset(json.loads(row.openings)),
+        lifetime_s=row.lifetime_s,
         held=row.held,
         spent=row.spent,
         paced_until_s=row.paced_until_s,
@@ -223,6 +224,7 @@ def _limit_columns(tenant: Tenant) -> dict[str, Any]:
         "requests_per_minute": tenant.requests_per_minute,
         "budget": tenant.budget,
         "openings": None if tenant.openings is None else json.dumps(sorted(tenant.openings)),
+        "lifetime_s": tenant.lifetime_s,
     }
 
 
@@ -236,6 +238,8 @@ def _check(tenant: Tenant) -> None:
     _check_range("max-running", tenant.max_running, 1, MAX_COUNT)
     _check_range("requests-per-minute", tenant.requests_per_minute, 1, MAX_COUNT)
     _check_range("budget", tenant.budget, 0, MAX_BUDGET)
+    # A picture that is gone before its caller can ask for it was drawn for nobody.
+    _check_range("lifetime", tenant.lifetime_s, 60, MAX_COUNT)
     _check_openings(tenant)
 
 

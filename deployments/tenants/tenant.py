@@ -33,6 +33,9 @@ class Tenant:
     budget: int | None = None
     #: Names and ranges that its references, webhooks and uploads may reach besides the public internet; None for none.
     openings: frozenset[str] | None = None
+    #: Seconds for which its pictures and what it sent are kept after the end of a task, if that is shorter than the
+    #: server keeps them by itself.
+    lifetime_s: float | None = None
     #: What its unfinished tasks may still cost, in millionths of a dollar.
     held: int = 0
     #: What its ended tasks have cost, in millionths of a dollar.

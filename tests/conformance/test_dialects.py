@@ -172,6 +172,21 @@ def test_every_state_is_shown(dialect: Dialect, state: TaskState, model: str, ma
     assert all(reply.status < 500 for reply in replies) or state not in {TaskState.SUCCEEDED, TaskState.FAILED}
 
 
+@pytest.mark.parametrize("model", CATALOG)
+def test_an_erased_task_still_says_that_it_went_well(
+    dialect: Dialect, model: str, make_task: Callable[..., Task]
+) -> None:
+    """Once its pictures and what its dialect noted in its caller's words are gone, every call about it is answered."""
+    task = make_task(state=TaskState.SUCCEEDED, model=model, dialect=dialect.name)
+    shown = TaskOutcome(task=task, pictures=())
+    calls = list(golden_calls(dialect))
+
+    replies = [dialect.render(outcome_of(asked, shown), call) for call, asked in calls]
+
+    assert replies
+    assert {reply.status // 100 for reply in replies} <= {2, 4}  # 4: it has ended, and cannot be cancelled
+
+
 @pytest.mark.parametrize("kind", sorted(set(FaultKind) - {FaultKind.TOO_LATE}))
 def test_every_fault_is_told(dialect: Dialect, kind: FaultKind, make_task: Callable[..., Task]) -> None:
     """A task that failed tells why, whatever the reason, to every call that asks for its result."""

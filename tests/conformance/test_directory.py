@@ -38,6 +38,7 @@ CAROL = Tenant(
     requests_per_minute=60,
     budget=2**53,
     openings=frozenset({"10.20.0.0/16", "*.corp.example"}),
+    lifetime_s=3600.0,
 )
 
 
@@ -210,6 +211,13 @@ async def test_a_limit_larger_than_its_column_is_refused(directory: TenantDirect
 
     with pytest.raises(TenantInvalid, match=field.replace("_", "-")):
         await directory.create(replace(CAROL, **words))
+
+
+@pytest.mark.parametrize("lifetime_s", [0.0, 59.0, 2.0**31, float("nan")])
+async def test_a_life_time_that_nobody_could_use_is_refused(directory: TenantDirectory, lifetime_s: float) -> None:
+    """Pictures live for a minute at least, so that their caller can fetch them."""
+    with pytest.raises(TenantInvalid, match="lifetime"):
+        await directory.create(replace(CAROL, lifetime_s=lifetime_s))
 
 
 @pytest.mark.parametrize("limit", [{"max_queued": 0}, {"budget": 0}, {"max_queued_units": 0.0}, {"weight": 0.001}])

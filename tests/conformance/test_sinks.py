@@ -104,3 +104,32 @@ async def test_link_needs_no_memory(opened: Opened) -> None:
 
     assert len(links) == 1
     assert value.isascii()
+
+
+def contents_of(folder: Path) -> list[bytes]:
+    """Return the bytes of every file below a folder."""
+    return [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+
+
+async def test_what_is_removed_is_gone(opened: Opened, tmp_path: Path) -> None:
+    """Nothing of it is left where the sink keeps things, what is beside it stays, and a second time is no matter."""
+    stays = await opened.sink.put("task-1-0", JPEG)
+    value = await opened.sink.put("task-1-0", PNG)
+
+    await opened.sink.remove(value)
+    await opened.sink.remove(value)
+
+    assert PNG.content not in contents_of(tmp_path)
+    assert await opened.follow(opened.sink.link(stays, base_url=BASE_URL)) == JPEG.content
+
+
+@pytest.mark.parametrize("value", ["", "../secret.txt", "/etc/passwd", "x\0", "a" * 10_000])
+async def test_nothing_else_can_be_removed(opened: Opened, tmp_path: Path, value: str) -> None:
+    """What is no value of the sink leads to nothing that could be deleted."""
+    secret = tmp_path / "secret.txt"
+    secret.write_text("mine")
+    await opened.sink.put("task-1-0", JPEG)
+
+    await opened.sink.remove(value)
+
+    assert secret.read_text() == "mine"

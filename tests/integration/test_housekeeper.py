@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import pytest
 
+from deployments.database.database import Database
 from deployments.delivery.files import FilesSink
+from deployments.delivery.sink import Sink
+from deployments.erasing import Eraser
 from deployments.errors import FaultKind, Unavailable
 from deployments.housekeeper import Housekeeper
+from deployments.tasks.contents import ContentStore
 from deployments.tasks.store import Forgotten, Rescued, TaskStore
 from deployments.tasks.task import Task, TaskState
+from deployments.tasks.views import TaskViews
 from models.request import GenerationRequest
 
 MakeTask = Callable[..., Task]
 MakeRequest = Callable[..., GenerationRequest]
+CarryOut = Callable[[], Awaitable[Task]]
+Submit = Callable[..., Awaitable[Task]]
 Until = Callable[..., Awaitable[Task]]
 #: A file whose time was over in 1970.
 EXPIRED = f"old-1-{'0' * 32}.jpg"
@@ -38,9 +45,21 @@ class StumblingStore(TaskStore):
 
 
 @pytest.fixture
-def housekeeper(store: TaskStore, files: FilesSink) -> Housekeeper:
+def eraser(database: Database, sinks: Mapping[str, Sink]) -> Eraser:
+    """Return an eraser."""
+    return Eraser(ContentStore(database), sinks, keep_s=KEEP_S)
+
+
+@pytest.fixture
+def housekeeper(store: TaskStore, files: FilesSink, eraser: Eraser) -> Housekeeper:
     """Return a housekeeper."""
-    return Housekeeper(store=store, files=files, keep_s=KEEP_S)
+    return Housekeeper(store=store, files=files, eraser=eraser, keep_s=KEEP_S)
+
+
+@pytest.fixture
+async def stumbling(database: Database) -> StumblingStore:
+    """Return a store that stumbles, on the same database."""
+    return StumblingStore(database)
 
 
 async def lose(store: TaskStore) -> None:
@@ -125,18 +144,33 @@ async def test_pictures_end(housekeeper: Housekeeper, tmp_path: Path) -> None:
 
 
 async def test_a_bad_round_does_not_end_the_housekeeping(
-    store: TaskStore, database_url: str, files: FilesSink, make_task: MakeTask, make_request: MakeRequest, until: Until
+    store: TaskStore, stumbling: StumblingStore, eraser: Eraser, files: FilesSink, submit: Submit, until: Until
 ) -> None:
     """After a round that failed comes another, until the housekeeper is told to stop."""
-    stumbling, stopping = await StumblingStore.open(database_url), asyncio.Event()
-    task = make_task()
-    await store.accept(task, make_request())
+    stopping = asyncio.Event()
+    task = await submit()
     await lose(store)
-    running = asyncio.create_task(Housekeeper(store=stumbling, files=files, keep_s=KEEP_S).run(stopping))
+    housekeeper = Housekeeper(store=stumbling, files=files, eraser=eraser, keep_s=KEEP_S)
+    running = asyncio.create_task(housekeeper.run(stopping))
 
     await until(task, TaskState.QUEUED)
 
     stopping.set()
     await asyncio.wait_for(running, 20)
-    await stumbling.close()
     assert stumbling.rescues >= 2
+
+
+async def test_a_deleted_task_is_erased(
+    housekeeper: Housekeeper, database: Database, submit: Submit, carry_out: CarryOut, tmp_path: Path
+) -> None:
+    """What its tenant has deleted is gone from the disk after one round, and nothing else is."""
+    deleted, kept = await submit(sink="files"), await submit(sink="files")
+    await carry_out()
+    await carry_out()
+    await TaskViews(database).delete([deleted.id], dialect=deleted.dialect, tenant_id=deleted.tenant_id)
+
+    erased = await housekeeper.erase_once()
+
+    assert erased == 1
+    [left] = (tmp_path / "outputs").iterdir()
+    assert left.name.startswith(kept.id)

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -218,6 +219,28 @@ async def test_a_task_is_there_in_its_own_dialect_alone(client: httpx.AsyncClien
 
     assert [answer.status_code for answer in answers] == [404, 404]
     assert (await client.get(task["urls"]["get"], headers=BEARER)).json()["data"]["status"] == "created"
+
+
+@pytest.mark.parametrize("is_batch", [False, True])
+async def test_deleting_a_task_deletes_its_files(
+    client: httpx.AsyncClient, carry_out: CarryOut, tmp_path: Path, *, is_batch: bool
+) -> None:
+    """When the answer comes nothing of its pictures is on the disk, and their links lead nowhere."""
+    wish = {"images": [PICTURE_URL], "prompt": "a mug"}
+    task = (await client.post("/api/v3/wavespeed-ai/uno", json=wish, headers=BEARER)).json()["data"]
+    await carry_out()
+    done = (await client.get(task["urls"]["get"], headers=BEARER)).json()["data"]
+
+    if is_batch:
+        answer = await client.post("/api/v3/predictions/delete", json={"ids": [task["id"]]}, headers=BEARER)
+    else:
+        answer = await client.delete(f"/api/v3/predictions/{task['id']}", headers=BEARER)
+
+    assert answer.status_code == 200
+    assert len(done["outputs"]) == 1
+    assert list((tmp_path / "outputs").iterdir()) == []
+    assert (await client.get(done["outputs"][0])).status_code == 404
+    assert (await client.get(task["urls"]["get"], headers=BEARER)).status_code == 404
 
 
 async def test_no_page_of_another_site_may_ask(client: httpx.AsyncClient) -> None:

@@ -14,7 +14,6 @@ from deployments.database.signals import StoreSignal
 from deployments.delivery.files import FilesSink
 from deployments.delivery.sink import EncodedImage, Sink
 from deployments.errors import FaultKind
-from deployments.housekeeper import Housekeeper
 from deployments.outbound.client import GuardedClient
 from deployments.outbound.references import ReferenceFetcher
 from deployments.outbound.rules import Rules
@@ -39,6 +38,9 @@ class BrokenSink:
     async def put(self, name: str, image: EncodedImage, *, lifetime_s: float | None = None) -> str:
         """Fail."""
         raise OSError(f"no space left for {name}, {len(image.content)} bytes for {lifetime_s} s")
+
+    async def remove(self, value: str) -> None:
+        """Never called, for nothing is ever taken back."""
 
     def link(self, value: str, *, base_url: str) -> str:
         """Never called, for nothing is ever placed."""
@@ -160,15 +162,14 @@ async def test_a_hung_step_loses_its_lease(
 
 
 async def test_a_broken_sink_loses_no_task(
-    store: TaskStore, files: FilesSink, make_replica: MakeReplica, submit: Submit, until: Until
+    store: TaskStore, make_replica: MakeReplica, submit: Submit, until: Until
 ) -> None:
     """While pictures cannot be placed the task is tried again, and in the end given up visibly."""
     task = await submit(sink="broken")
-    housekeeper = Housekeeper(store=store, files=files, keep_s=60)
 
     async with running(make_replica()):
         async with asyncio.timeout(20):
-            while not (await housekeeper.rescue_once()).quarantined:  # noqa: ASYNC110 -- as above
+            while not (await store.rescue()).quarantined:  # noqa: ASYNC110 -- as above
                 await asyncio.sleep(0.05)
         ended = await until(task, *ENDED)
 

@@ -31,6 +31,9 @@ class Shelf:
         self.held.append((name, image, lifetime_s))
         return name
 
+    async def remove(self, value: str) -> None:
+        """Never called, for nothing is ever taken back."""
+
     def link(self, value: str, *, base_url: str) -> str:
         """Return where it would be."""
         return f"{base_url}/{value}"

@@ -178,3 +178,14 @@ async def test_full_disk_is_an_os_error(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match="outputs"):
         await sink.put("task-1-0", JPEG)
+
+
+async def test_the_link_of_a_removed_file_leads_nowhere(sink: FilesSink, tmp_path: Path) -> None:
+    """Nothing of it is on the disk, and its link is as unknown as any other."""
+    value = await sink.put("task-1-0", JPEG)
+
+    await sink.remove(value)
+
+    assert list((tmp_path / "outputs").iterdir()) == []
+    with pytest.raises(LinkUnknown):
+        await sink.open_link(value)

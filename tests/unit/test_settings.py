@@ -57,6 +57,7 @@ def test_with_nothing_set_one_machine_serves_the_tiny_models() -> None:
         ("UXO_SECRET", "s" * 32, "s" * 32),
         ("UXO_MAX_QUEUED", "1", 1),
         ("UXO_OUTPUT_TTL_S", "60", 60.0),
+        ("UXO_TASK_TTL_S", "3600", 3600.0),
         ("UXO_SYNC_WAIT_S", "0.5", 0.5),
         ("UXO_LEASE_S", "5", 5.0),
         ("UXO_LOG_LEVEL", "debug", "debug"),

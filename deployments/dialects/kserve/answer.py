@@ -118,7 +118,7 @@ def _seed(outcome: TaskOutcome) -> _Output:
 
 def _pixels(outcome: TaskOutcome) -> _Output:
     drawn = [_drawn(base64.b64decode(picture)) for picture in outcome.pictures]
-    width, height = drawn[0].size
+    width, height = drawn[0].size if drawn else (0, 0)
     packed = b"".join(image.tobytes() for image in drawn)
     return _Output(shape=[len(drawn), height, width, 3], listed=[], packed=packed)
 

@@ -35,6 +35,7 @@ from deployments.delivery.files import FilesSink
 from deployments.delivery.inline import InlineSink
 from deployments.delivery.sink import Sink
 from deployments.dialects.wavespeed import WaveSpeed
+from deployments.erasing import Eraser
 from deployments.housekeeper import Housekeeper
 from deployments.ingress.application import make_ingress
 from deployments.ingress.parts import Parts
@@ -46,6 +47,7 @@ from deployments.outbound.rules import Rules
 from deployments.references import References
 from deployments.replica import Doors, Replica
 from deployments.replica_limits import Limits
+from deployments.tasks.contents import ContentStore
 from deployments.tasks.store import TaskStore
 from deployments.telemetry import configure_logging
 from deployments.tenants.keys import KeyRing
@@ -131,7 +133,9 @@ def run_housekeeper(orders: Orders) -> None:
 
 async def _run_housekeeper(orders: Orders) -> None:
     database = await open_database(orders.database_url)
-    housekeeper = Housekeeper(store=TaskStore(database), files=files_of(orders), keep_s=KEEP_S)
+    files = files_of(orders)
+    eraser = Eraser(ContentStore(database), {"files": files, "inline": InlineSink()}, keep_s=KEEP_S)
+    housekeeper = Housekeeper(store=TaskStore(database), files=files, eraser=eraser, keep_s=KEEP_S)
     never = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         group.create_task(housekeeper.run(never))

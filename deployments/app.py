@@ -202,7 +202,8 @@ async def open_keys(settings: Settings, directory: TenantDirectory) -> KeyRing:
 
 def open_references(settings: Settings, database: Database) -> References:
     """Open what brings references, our own pictures and what is on the web."""
-    return References(FilesSink.open(settings), ReferenceFetcher(open_client(settings, database)))
+    web = ReferenceFetcher(open_client(settings, database))
+    return References(FilesSink.open(settings), web, sinks=open_sinks(settings))
 
 
 def open_client(settings: Settings, database: Database) -> GuardedClient:

@@ -17,6 +17,7 @@ from deployments.commands import keys, tasks, tenants, webhooks
 from deployments.commands.migrate import migrate
 from deployments.commands.queue import queue
 from deployments.commands.work import check_database
+from deployments.delivery.sink import open_sinks
 from deployments.errors import UxoError
 from deployments.first_light import curl_command, first_wishes, take
 from deployments.settings import Settings, read_settings
@@ -64,6 +65,7 @@ def _serve(settings: Settings, config: Path, *, report: Callable[[str], None], f
 
     address = f"http://{authority(settings.host, settings.port)}"
     key = _first_key(settings)
+    open_sinks(settings)  # refuses what is set up by half, before anything is started
     asyncio.run(check_database(settings.store_url))
     with running(config, host=settings.host, port=settings.port, report=report):
         for wish in first_wishes() if first_light else []:

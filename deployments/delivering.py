@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from deployments.delivery.encode import encode
+from deployments.delivery.sink import placed_in
 from deployments.errors import UploadFailed
 from deployments.tasks.task import Claim, Output, Task
 from models.request import GeneratedImage, GenerationRequest
@@ -50,17 +51,15 @@ async def deliver(
     *,
     sinks: Mapping[str, Sink],
     upload: Upload,
-    is_wanted: Callable[[], bool] = lambda: True,
     discloses: bool = False,
 ) -> tuple[Output, ...]:
-    """Place the pictures of a task; nothing more is sent to its tenant once it is no longer wanted.
+    """Place the pictures of a task; cancel it where they are no longer wanted.
 
     Args:
         claim: the task.
         images: its pictures.
         sinks: every sink, by kind.
         upload: sends to its tenant's own address.
-        is_wanted: asked before each sending.
         discloses: whether the files say that a model has drawn them.
 
     Returns:
@@ -68,6 +67,7 @@ async def deliver(
 
     Raises:
         OSError: when a sink could not take one.
+        NotStored: when it could not for a long time.
         UploadFailed: when its tenant's own address did not.
     """
     request = claim.request
@@ -75,10 +75,12 @@ async def deliver(
     for index, image in enumerate(images):
         encoded, output = await asyncio.to_thread(_encoded, image, request, discloses=discloses)
         name = f"{claim.task.id}-{claim.task.attempt}-{index}"
-        for kind in claim.task.sinks:
-            value = await sinks[kind].put(name, encoded, lifetime_s=claim.task.lifetime_s)
+        for kind in (placed_in(wanted, sinks) for wanted in claim.task.sinks):
+            value = await sinks[kind].put(
+                name, encoded, tenant_id=claim.task.tenant_id, lifetime_s=claim.task.lifetime_s
+            )
             outputs.append(output(sink=kind, value=value))
-        if claim.task.upload_url is not None and is_wanted():
+        if claim.task.upload_url is not None:
             await upload(
                 claim.task.upload_url,
                 content=encoded.content,

@@ -28,6 +28,7 @@ UxoError
     ├── ReferenceUnusable
     │   └── ReferenceUnreachable
     ├── UploadFailed
+    ├── NotStored
     ├── EngineFailed
     └── Quarantined
 """
@@ -285,6 +286,10 @@ class UploadFailed(TaskFault):
     """The pictures could not be sent to the upload address."""
 
     kind: ClassVar[FaultKind] = FaultKind.UPLOAD_FAILED
+
+
+class NotStored(TaskFault):
+    """The finished picture could not be stored."""
 
 
 class EngineFailed(TaskFault):

@@ -23,11 +23,11 @@ from deployments.bringing import bring, sized
 from deployments.decoding.rules import NoDecoder
 from deployments.delivering import Upload, deliver, no_upload, take_back
 from deployments.device_thread import DeviceThread
-from deployments.errors import EngineFailed, ReferenceUnusable, TaskFault, UploadFailed, UxoError
+from deployments.errors import EngineFailed, ReferenceUnusable, TaskFault, UxoError
 from deployments.replica_limits import Limits
 from deployments.rounds import forever, run_until
 from deployments.tasks.claim import ANY_RANK
-from deployments.tasks.task import Beat, Claim, Fault, Success
+from deployments.tasks.task import Beat, Claim, Fault, Output, Success
 from models.engine import Engine, StepReport
 from models.request import GeneratedImage, UnusableReference
 
@@ -83,6 +83,7 @@ class _Held:
     since_s: float
     steps_done: int = 0
     times_overtaken: int = 0
+    delivery: asyncio.Task[tuple[Output, ...]] | None = None
 
     @property
     def task_id(self) -> str:
@@ -279,6 +280,8 @@ class Replica:
         """Stop working on a task that was cancelled or claimed by another replica."""
         log.warning("task_lost", task_id=held.task_id)
         self._drop(held)
+        if held.delivery is not None:
+            held.delivery.cancel()  # a sink may try for minutes
         self._run_errand(held, self._evict(held))  # beside the beats, which must not wait for the device
 
     async def _evict(self, held: _Held) -> None:
@@ -335,15 +338,16 @@ class Replica:
     async def _deliver(self, held: _Held, images: Sequence[GeneratedImage]) -> None:
         """Place a finished task's pictures, then finish it: bytes first, so that a success always has them."""
         try:
-            outputs = await deliver(
+            placing = deliver(
                 held.claim,
                 images,
                 sinks=self._doors.sinks,
                 upload=self._doors.upload,
-                is_wanted=lambda: self._is_held(held),
                 discloses=self._doors.discloses,
             )
-        except UploadFailed as error:
+            held.delivery = asyncio.create_task(placing)
+            outputs = await held.delivery
+        except TaskFault as error:
             await self._fail(held, error)
             return
         success = Success(outputs=outputs, inference_ms=held.spent_ms)

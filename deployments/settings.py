@@ -137,6 +137,16 @@ class Settings(BaseSettings):
     output_ttl_s: Annotated[float, Field(gt=0)] = 7 * 24 * 3600.0
     #: How long an ended task can be read, without its pictures in the end, in seconds; no shorter than they live.
     task_ttl_s: Annotated[float, Field(gt=0)] = 30 * 24 * 3600.0
+    #: Name of the S3 bucket for finished pictures; empty means that they are kept in ``folder``.
+    bucket: Annotated[str, StringConstraints(pattern=r"^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?$")] = ""
+    #: How the keys of the bucket begin: folders that end in ``/``.
+    bucket_prefix: Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9_-][A-Za-z0-9._-]*/)*$")] = ""
+    #: Where S3 is spoken; empty means Amazon's own.
+    s3_endpoint: HttpUrl | None = None
+    #: The region that calls are signed for; empty means boto3's own choice.
+    s3_region: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]*$")] = ""
+    #: Whether the bucket's name stands in the path or the host of its addresses; ``auto`` leaves it to boto3.
+    s3_addressing: Literal["auto", "path", "virtual"] = "auto"
     #: How long a synchronous call is held before it is told to poll, in seconds.
     sync_wait_s: Annotated[float, Field(gt=0)] = 300.0
     #: How long a claim lasts without a sign of life, in seconds.
@@ -199,10 +209,22 @@ def read_settings() -> Settings:
         SettingsInvalid: naming the variable and what is wrong with it.
     """
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         variable = f"UXO_{'_'.join(str(part) for part in first['loc'])}".upper()
         shown = "" if variable in HOLD_SECRETS else f"={first['input']!r}"
         # Not chained: pydantic's own error shows every value.
         raise SettingsInvalid(f"{variable}{shown} cannot be used: {first['msg']}") from None
+    _check_bucket(settings)
+    return settings
+
+
+def _check_bucket(settings: Settings) -> None:
+    without = [
+        name
+        for name in ("bucket_prefix", "s3_endpoint", "s3_region", "s3_addressing")
+        if name in settings.model_fields_set
+    ]
+    if without and not settings.bucket:
+        raise SettingsInvalid(f"UXO_{without[0].upper()} is set, but UXO_BUCKET is not; set both or neither")

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import pytest
 from postgresql_server import PostgresServer, require_postgresql
+from s3_server import S3Server, require_s3
 
 from deployments.database.database import Database, open_database
 from deployments.database.migrations.move import move
@@ -68,6 +69,18 @@ def postgresql() -> Iterator[PostgresServer]:
     """Return a running PostgreSQL server, the same for all tests: none of them may stop it."""
     require_postgresql()
     server = PostgresServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """Return a running S3 server, the same for all tests: each makes buckets of its own."""
+    require_s3()
+    server = S3Server()
     try:
         server.start()
         yield server

@@ -18,12 +18,19 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
+import boto3
 import psutil
-import pytest
-from postgresql_server import REQUIRE_SERVICES
+from missing_service import give_up
+
+from deployments.delivery.bucket import Patience, s3_config
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
 
 #: How a missing server is got, for people to read.
 HOW_TO_GET = "Ceph's S3 gateway is not installed; apt-get install radosgw ceph-mon ceph-osd"
@@ -75,11 +82,8 @@ rgw data = {folder}/rgw
 
 def require_s3() -> None:
     """Skip the test that needs a server where there is none; where every service must be there, fail it."""
-    if all(shutil.which(program) for program in PROGRAMS):
-        return
-    if os.environ.get(REQUIRE_SERVICES) == "1":  # noqa: TID251 -- it is the test run's setting, not the service's
-        pytest.fail(HOW_TO_GET)
-    pytest.skip(HOW_TO_GET)
+    if not all(shutil.which(program) for program in PROGRAMS):
+        give_up(HOW_TO_GET)
 
 
 class S3Server:
@@ -90,6 +94,7 @@ class S3Server:
         self._environment = {**_environment(), "CEPH_CONF": str(self._folder / "ceph.conf")}
         self._watch = self._begin_watch()
         self._port = 0
+        self._names = count(1)
 
     def start(self) -> None:
         """Start and return once calls are taken."""
@@ -104,6 +109,24 @@ class S3Server:
         )
         self._run("radosgw", "-n", "client.rgw.t")
         self._await_answer()
+
+    def client(self, *, url: str | None = None, patience: Patience | None = None) -> S3Client:
+        """Return what speaks to it as the service does, through another address if one is given."""
+        client: S3Client = boto3.session.Session().client(
+            "s3",
+            endpoint_url=url or self.url,
+            aws_access_key_id=ACCESS_KEY,
+            aws_secret_access_key=SECRET_KEY,
+            region_name="us-east-1",
+            config=s3_config(patience or Patience(), addressing="path"),
+        )
+        return client
+
+    def create_bucket(self) -> str:
+        """Make a bucket and return its name."""
+        name = f"test-{next(self._names)}"
+        self.client().create_bucket(Bucket=name)
+        return name
 
     @property
     def url(self) -> str:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from deployments.clock import utc_now
+from deployments.delivery.names import NAME, new_name
 from deployments.delivery.sink import EncodedImage
 from deployments.errors import UxoError
 
@@ -31,7 +30,6 @@ _CONTENT_TYPES = {
     "webp": "image/webp",
     "img": "application/octet-stream",
 }
-_NAME = re.compile(r"[A-Za-z0-9-]{1,128}-(?P<expiry>[0-9]{1,12})-[0-9a-f]{32}\.(?P<extension>jpg|png|webp|img)")
 _DRAFT_SUFFIX = ".part"
 
 
@@ -69,7 +67,14 @@ class FilesSink:
         """Keep pictures in ``outputs`` below the service's folder."""
         return cls(settings.folder.resolve() / "outputs", ttl_s=settings.output_ttl_s)
 
-    async def put(self, name: str, image: EncodedImage, *, lifetime_s: float | None = None) -> str:
+    async def put(
+        self,
+        name: str,
+        image: EncodedImage,
+        *,
+        tenant_id: str = "",  # noqa: ARG002 -- the protocol's argument
+        lifetime_s: float | None = None,
+    ) -> str:
         """Write a picture so that it is there whole, on disk, or not at all; return its file name.
 
         Raises:
@@ -86,15 +91,12 @@ class FilesSink:
         Raises:
             ValueError: when the name holds more than letters, digits and ``-``.
         """
-        expiry = int(self.now_s() + (self._ttl_s if lifetime_s is None else min(lifetime_s, self._ttl_s)))
-        value = f"{name}-{expiry}-{secrets.token_hex(16)}.{extension}"
-        if not _NAME.fullmatch(value):  # nobody could open it again
-            raise ValueError(f"{name!r} cannot be part of a link")
-        return value
+        lives_s = self._ttl_s if lifetime_s is None else min(lifetime_s, self._ttl_s)
+        return new_name(name, extension, expiry_s=self.now_s() + lives_s)
 
     async def put_once(self, value: str, image: EncodedImage) -> bool:
         """Write a picture under a name that was made before; False when it is there already, or its time is over."""
-        if _NAME.fullmatch(value) is None or self._has_expired(Path(value)):
+        if NAME.fullmatch(value) is None or self._has_expired(Path(value)):
             return False
         if await asyncio.to_thread((self._folder / value).exists):
             return False
@@ -107,7 +109,7 @@ class FilesSink:
     async def find(self, name: str) -> str | None:
         """Return the newest file whose name starts so and whose time is not over."""
         found = await asyncio.to_thread(lambda: sorted(self._folder.glob(f"{name}-*")))
-        alive = [path.name for path in found if _NAME.fullmatch(path.name) and not self._has_expired(path)]
+        alive = [path.name for path in found if NAME.fullmatch(path.name) and not self._has_expired(path)]
         return alive[-1] if alive else None
 
     async def remove(self, value: str) -> None:
@@ -116,7 +118,7 @@ class FilesSink:
         Raises:
             OSError: when it could not be deleted.
         """
-        if _NAME.fullmatch(value) is not None:
+        if NAME.fullmatch(value) is not None:
             await asyncio.to_thread((self._folder / value).unlink, missing_ok=True)
 
     async def drop(self, name: str) -> bool:
@@ -142,6 +144,11 @@ class FilesSink:
         """Return the address under which the ingress serves a file."""
         return f"{base_url}/files/{value}"
 
+    def value_of(self, link: str, *, base_url: str, tenant_id: str) -> str | None:  # noqa: ARG002 -- the protocol's argument
+        """Return the file name behind a link; whoever has it may read the file."""
+        served = f"{base_url}/files/"
+        return link.removeprefix(served) if base_url and link.startswith(served) else None
+
     async def open_link(self, value: str) -> StoredFile:
         """Find the file a link leads to.
 
@@ -152,7 +159,7 @@ class FilesSink:
             LinkExpired: when its time is over, whether or not it was swept already.
             LinkUnknown: when there is no such file.
         """
-        name = _NAME.fullmatch(value)
+        name = NAME.fullmatch(value)
         if name is None:
             raise LinkUnknown
         lifetime_s = int(name["expiry"]) - int(self.now_s())
@@ -174,7 +181,7 @@ class FilesSink:
         return len(expired)
 
     def _has_expired(self, path: Path) -> bool:
-        name = _NAME.fullmatch(path.name.removesuffix(_DRAFT_SUFFIX))
+        name = NAME.fullmatch(path.name.removesuffix(_DRAFT_SUFFIX))
         return name is not None and int(name["expiry"]) <= self.now_s()
 
     def now_s(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -27,11 +28,11 @@ KEEP_PER_TENANT = 2
 class Keeping:
     """Carries out what callers ask for with pictures of their own."""
 
-    def __init__(self, *, kept: KeptPictures, references: References, files: Sink) -> None:
+    def __init__(self, *, kept: KeptPictures, references: References, sinks: Mapping[str, Sink]) -> None:
         """Take what keeps pictures, what brings those that are only named, and what makes their links."""
         self._kept = kept
         self._references = references
-        self._files = files
+        self._sinks = sinks
         self._turns = Turns(at_once=KEEP_AT_ONCE, per_tenant=KEEP_PER_TENANT)
 
     async def keep(self, keep: asked.Keep, caller: Caller) -> came.Kept:
@@ -46,7 +47,7 @@ class Keeping:
                 content = await self._fetched(keep.source or "", caller)
             value, image = await self._kept.keep(content, tenant_id=caller.tenant_id, uuid=keep.uuid)
         return came.Kept(
-            url=self._files.link(value, base_url=caller.base_url),
+            url=self._sinks["files"].link(value, base_url=caller.base_url),
             uuid=keep.uuid,
             content_type=image.content_type,
             size_bytes=len(image.content),
@@ -62,14 +63,14 @@ class Keeping:
         granted = self._kept.grant(grant.content_type)
         return came.Granted(
             put_url=f"{caller.base_url}/uploads/{granted.token}/{granted.value}",
-            url=self._files.link(granted.value, base_url=caller.base_url),
+            url=self._sinks["files"].link(granted.value, base_url=caller.base_url),
             content_type=grant.content_type,
             expires_at=datetime.fromtimestamp(granted.until_s, UTC),
         )
 
     async def _fetched(self, source: str, caller: Caller) -> bytes:
         try:
-            link = own_link(source, caller.base_url)
+            link = own_link(source, caller, sinks=self._sinks)
             return await self._references.fetch(link, tenant_id=caller.tenant_id)
         except ReferenceRefused as error:
             raise SourceRefused(f"the picture {error.message}") from error

@@ -126,7 +126,7 @@ class Operations:
         self._store = doors.store
         self._ends = Ends(doors.store, doors.signal)
         self._wait_s = wait_s
-        self._keeping = Keeping(kept=doors.kept, references=doors.references, files=doors.sinks["files"])
+        self._keeping = Keeping(kept=doors.kept, references=doors.references, sinks=doors.sinks)
         self._counts = RecentCounts(doors.views.count)
 
     async def perform(  # noqa: C901, PLR0911, PLR0912 -- one line per operation
@@ -240,7 +240,7 @@ class Operations:
         Raises:
             CallRefused: when it cannot be accepted; nothing was written.
         """
-        request = own_sources(submit.request, caller.base_url, caller.tenant_id, self._doors.kept)
+        request = own_sources(submit.request, caller, kept=self._doors.kept, sinks=self._doors.sinks)
         spec = _checked(request)
         await self._doors.callbacks.check(submit, caller.tenant_id)
         await self._doors.bound.check()
@@ -360,7 +360,13 @@ class Operations:
 
 
 def shown(task: Task, sinks: Mapping[str, Sink], *, base_url: str, is_awaited: bool = False) -> came.TaskOutcome:
-    """Make what a caller sees of a task, with a link or the content of each output."""
+    """Make what a caller sees of a task, with a link or the content of each output.
+
+    Raises:
+        Unavailable: when a sink that it was placed in is no longer set up.
+    """
+    if any(output.sink not in sinks for output in task.outputs):
+        raise Unavailable("the pictures are in a bucket that this server is not set up for")
     pictures = tuple(sinks[output.sink].link(output.value, base_url=base_url) for output in task.outputs)
     return came.TaskOutcome(task=task, pictures=pictures, is_awaited=is_awaited)
 

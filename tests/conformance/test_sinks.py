@@ -10,9 +10,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from s3_server import S3Server
 
-from deployments.delivery.files import FilesSink
+from deployments.delivery.bucket import Place
+from deployments.delivery.files import FilesSink, LinkUnknown
+from deployments.delivery.inline import InlineSink
 from deployments.delivery.sink import SINKS, EncodedImage, Sink
 
 BASE_URL = "https://pictures.example"
@@ -37,9 +41,22 @@ def loaded(kind: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def open_files(kind: str, folder: Path) -> Opened:
+def open_bucket(kind: str, request: pytest.FixtureRequest) -> Opened:
+    """Open the sink that keeps objects, over a real S3 server."""
+    server: S3Server = request.getfixturevalue("s3")
+    sink = loaded(kind)(server.client(), Place(bucket=server.create_bucket(), prefix="pictures/"), ttl_s=60)
+
+    async def follow(link: str) -> bytes:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            return (await client.get(link)).raise_for_status().content
+
+    return Opened(sink=sink, follow=follow)
+
+
+def open_files(kind: str, request: pytest.FixtureRequest) -> Opened:
     """Open the sink that keeps files."""
-    sink: FilesSink = loaded(kind)(folder, ttl_s=60)
+    folder: Path = request.getfixturevalue("tmp_path")
+    sink: FilesSink = loaded(kind)(folder / "outputs", ttl_s=60)
 
     async def follow(link: str) -> bytes:
         stored = await sink.open_link(link.removeprefix(f"{BASE_URL}/files/"))
@@ -48,7 +65,7 @@ def open_files(kind: str, folder: Path) -> Opened:
     return Opened(sink=sink, follow=follow)
 
 
-def open_inline(kind: str, _folder: Path) -> Opened:
+def open_inline(kind: str, _request: pytest.FixtureRequest) -> Opened:
     """Open the sink that keeps pictures in the task."""
 
     async def follow(link: str) -> bytes:
@@ -57,13 +74,13 @@ def open_inline(kind: str, _folder: Path) -> Opened:
     return Opened(sink=loaded(kind)(), follow=follow)
 
 
-OPENERS = {"files": open_files, "inline": open_inline}
+OPENERS = {"bucket": open_bucket, "files": open_files, "inline": open_inline}
 
 
 @pytest.fixture(params=SINKS)
-def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Opened:
+def opened(request: pytest.FixtureRequest) -> Opened:
     """Return each registered sink in turn, empty."""
-    return OPENERS[request.param](request.param, tmp_path / "outputs")
+    return OPENERS[request.param](request.param, request)
 
 
 @pytest.mark.parametrize("image", [JPEG, PNG, WEBP])
@@ -97,30 +114,65 @@ async def test_many_puts_at_once(opened: Opened) -> None:
 
 
 async def test_link_needs_no_memory(opened: Opened) -> None:
-    """The value is text that says it all: it can be stored and asked for again, by whatever address we are reached."""
+    """The value is text that says it all: it can be stored, and links be made of it again and again."""
     value = await opened.sink.put("task-1-0", JPEG)
 
-    links = {opened.sink.link(value, base_url=BASE_URL) for _ in range(2)}
+    links = [opened.sink.link(value, base_url=BASE_URL) for _ in range(2)]
 
-    assert len(links) == 1
+    assert [await opened.follow(link) for link in links] == [JPEG.content, JPEG.content]
+    assert len({link.partition("?")[0] for link in links}) == 1  # what follows is a signature, which tells the time
     assert value.isascii()
 
 
-def contents_of(folder: Path) -> list[bytes]:
-    """Return the bytes of every file below a folder."""
-    return [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+async def test_a_picture_is_read_as_it_was_put(opened: Opened) -> None:
+    """Whoever has the value can have the bytes without a link."""
+    value = await opened.sink.put("task-1-0", WEBP, tenant_id="alice")
+
+    content = await opened.sink.read(value)
+
+    assert content == WEBP.content
 
 
-async def test_what_is_removed_is_gone(opened: Opened, tmp_path: Path) -> None:
-    """Nothing of it is left where the sink keeps things, what is beside it stays, and a second time is no matter."""
-    stays = await opened.sink.put("task-1-0", JPEG)
-    value = await opened.sink.put("task-1-0", PNG)
+@pytest.mark.parametrize("tenant_id", ["alice", "..", "a.b-c_d"])
+async def test_a_link_leads_back_to_its_value(opened: Opened, tenant_id: str) -> None:
+    """A sink knows its own links when their tenant sends them; inline content is no link."""
+    value = await opened.sink.put("task-1-0", JPEG, tenant_id=tenant_id)
+    link = opened.sink.link(value, base_url=BASE_URL)
 
-    await opened.sink.remove(value)
-    await opened.sink.remove(value)
+    found = opened.sink.value_of(link, base_url=BASE_URL, tenant_id=tenant_id)
 
-    assert PNG.content not in contents_of(tmp_path)
-    assert await opened.follow(opened.sink.link(stays, base_url=BASE_URL)) == JPEG.content
+    assert found == (None if isinstance(opened.sink, InlineSink) else value)
+
+
+async def test_other_links_lead_nowhere(opened: Opened) -> None:
+    """What is not the sink's own is left to others."""
+    links = ["", "https://elsewhere.example/a.jpg", "data:image/png;base64,eA==", "https://[broken"]
+
+    found = [opened.sink.value_of(link, base_url=BASE_URL, tenant_id="alice") for link in links]
+
+    assert found == [None] * len(links)
+
+
+async def test_what_is_removed_is_gone(opened: Opened) -> None:
+    """A removed picture cannot be read, another one can, and removing again is no error; inline lives in its task."""
+    gone, kept = await opened.sink.put("task-1-0", JPEG), await opened.sink.put("task-1-1", PNG)
+
+    await opened.sink.remove(gone)
+    await opened.sink.remove(gone)
+
+    assert await opened.sink.read(kept) == PNG.content
+    if not isinstance(opened.sink, InlineSink):
+        with pytest.raises(LinkUnknown):
+            await opened.sink.read(gone)
+
+
+async def test_a_name_that_cannot_be_linked_is_refused(opened: Opened) -> None:
+    """Nothing is placed under a name that would lead elsewhere."""
+    if isinstance(opened.sink, InlineSink):
+        pytest.skip("inline content has no name")
+
+    with pytest.raises(ValueError, match="cannot be part of a link"):
+        await opened.sink.put("../../task", JPEG)
 
 
 @pytest.mark.parametrize("value", ["", "../secret.txt", "/etc/passwd", "x\0", "a" * 10_000])

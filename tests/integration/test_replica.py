@@ -12,6 +12,7 @@ from solid_pipeline import SolidPipeline
 
 from deployments.database.signals import StoreSignal
 from deployments.delivery.files import FilesSink
+from deployments.delivery.inline import InlineSink
 from deployments.delivery.sink import EncodedImage, Sink
 from deployments.errors import FaultKind
 from deployments.outbound.client import GuardedClient
@@ -32,19 +33,12 @@ MakeReplica = Callable[..., Replica]
 ENDED = tuple(state for state in TaskState if state.is_terminal)
 
 
-class BrokenSink:
+class BrokenSink(InlineSink):
     """A sink whose disk is full."""
 
-    async def put(self, name: str, image: EncodedImage, *, lifetime_s: float | None = None) -> str:
+    async def put(self, name: str, image: EncodedImage, *, tenant_id: str = "", lifetime_s: float | None = None) -> str:
         """Fail."""
-        raise OSError(f"no space left for {name}, {len(image.content)} bytes for {lifetime_s} s")
-
-    async def remove(self, value: str) -> None:
-        """Never called, for nothing is ever taken back."""
-
-    def link(self, value: str, *, base_url: str) -> str:
-        """Never called, for nothing is ever placed."""
-        return base_url + value
+        raise OSError(f"no space left for {name} of {tenant_id}, {len(image.content)} bytes for {lifetime_s} s")
 
 
 @pytest.fixture

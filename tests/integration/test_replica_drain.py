@@ -39,11 +39,11 @@ class SlowSink(InlineSink):
         self.asked = asyncio.Event()
         self.go_on = asyncio.Event()
 
-    async def put(self, name: str, image: EncodedImage, *, lifetime_s: float | None = None) -> str:
+    async def put(self, name: str, image: EncodedImage, *, tenant_id: str = "", lifetime_s: float | None = None) -> str:
         """Wait, then take it."""
         self.asked.set()
         await self.go_on.wait()
-        return await super().put(name, image, lifetime_s=lifetime_s)
+        return await super().put(name, image, tenant_id=tenant_id, lifetime_s=lifetime_s)
 
 
 @pytest.fixture

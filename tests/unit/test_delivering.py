@@ -20,15 +20,17 @@ MakeTask = Callable[..., Task]
 MakeRequest = Callable[..., GenerationRequest]
 
 
-class Shelf:
+class Shelf(InlineSink):
     """A sink that remembers what was put, and for how long."""
 
     def __init__(self) -> None:
         self.held: list[tuple[str, EncodedImage, float | None]] = []
+        self.tenant_ids: set[str] = set()
 
-    async def put(self, name: str, image: EncodedImage, *, lifetime_s: float | None = None) -> str:
+    async def put(self, name: str, image: EncodedImage, *, tenant_id: str = "", lifetime_s: float | None = None) -> str:
         """Remember a picture."""
         self.held.append((name, image, lifetime_s))
+        self.tenant_ids.add(tenant_id)
         return name
 
     async def remove(self, value: str) -> None:
@@ -71,6 +73,20 @@ async def test_every_sink_takes_every_picture(make_task: MakeTask, make_request:
     assert {(output.width, output.height) for output in outputs} == {(40, 24)}
     assert [lifetime_s for _, _, lifetime_s in shelf.held] == [90, 90]
     assert len({name for name, _, _ in shelf.held}) == 2
+    assert shelf.tenant_ids == {"alice"}
+
+
+async def test_a_bucket_takes_the_place_of_the_folder(make_task: MakeTask, make_request: MakeRequest) -> None:
+    """Where there is a bucket, what was to go to files goes there, and the outputs say so; nothing else moves."""
+    folder, bucket = Shelf(), Shelf()
+    claim = Claim(task=make_task(sinks=("files", "inline")), request=make_request())
+
+    outputs = await deliver(
+        claim, drawn(7), sinks={"files": folder, "bucket": bucket, "inline": InlineSink()}, upload=no_upload
+    )
+
+    assert [output.sink for output in outputs] == ["bucket", "inline"]
+    assert (len(folder.held), len(bucket.held)) == (0, 1)
 
 
 async def test_a_picture_is_sent_to_its_tenant_as_it_was_kept(make_task: MakeTask, make_request: MakeRequest) -> None:

@@ -63,6 +63,7 @@ def test_with_nothing_set_one_machine_serves_the_tiny_models() -> None:
         ("UXO_LOG_LEVEL", "debug", "debug"),
         ("UXO_CORS_ORIGINS", "https://a.example, http://[::1]:8000", "https://a.example, http://[::1]:8000"),
         ("UXO_LOG_PROMPTS", "true", True),
+        ("UXO_BUCKET", "my.bucket-1", "my.bucket-1"),
     ],
 )
 def test_every_variable_is_read(set_variable: SetVariable, variable: str, text: str, value: object) -> None:
@@ -249,4 +250,34 @@ def test_an_alias_of_nothing_is_refused(monkeypatch: pytest.MonkeyPatch, text: s
     monkeypatch.setenv("UXO_MODEL_ALIASES", text)
 
     with pytest.raises(SettingsInvalid, match=r"UXO_MODEL_ALIASES.*with a model of uno, uso"):
+        read_settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("UXO_BUCKET_PREFIX", "uxo/"),
+        ("UXO_S3_ENDPOINT", "https://s3.example"),
+        ("UXO_S3_REGION", "eu-1"),
+        ("UXO_S3_ADDRESSING", "path"),
+    ],
+)
+def test_half_a_bucket_is_refused(set_variable: SetVariable, variable: str, text: str) -> None:
+    """What says where a bucket is, without a bucket, is a mistake that is named; with one it is read."""
+    set_variable(variable, text)
+
+    with pytest.raises(SettingsInvalid, match=f"{variable} is set, but UXO_BUCKET is not"):
+        read_settings()
+
+    set_variable("UXO_BUCKET", "pictures")
+    assert str(getattr(read_settings(), variable.removeprefix("UXO_").lower())).rstrip("/") == text.rstrip("/")
+
+
+@pytest.mark.parametrize("prefix", ["uxo", "/uxo/", "../", "a//", "a b/", "./"])
+def test_a_prefix_is_folders(set_variable: SetVariable, prefix: str) -> None:
+    """A prefix that is no plain folders is refused: clients would disagree about where it leads."""
+    set_variable("UXO_BUCKET", "pictures")
+    set_variable("UXO_BUCKET_PREFIX", prefix)
+
+    with pytest.raises(SettingsInvalid, match="UXO_BUCKET_PREFIX"):
         read_settings()

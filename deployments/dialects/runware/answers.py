@@ -126,7 +126,7 @@ def _forms(task: Task, shown: Mapping[str, str], content_type: str) -> dict[str,
     wanted = task.notes.get("outputType", "URL").split(",")
     inline = shown.get("inline", "")
     forms = {
-        "URL": ("imageURL", shown.get("files", "")),
+        "URL": ("imageURL", next((link for sink, link in shown.items() if sink != "inline"), "")),
         "base64Data": ("imageBase64Data", inline),
         "dataURI": ("imageDataURI", f"data:{content_type};base64,{inline}"),
     }

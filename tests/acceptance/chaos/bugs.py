@@ -134,10 +134,10 @@ class FencelessStore(WitnessStore):
 class TornFiles(FilesSink):
     """Loses half of every picture, and does not look."""
 
-    async def put(self, name: str, image: EncodedImage, *, lifetime_s: float | None = None) -> str:
+    async def put(self, name: str, image: EncodedImage, *, tenant_id: str = "", lifetime_s: float | None = None) -> str:
         """Write the first half of a picture."""
         torn = replace(image, content=image.content[: len(image.content) // 2])
-        return await super().put(name, torn, lifetime_s=lifetime_s)
+        return await super().put(name, torn, tenant_id=tenant_id, lifetime_s=lifetime_s)
 
 
 class BlindOutbox(BriskOutbox):

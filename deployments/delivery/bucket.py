@@ -13,7 +13,6 @@ import asyncio
 import base64
 import hashlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 import boto3
 import structlog
+from anyio import CapacityLimiter, to_thread
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_delay, wait_random_exponential
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-#: Calls to the bucket at once; a call that hangs keeps its thread until its connection gives up.
-THREADS = 16
+#: Calls to the bucket that are waited for at once.
+CALLS_AT_ONCE = 16
 #: Longest life of a signed link, in seconds. Source: AWS, "Authenticating requests: using query parameters", 2026-11.
 MAX_LINK_S = 7 * 24 * 3600
 #: Region where neither the settings nor boto3's own name one; servers that are not Amazon's mostly go by this name.
@@ -98,7 +98,7 @@ class BucketSink:
         self._ttl_s = ttl_s
         self._patience = patience or Patience()
         self._clock = clock
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="bucket")
+        self._turns = CapacityLimiter(CALLS_AT_ONCE)
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
@@ -199,10 +199,11 @@ class BucketSink:
         return self._clock().timestamp()
 
     async def _call(self, work: Callable[[], Result]) -> Result:
-        """Run what calls the bucket on a thread of its own, for as long as one try may last."""
+        """Run what calls the bucket on another thread, and wait for as long as one try may last."""
         try:
             async with asyncio.timeout(self._patience.try_s):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+                # Left to itself when its time is over: an answer of a byte a second would hold a turn for minutes.
+                return await to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._turns)
         except BucketFailed:
             raise
         except (BotoCoreError, ClientError, OSError, ValueError) as error:  # a value: an answer that is none
@@ -245,7 +246,7 @@ def s3_config(patience: Patience, *, addressing: Literal["auto", "path", "virtua
         connect_timeout=patience.connect_s,
         read_timeout=patience.read_s,
         retries={"total_max_attempts": 1, "mode": "standard"},  # it is the sink that tries again
-        max_pool_connections=THREADS,
+        max_pool_connections=CALLS_AT_ONCE,
     )
 
 

@@ -6,8 +6,10 @@ and is checked then.
 
 from __future__ import annotations
 
+from deployments.clock import utc_now
 from deployments.errors import CallbackRefused, UploadAddressRefused, WebhookRefused
 from deployments.operations import operation as asked
+from deployments.outbound.expiry import check_upload
 from deployments.outbound.rules import Rules
 from deployments.outbound.urls import UnreadableUrl, read_url
 from deployments.tenants.directory import TenantDirectory
@@ -31,6 +33,7 @@ class Callbacks:
             await self._check(submission.webhook.url, tenant_id, WebhookRefused, "the webhook address")
         if isinstance(submission, asked.Submit) and submission.upload_url is not None:
             await self._check(submission.upload_url, tenant_id, UploadAddressRefused, "the upload address")
+            check_upload(submission.upload_url, now=utc_now())
 
     async def _check(self, url: str, tenant_id: str, kind: type[CallbackRefused], name: str) -> None:
         try:

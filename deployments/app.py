@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Annotated, Any
 
 from fastapi import FastAPI
@@ -24,7 +23,7 @@ from deployments.database.database import Database, open_database
 from deployments.database.signals import open_signal
 from deployments.decoding.pool import DecoderPool
 from deployments.delivery.files import FilesSink
-from deployments.delivery.presigned_put import put_picture
+from deployments.delivery.presigned_put import SealedUpload
 from deployments.delivery.sink import open_sinks
 from deployments.dialects import open_dialects
 from deployments.dialects.dialect import Dialect
@@ -47,6 +46,7 @@ from deployments.tasks.store import TaskStore
 from deployments.telemetry import configure_logging
 from deployments.tenants.directory import TenantDirectory
 from deployments.tenants.keys import KeyRing, configured_keys, server_secret
+from deployments.tenants.seal import Seal
 from deployments.tenants.webhook_keys import WebhookSigner
 from deployments.webhooks import Scribe, WebhookSender
 from models.catalog import CATALOG
@@ -220,6 +220,11 @@ def open_rules(settings: Settings) -> Rules:
     )
 
 
+def open_upload(settings: Settings, database: Database) -> SealedUpload:
+    """Open what sends pictures to where their tenants want them."""
+    return SealedUpload(open_client(settings, database), Seal(server_secret(settings.secret, settings.folder)))
+
+
 async def run_replica(engine: Engine, limits: Limits, settings: Settings, stopping: asyncio.Event) -> None:
     """Open what a replica works through, and run it until told to stop."""
     database = await open_database(settings.store_url)
@@ -232,7 +237,7 @@ async def run_replica(engine: Engine, limits: Limits, settings: Settings, stoppi
         fetcher=open_references(settings, database),
         decode=decoders.decode,
         sinks=open_sinks(settings),
-        upload=partial(put_picture, open_client(settings, database)),
+        upload=open_upload(settings, database),
         discloses=settings.disclose_ai,
     )
     name = serve.get_replica_context().replica_tag

@@ -18,7 +18,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import structlog
-from running_replica import running
+from running_replica import decode_here, running
 from s3_faults import FAULTS, misbehaving
 from s3_server import S3Server
 from solid_pipeline import SolidPipeline
@@ -27,8 +27,11 @@ from deployments.clock import utc_now
 from deployments.database.database import open_database
 from deployments.database.signals import open_signal
 from deployments.delivery.bucket import BucketSink, Patience, Place
+from deployments.outbound.client import GuardedClient
 from deployments.outbound.references import ReferenceFetcher
-from deployments.replica import Doors, Limits, Replica
+from deployments.outbound.rules import Rules
+from deployments.replica import Doors, Replica
+from deployments.replica_limits import Limits
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Task, TaskState
 from deployments.tenants.directory import TenantDirectory
@@ -103,7 +106,8 @@ async def _carry_out(sink: BucketSink, pipeline: SolidPipeline, *, tasks: int, d
     doors = Doors(
         store=store,
         signal=signal,
-        fetcher=ReferenceFetcher(allow_private_networks=False),
+        fetcher=ReferenceFetcher(GuardedClient(Rules())),
+        decode=decode_here,
         sinks={"files": sink, "bucket": sink},  # whichever is asked for, it is the bucket
     )
     replica = Replica(

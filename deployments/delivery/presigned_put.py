@@ -14,6 +14,7 @@ from deployments.errors import AddressRefused, NotReached, UploadFailed
 
 if TYPE_CHECKING:
     from deployments.outbound.client import GuardedClient
+    from deployments.tenants.seal import Seal
 
 #: Seconds before the second and before the third try.
 PAUSES_S = (0.5, 2.0)
@@ -53,6 +54,24 @@ async def put_picture(
         except _MayPass:
             await asyncio.sleep(pause_s)
     return await _put(client, url, content=content, content_type=content_type)
+
+
+class SealedUpload:
+    """Sends pictures to addresses as the database holds them."""
+
+    def __init__(self, client: GuardedClient, seal: Seal) -> None:
+        """Take what decides who may be reached, and what opens the addresses."""
+        self._client = client
+        self._seal = seal
+
+    async def __call__(self, url: str, *, content: bytes, content_type: str, tenant_id: str) -> None:
+        """Send a picture to a sealed address, or to one that never was.
+
+        Raises:
+            UploadFailed: when the receiver did not take it.
+        """
+        address = self._seal.open(url)
+        await put_picture(self._client, address, content=content, content_type=content_type, tenant_id=tenant_id)
 
 
 class _MayPass(UploadFailed):

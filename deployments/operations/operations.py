@@ -31,6 +31,7 @@ from deployments.tasks.ends import Ends
 from deployments.tasks.task import Fault, Task, TaskState
 from deployments.tasks.views import Query, TaskViews
 from deployments.tenants.directory import TenantDirectory
+from deployments.tenants.seal import Seal
 from deployments.tenants.webhook_keys import WebhookSigner
 from models.catalog import CATALOG, ModelSpec
 from models.cost import work_units
@@ -70,6 +71,8 @@ class Doors:
     directory: TenantDirectory
     #: Knows the secrets of webhooks.
     signer: WebhookSigner
+    #: Closes upload addresses, which are permissions, before they are written down.
+    seal: Seal
     #: Says when too much waits.
     bound: QueueBound
     #: Says which addresses may not be called.
@@ -98,6 +101,7 @@ class Doors:
             references=rest["references"],
             directory=directory,
             signer=WebhookSigner(rest["secret"]),
+            seal=Seal(rest["secret"]),
             bound=QueueBound(store, max_queued=rest["max_queued"]),
             callbacks=Callbacks(rest["rules"], directory),
             # What is erased here was asked for by its tenant; what has aged is the housekeeper's.
@@ -247,7 +251,7 @@ class Operations:
         task = replace(
             _new_task(submit, request.model, caller),
             sinks=submit.sinks,
-            upload_url=submit.upload_url,
+            upload_url=submit.upload_url and self._doors.seal.close(submit.upload_url),
             lifetime_s=submit.lifetime_s,
             start_before=_moment_in(submit.start_within_s),
             work_units=work_units(request),

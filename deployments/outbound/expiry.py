@@ -41,7 +41,7 @@ def check_upload(url: str, *, now: datetime) -> None:
         raise UploadAddressRefused(f"the upload address expired at {ends_at:{_SHOWN_FORM}}")
     if left_s < MIN_LEFT_S:
         raise UploadAddressRefused(
-            f"the upload address expires in {left_s:.0f} s; give one that holds for {MIN_LEFT_S:.0f}"
+            f"the upload address expires in {left_s:.0f} s, and has to hold for {MIN_LEFT_S:.0f}"
         )
 
 

@@ -32,8 +32,11 @@ _LEASE_S = bindparam("lease_s", type_=Double)
 
 #: What a task gives up when it is no longer running; ``claimed_by`` stays, to say which replica had it last.
 _NO_LEASE = {"lease_expires_at": None}
-#: What every end of a task brings: when what it holds is to be erased, if that is not when all are.
+#: What every end of a task brings: no lease, no address that is a permission, and when what it holds is to be erased,
+#: if that is not when all are.
 _ENDED = {
+    **_NO_LEASE,
+    "upload_url": None,
     "finished_at": database_now(),
     "erase_at": case((tasks.c.deleted_at.is_not(None), 0.0), else_=database_now() + tasks.c.lifetime_s),
 }
@@ -98,7 +101,6 @@ SUCCEED = (
         outputs=bindparam("this_outputs", type_=Text),
         inference_ms=bindparam("this_inference_ms", type_=Integer),
         **_ENDED,
-        **_NO_LEASE,
     )
     .returning(*_SETTLED)
 )
@@ -112,7 +114,6 @@ FAIL = (
         fault_kind=bindparam("this_fault_kind", type_=Text),
         fault_message=bindparam("this_fault_message", type_=Text),
         **_ENDED,
-        **_NO_LEASE,
     )
     .returning(*_SETTLED)
 )
@@ -146,7 +147,7 @@ CANCEL = (
         tasks.c.tenant_id == _THIS_TENANT,
         tasks.c.state.in_([TaskState.QUEUED, TaskState.RUNNING]),
     )
-    .values(state=TaskState.CANCELLED, **_ENDED, **_NO_LEASE)
+    .values(state=TaskState.CANCELLED, **_ENDED)
     .returning(*_SETTLED)
 )
 
@@ -159,7 +160,6 @@ EXPIRE = (
         fault_kind=FaultKind.TOO_LATE,
         fault_message="it was not started in time",
         **_ENDED,
-        **_NO_LEASE,
     )
     .returning(*_SETTLED)
 )
@@ -173,7 +173,6 @@ QUARANTINE = (
         fault_kind=FaultKind.QUARANTINED,
         fault_message=Quarantined().message,
         **_ENDED,
-        **_NO_LEASE,
     )
     .returning(*_SETTLED)
 )

@@ -25,7 +25,7 @@ class WebhookSigner:
     def __init__(self, secret: str) -> None:
         """Take the server's secret, the same in every process."""
         self._secret = secret
-        self._private = Ed25519PrivateKey.from_private_bytes(_derive(secret, "webhooks ed25519"))
+        self._private = Ed25519PrivateKey.from_private_bytes(derive(secret, "webhooks ed25519"))
         public = self._private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
         self._public = urlsafe_b64encode(public).rstrip(b"=").decode("ascii")
 
@@ -35,7 +35,7 @@ class WebhookSigner:
 
     def secret_of(self, tenant_id: str) -> str:
         """Return the secret that a tenant checks its webhooks with; 256 bits, after ``whsec_``."""
-        return SECRET_PREFIX + _derive(self._secret, f"webhooks of {tenant_id}").hex()
+        return SECRET_PREFIX + derive(self._secret, f"webhooks of {tenant_id}").hex()
 
     def hmac_sha256(self, tenant_id: str, message: bytes) -> str:
         """Sign with a tenant's secret, its prefix left out and the rest as text; hex."""
@@ -57,5 +57,6 @@ class WebhookSigner:
         return {self.key_id: self._public}
 
 
-def _derive(secret: str, purpose: str) -> bytes:
+def derive(secret: str, purpose: str) -> bytes:
+    """Return 32 bytes for one purpose; they tell nothing about those for another, nor about the secret."""
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=f"uxo-serve {purpose}".encode()).derive(secret.encode())

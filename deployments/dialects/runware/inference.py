@@ -58,7 +58,7 @@ def read_inference(task: Mapping[str, Any], call: Call, models: Mapping[str, Mod
         webhook=_webhook(fields, call, request.num_images),
         upload_url=_address(fields, "uploadEndpoint"),
         lifetime_s=_lifetime_s(fields, output_types),
-        body=json.dumps(_shown(task)),
+        body=json.dumps(_shown(_without_permission(task))),
     )
 
 
@@ -151,6 +151,12 @@ def _lifetime_s(fields: Fields, output_types: tuple[str, ...]) -> float | None:
         return None
     ttl_s = fields.whole("ttl", default=None, low=MIN_TTL_S, high=MAX_TTL_S)
     return float(ttl_s) if "URL" in output_types else None
+
+
+def _without_permission(task: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Leave out the query of the upload address: it is a permission, and what is shown is kept as it is."""
+    url = task.get("uploadEndpoint")
+    return {**task, "uploadEndpoint": url.partition("?")[0]} if isinstance(url, str) else task
 
 
 def _shown(value: Any) -> Any:

@@ -69,9 +69,13 @@ class SolidPipeline:
         """Paint each in the colour of its seed."""
         return [self._paint(sample) for sample in samples]
 
+    def paint(self, seed: int, *, size: tuple[int, int]) -> GeneratedImage:
+        """Paint a picture of some width and height in the colour of its seed."""
+        colour = (seed % 256, seed // 256 % 256, 99)
+        return GeneratedImage(seed=seed, image=Image.new("RGB", size, colour))
+
     def _paint(self, sample: Sample) -> GeneratedImage:
         assert isinstance(sample, SolidSample)
         if "break at decode" in sample.prompt:
             raise RuntimeError(sample.prompt)
-        colour = (sample.seed % 256, sample.seed // 256 % 256, 99)
-        return GeneratedImage(seed=sample.seed, image=Image.new("RGB", sample.size, colour))
+        return self.paint(sample.seed, size=sample.size)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -46,6 +46,9 @@ CALLS_AT_ONCE = 16
 MAX_LINK_S = 7 * 24 * 3600
 #: Region where neither the settings nor boto3's own name one; servers that are not Amazon's mostly go by this name.
 DEFAULT_REGION = "us-east-1"
+
+# Every object carries its own key.
+_OWN_NAME = "key"
 
 Result = TypeVar("Result")
 
@@ -217,8 +220,10 @@ class BucketSink:
             Body=image.content,
             ContentType=image.content_type,
             ContentMD5=base64.b64encode(digest.digest()).decode("ascii"),
+            Metadata={_OWN_NAME: key},
         )
         found = self._client.head_object(Bucket=self._place.bucket, Key=key)
+        _check_name(found["Metadata"], key)
         if (found["ETag"].strip('"'), found["ContentLength"]) == (digest.hexdigest(), len(image.content)):
             return
         # Where a bucket encrypts with a key of its own, the ETag is no MD5; then only the bytes can tell.
@@ -226,7 +231,15 @@ class BucketSink:
             raise BucketFailed("it holds other bytes than were sent")
 
     def _get(self, key: str) -> bytes:
-        return self._client.get_object(Bucket=self._place.bucket, Key=key)["Body"].read()
+        found = self._client.get_object(Bucket=self._place.bucket, Key=key)
+        _check_name(found["Metadata"], key)
+        return found["Body"].read()
+
+
+def _check_name(metadata: Mapping[str, str], key: str) -> None:
+    # A picture's double has the same digest: without this, an old answer about it would be taken for this one's.
+    if metadata.get(_OWN_NAME) != key:
+        raise BucketFailed("it answered about another object")
 
 
 def s3_config(patience: Patience, *, addressing: Literal["auto", "path", "virtual"]) -> Config:

@@ -1,6 +1,7 @@
 """Takes a finished task's pictures out: encoded and hashed in a thread, into every sink it asked for, to its tenant.
 
-Bytes first: only when every picture is where it has to be is the task told to have succeeded.
+Bytes first: only when every picture is where it has to be is the task told to have succeeded. What could not be sent to
+its tenant stays in our own sinks, from where it can be sent again.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,6 +20,7 @@ from deployments.tasks.task import Claim, Output, Task
 from models.request import GeneratedImage, GenerationRequest
 
 if TYPE_CHECKING:
+    from deployments.delivery.presigned_put import Receipt
     from deployments.delivery.sink import EncodedImage, Sink
     from deployments.tasks.store import TaskStore
 
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 class Upload(Protocol):
     """Sends a picture to where its tenant wants it; ``delivery.presigned_put`` does."""
 
-    async def __call__(self, url: str, *, content: bytes, content_type: str, tenant_id: str) -> None:
+    async def __call__(self, url: str, *, content: bytes, content_type: str, tenant_id: str) -> Receipt:
         """PUT the raw bytes, for one tenant.
 
         Raises:
@@ -40,9 +43,19 @@ async def no_upload(
     content: bytes,  # noqa: ARG001 -- as above
     content_type: str,  # noqa: ARG001 -- as above
     tenant_id: str,  # noqa: ARG001 -- as above
-) -> None:
+) -> Receipt:
     """Refuse to send anything anywhere."""
     raise UploadFailed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """What has become of the pictures of a task."""
+
+    #: All sinks of the first picture, then all sinks of the next; what was sent on has its receipt.
+    outputs: tuple[Output, ...]
+    #: Why they could not all be sent to their tenant's own address.
+    failure: UploadFailed | None = None
 
 
 async def deliver(
@@ -52,8 +65,10 @@ async def deliver(
     sinks: Mapping[str, Sink],
     upload: Upload,
     discloses: bool = False,
-) -> tuple[Output, ...]:
-    """Place the pictures of a task; cancel it where they are no longer wanted.
+) -> Delivered:
+    """Place the pictures of a task, and send them on; cancel it where they are no longer wanted.
+
+    An upload address that fails keeps no picture out of our own sinks; it is not asked again for those that follow.
 
     Args:
         claim: the task.
@@ -62,32 +77,36 @@ async def deliver(
         upload: sends to its tenant's own address.
         discloses: whether the files say that a model has drawn them.
 
-    Returns:
-        All sinks of the first picture, then all sinks of the next.
-
     Raises:
         OSError: when a sink could not take one.
         NotStored: when it could not for a long time.
-        UploadFailed: when its tenant's own address did not.
     """
-    request = claim.request
+    task = claim.task
     outputs: list[Output] = []
+    failure: UploadFailed | None = None
     for index, image in enumerate(images):
-        encoded, output = await asyncio.to_thread(_encoded, image, request, discloses=discloses)
-        name = f"{claim.task.id}-{claim.task.attempt}-{index}"
-        for kind in (placed_in(wanted, sinks) for wanted in claim.task.sinks):
-            value = await sinks[kind].put(
-                name, encoded, tenant_id=claim.task.tenant_id, lifetime_s=claim.task.lifetime_s
-            )
-            outputs.append(output(sink=kind, value=value))
-        if claim.task.upload_url is not None:
-            await upload(
-                claim.task.upload_url,
-                content=encoded.content,
-                content_type=encoded.content_type,
-                tenant_id=claim.task.tenant_id,
-            )
-    return tuple(outputs)
+        encoded, output = await asyncio.to_thread(_encoded, image, claim.request, discloses=discloses)
+        placed = await _place(task, f"{task.id}-{task.attempt}-{index}", encoded, output=output, sinks=sinks)
+        if task.upload_url is not None and failure is None:
+            try:
+                placed = await sent(
+                    placed, encoded.content, url=task.upload_url, tenant_id=task.tenant_id, upload=upload
+                )
+            except UploadFailed as error:
+                failure = error
+        outputs += placed
+    return Delivered(outputs=tuple(outputs), failure=failure)
+
+
+async def sent(placed: Sequence[Output], content: bytes, *, url: str, tenant_id: str, upload: Upload) -> list[Output]:
+    """Send one picture to where its tenant wants it, and return its outputs with the receipt.
+
+    Raises:
+        UploadFailed: when it was not taken.
+    """
+    receipt = await upload(url, content=content, content_type=placed[0].content_type, tenant_id=tenant_id)
+    at_s = receipt.at.timestamp()
+    return [replace(output, sent_status=receipt.status, sent_etag=receipt.etag, sent_at_s=at_s) for output in placed]
 
 
 async def take_back(task: Task, outputs: Sequence[Output], *, store: TaskStore, sinks: Mapping[str, Sink]) -> None:
@@ -104,6 +123,16 @@ async def take_back(task: Task, outputs: Sequence[Output], *, store: TaskStore, 
     for output in outputs:
         if output.value not in shown:
             await sinks[output.sink].remove(output.value)
+
+
+async def _place(
+    task: Task, name: str, encoded: EncodedImage, *, output: Callable[..., Output], sinks: Mapping[str, Sink]
+) -> list[Output]:
+    placed = []
+    for kind in (placed_in(wanted, sinks) for wanted in task.sinks):
+        value = await sinks[kind].put(name, encoded, tenant_id=task.tenant_id, lifetime_s=task.lifetime_s)
+        placed.append(output(sink=kind, value=value))
+    return placed
 
 
 def _encoded(

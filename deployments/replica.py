@@ -21,7 +21,7 @@ import structlog
 
 from deployments.bringing import bring, sized
 from deployments.decoding.rules import NoDecoder
-from deployments.delivering import Upload, deliver, no_upload, take_back
+from deployments.delivering import Delivered, Upload, deliver, no_upload, take_back
 from deployments.device_thread import DeviceThread
 from deployments.errors import EngineFailed, ReferenceUnusable, TaskFault, UxoError
 from deployments.replica_limits import Limits
@@ -83,7 +83,7 @@ class _Held:
     since_s: float
     steps_done: int = 0
     times_overtaken: int = 0
-    delivery: asyncio.Task[tuple[Output, ...]] | None = None
+    delivery: asyncio.Task[Delivered] | None = None
 
     @property
     def task_id(self) -> str:
@@ -346,26 +346,31 @@ class Replica:
                 discloses=self._doors.discloses,
             )
             held.delivery = asyncio.create_task(placing)
-            outputs = await held.delivery
+            delivered = await held.delivery
         except TaskFault as error:
             await self._fail(held, error)
             return
-        success = Success(outputs=outputs, inference_ms=held.spent_ms)
+        if delivered.failure is not None:
+            await self._fail(held, delivered.failure, delivered.outputs)
+            return
+        success = Success(outputs=delivered.outputs, inference_ms=held.spent_ms)
         is_ours = await self._doors.store.succeed(held.task_id, fence=held.fence, success=success)
         log.info("task_succeeded" if is_ours else "task_lost", task_id=held.task_id, inference_ms=held.spent_ms)
         self._drop(held)
         if not is_ours:
-            await take_back(held.claim.task, outputs, store=self._doors.store, sinks=self._doors.sinks)
+            await take_back(held.claim.task, delivered.outputs, store=self._doors.store, sinks=self._doors.sinks)
 
-    async def _fail(self, held: _Held, error: Exception) -> None:
+    async def _fail(self, held: _Held, error: Exception, outputs: tuple[Output, ...] = ()) -> None:
         if not self._is_held(held):
             return
         fault = error if isinstance(error, TaskFault) else EngineFailed()
         log.warning("task_failed", task_id=held.task_id, kind=fault.kind, error=repr(error))
-        await self._doors.store.fail(
-            held.task_id, fence=held.fence, fault=Fault(kind=fault.kind, message=fault.message)
+        is_ours = await self._doors.store.fail(
+            held.task_id, fence=held.fence, fault=Fault(kind=fault.kind, message=fault.message), outputs=outputs
         )
         self._drop(held)
+        if not is_ours:
+            await take_back(held.claim.task, outputs, store=self._doors.store, sinks=self._doors.sinks)
 
     async def _hand_back(self) -> None:
         """Give every unfinished task back to the queue at once, without waiting for its lease to end."""

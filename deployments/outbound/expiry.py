@@ -56,12 +56,6 @@ def expires_at(url: str) -> datetime | None:
     return _azure(query) if "sig" in query else None
 
 
-def is_azure(url: str) -> bool:
-    """Whether an address is signed the way of Azure, whose store wants to be told what kind of blob comes."""
-    names = {name for name, _ in parse_qsl(urlsplit(url).query)}
-    return {"sig", "sv", "sr"} <= names
-
-
 def _since(query: Mapping[str, str], vendor: str) -> datetime | None:
     length = query.get(f"x-{vendor}-expires", "")
     signed_at = _read(query.get(f"x-{vendor}-date", ""), _BASIC_FORM)

@@ -65,7 +65,13 @@ def storable(text: str) -> str:
 
 def write_outputs(outputs: tuple[Output, ...]) -> str:
     """Write delivered pictures as JSON."""
-    return json.dumps([asdict(output) for output in outputs])
+    return json.dumps([_members(output) for output in outputs])
+
+
+def _members(output: Output) -> dict[str, Any]:
+    """Leave out the receipt of what was sent nowhere: a server that knows of none can read the rest."""
+    members = asdict(output)
+    return members if output.sent_status else {k: v for k, v in members.items() if not k.startswith("sent_")}
 
 
 def from_row(row: Row[Any]) -> Task:

@@ -111,6 +111,7 @@ FAIL = (
     .where(_MINE)
     .values(
         state=TaskState.FAILED,
+        outputs=bindparam("this_outputs", type_=Text),
         fault_kind=bindparam("this_fault_kind", type_=Text),
         fault_message=bindparam("this_fault_message", type_=Text),
         **_ENDED,

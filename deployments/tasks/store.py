@@ -24,9 +24,9 @@ from deployments.tasks import statements
 from deployments.tasks.accept import OnceKey, Submission, accept, refuse
 from deployments.tasks.claim import ANY_RANK, ANYTHING_WAITS, Appetite, claim
 from deployments.tasks.request_json import UnreadableRequest, decode_request, encode_request
-from deployments.tasks.rows import fault_columns, from_row, success_columns
+from deployments.tasks.rows import fault_columns, from_row, success_columns, write_outputs
 from deployments.tasks.settle import end
-from deployments.tasks.task import Beat, Claim, Fault, Success, Task, TaskState, is_task_id
+from deployments.tasks.task import Beat, Claim, Fault, Output, Success, Task, TaskState, is_task_id
 from models.request import GenerationRequest
 
 log = structlog.get_logger(__name__)
@@ -191,9 +191,13 @@ class TaskStore:
         """End a claimed task well; False when the claim is no longer valid, and then nothing changed."""
         return await self._end(statements.SUCCEED, _mine(task_id, fence) | success_columns(success)) > 0
 
-    async def fail(self, task_id: str, *, fence: int, fault: Fault) -> bool:
-        """End a claimed task badly; False when the claim is no longer valid, and then nothing changed."""
-        return await self._end(statements.FAIL, _mine(task_id, fence) | fault_columns(fault)) > 0
+    async def fail(self, task_id: str, *, fence: int, fault: Fault, outputs: tuple[Output, ...] = ()) -> bool:
+        """End a claimed task badly, with what was placed of it; False when the claim is no longer valid.
+
+        Then nothing changed.
+        """
+        placed = {"this_outputs": write_outputs(outputs)}
+        return await self._end(statements.FAIL, _mine(task_id, fence) | fault_columns(fault) | placed) > 0
 
     async def release(self, task_id: str, *, fence: int) -> bool:
         """Hand a claimed task back to its old place in the queue, without blame: the attempt does not count.

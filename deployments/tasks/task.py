@@ -80,6 +80,12 @@ class Output:
     width: int = 0
     #: Pixels; 0 where nobody noted it.
     height: int = 0
+    #: What its tenant's upload address answered, an HTTP status; 0 while it has not taken the picture.
+    sent_status: int = 0
+    #: The ETag of that answer; empty where there was none.
+    sent_etag: str = ""
+    #: When that was, in seconds since 1970; 0 while it has not.
+    sent_at_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+from base64 import b64encode
 from collections.abc import AsyncIterator
 
 import pytest
 from receiver import Receiver, receiving, status
 
-from deployments.delivery.presigned_put import PAUSES_S, put_picture
+from deployments.delivery.presigned_put import PAUSES_S, Receipt, SealedUpload, put_picture
 from deployments.errors import UploadFailed
 from deployments.outbound.client import GuardedClient
 from deployments.outbound.rules import Rules
+from deployments.tenants.seal import Seal
 
 PICTURE = b"\x89PNG\r\n\x1a\n\x00\xff" * 50_000
+MD5 = hashlib.md5(PICTURE, usedforsecurity=False).digest()
 
 
 @pytest.fixture
@@ -28,9 +32,11 @@ def client() -> GuardedClient:
     return GuardedClient(Rules(allows_private=True))
 
 
-async def put(client: GuardedClient, url: str) -> None:
+async def put(client: GuardedClient, url: str) -> Receipt:
     """Put the picture, repeating without a pause."""
-    await put_picture(client, url, content=PICTURE, content_type="image/png", tenant_id="alice", pauses_s=(0.0, 0.0))
+    return await put_picture(
+        client, url, content=PICTURE, content_type="image/png", tenant_id="alice", pauses_s=(0.0, 0.0)
+    )
 
 
 async def refusal(client: GuardedClient, url: str) -> str:
@@ -107,6 +113,78 @@ async def test_a_receipt_that_breaks_off_is_one(receiver: Receiver) -> None:
     await put(GuardedClient(Rules(allows_private=True), total_s=0.5), receiver.url())
 
     assert len(receiver.arrived) == 1
+
+
+async def test_the_receipt_says_what_was_answered(receiver: Receiver, client: GuardedClient) -> None:
+    """Status and ETag are kept, an ETag of any form; without one it is empty."""
+    receiver.says("/", status(201, 'ETag: "not-an-md5"'))
+    receiver.says("/bare", status(204))
+
+    receipts = [await put(client, receiver.url(target)) for target in ("/", "/bare")]
+
+    assert [(receipt.status, receipt.etag) for receipt in receipts] == [(201, '"not-an-md5"'), (204, "")]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (f'ETag: "{MD5.hex()}"', "x-amz-request-id: 1"),
+        (f'ETag: "{MD5.hex().upper()}"', "x-amz-request-id: 1"),
+        (f"x-goog-hash: crc32c=AAAAAA==,md5={b64encode(MD5).decode()}", "ETag: other"),
+        (f"Content-MD5: {b64encode(MD5).decode()}",),
+        (f'ETag: "{"0" * 32}"',),
+        (f'ETag: "{"0" * 32}"', "x-amz-request-id: 1", "x-amz-server-side-encryption-aws-kms-key-id: k"),
+        (f'ETag: "{"0" * 32}"', "x-amz-request-id: 1", "x-amz-server-side-encryption-customer-algorithm: AES256"),
+        ('ETag: "00000000000000000000000000000000-2"', "x-amz-request-id: 1"),
+    ],
+)
+async def test_the_right_digest_or_none_is_believed(
+    receiver: Receiver, client: GuardedClient, headers: tuple[str, ...]
+) -> None:
+    """A store that names the digest of what was sent is believed, and so is one whose ETag is no digest."""
+    receiver.says("/", status(200, *headers))
+
+    await put(client, receiver.url())
+
+    assert len(receiver.arrived) == 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (f'ETag: "{"0" * 32}"', "x-amz-request-id: 1"),
+        (f"x-goog-hash: md5={b64encode(bytes(16)).decode()}",),
+        (f"Content-MD5: {b64encode(bytes(16)).decode()}",),
+    ],
+)
+async def test_another_digest_is_no_receipt(
+    receiver: Receiver, client: GuardedClient, headers: tuple[str, ...]
+) -> None:
+    """A store that holds other bytes has not taken the picture; it is sent again, and then that is said."""
+    receiver.says("/", status(200, *headers))
+
+    message = await refusal(client, receiver.url())
+
+    assert message == "the upload address answered that it holds other bytes than were sent"
+    assert len(receiver.arrived) == 3
+
+
+async def test_azure_is_told_what_kind_of_blob_comes(receiver: Receiver, client: GuardedClient) -> None:
+    """Only an address signed the way of Azure gets the header without which Azure takes nothing."""
+    for target in ("/?sv=1&sr=b&sig=00", "/?sig=00"):
+        await put(client, receiver.url(target))
+
+    assert [call.headers.get("x-ms-blob-type") for call in receiver.arrived] == ["BlockBlob", None]
+
+
+async def test_a_sealed_address_is_opened_to_send(receiver: Receiver, client: GuardedClient) -> None:
+    """What the database holds leads to where the tenant wanted it."""
+    seal = Seal("s" * 32)
+    upload = SealedUpload(client, seal)
+
+    await upload(seal.close(receiver.url("/a?b")), content=PICTURE, content_type="image/png", tenant_id="alice")
+
+    assert [(call.target, call.body == PICTURE) for call in receiver.arrived] == [("/a?b", True)]
 
 
 def test_pauses_are_short_and_grow() -> None:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 from PIL import Image
 
 from deployments.delivering import deliver, no_upload
 from deployments.delivery.inline import InlineSink
+from deployments.delivery.presigned_put import Receipt
 from deployments.delivery.sink import EncodedImage
 from deployments.errors import UploadFailed
 from deployments.tasks.task import Claim, Task
 from models.request import GeneratedImage, GenerationRequest, ImageFormat
 
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 MakeTask = Callable[..., Task]
 MakeRequest = Callable[..., GenerationRequest]
 
@@ -47,9 +50,10 @@ class Mailbox:
     def __init__(self) -> None:
         self.taken: list[tuple[str, bytes, str, str]] = []
 
-    async def __call__(self, url: str, *, content: bytes, content_type: str, tenant_id: str) -> None:
+    async def __call__(self, url: str, *, content: bytes, content_type: str, tenant_id: str) -> Receipt:
         """Take one."""
         self.taken.append((url, content, content_type, tenant_id))
+        return Receipt(status=201, etag='"e"', at=NOON)
 
 
 def drawn(*seeds: int) -> list[GeneratedImage]:
@@ -62,15 +66,15 @@ async def test_every_sink_takes_every_picture(make_task: MakeTask, make_request:
     shelf = Shelf()
     claim = Claim(task=make_task(sinks=("shelf", "inline"), lifetime_s=90), request=make_request())
 
-    outputs = await deliver(claim, drawn(7, 8), sinks={"shelf": shelf, "inline": InlineSink()}, upload=no_upload)
+    delivered = await deliver(claim, drawn(7, 8), sinks={"shelf": shelf, "inline": InlineSink()}, upload=no_upload)
 
-    assert [(output.sink, output.seed) for output in outputs] == [
+    assert [(output.sink, output.seed) for output in delivered.outputs] == [
         ("shelf", 7),
         ("inline", 7),
         ("shelf", 8),
         ("inline", 8),
     ]
-    assert {(output.width, output.height) for output in outputs} == {(40, 24)}
+    assert {(output.width, output.height) for output in delivered.outputs} == {(40, 24)}
     assert [lifetime_s for _, _, lifetime_s in shelf.held] == [90, 90]
     assert len({name for name, _, _ in shelf.held}) == 2
     assert shelf.tenant_ids == {"alice"}
@@ -81,11 +85,11 @@ async def test_a_bucket_takes_the_place_of_the_folder(make_task: MakeTask, make_
     folder, bucket = Shelf(), Shelf()
     claim = Claim(task=make_task(sinks=("files", "inline")), request=make_request())
 
-    outputs = await deliver(
+    delivered = await deliver(
         claim, drawn(7), sinks={"files": folder, "bucket": bucket, "inline": InlineSink()}, upload=no_upload
     )
 
-    assert [output.sink for output in outputs] == ["bucket", "inline"]
+    assert [output.sink for output in delivered.outputs] == ["bucket", "inline"]
     assert (len(folder.held), len(bucket.held)) == (0, 1)
 
 
@@ -94,19 +98,25 @@ async def test_a_picture_is_sent_to_its_tenant_as_it_was_kept(make_task: MakeTas
     shelf, mailbox = Shelf(), Mailbox()
     claim = Claim(task=make_task(sinks=("shelf",), upload_url="http://a/b?c=%2F"), request=make_request())
 
-    await deliver(claim, drawn(7, 8), sinks={"shelf": shelf}, upload=mailbox)
+    delivered = await deliver(claim, drawn(7, 8), sinks={"shelf": shelf}, upload=mailbox)
 
     assert mailbox.taken == [
         ("http://a/b?c=%2F", image.content, "image/jpeg", claim.task.tenant_id) for _, image, _ in shelf.held
     ]
+    receipts = [(each.sent_status, each.sent_etag, each.sent_at_s) for each in delivered.outputs]
+    assert receipts == [(201, '"e"', NOON.timestamp())] * 2
 
 
-async def test_an_address_that_takes_nothing_fails_the_delivery(make_task: MakeTask, make_request: MakeRequest) -> None:
-    """The task's own fault says so."""
+async def test_what_an_address_does_not_take_is_kept(make_task: MakeTask, make_request: MakeRequest) -> None:
+    """The failure is told beside the pictures, all of which are in our sink, without receipts."""
+    shelf = Shelf()
     claim = Claim(task=make_task(sinks=("shelf",), upload_url="http://a/b"), request=make_request())
 
-    with pytest.raises(UploadFailed):
-        await deliver(claim, drawn(7), sinks={"shelf": Shelf()}, upload=no_upload)
+    delivered = await deliver(claim, drawn(7, 8), sinks={"shelf": shelf}, upload=no_upload)
+
+    assert isinstance(delivered.failure, UploadFailed)
+    assert [(output.seed, output.sent_status) for output in delivered.outputs] == [(7, 0), (8, 0)]
+    assert len(shelf.held) == 2
 
 
 async def test_quality_is_the_requests(make_task: MakeTask, make_request: MakeRequest) -> None:
@@ -132,8 +142,8 @@ async def test_files_disclose_what_drew_them_if_that_is_asked(
     shelf = Shelf()
     claim = Claim(task=make_task(sinks=("shelf",)), request=make_request())
 
-    [output] = await deliver(claim, drawn(7), sinks={"shelf": shelf}, upload=no_upload, discloses=discloses)
+    delivered = await deliver(claim, drawn(7), sinks={"shelf": shelf}, upload=no_upload, discloses=discloses)
 
     [(_, image, _)] = shelf.held
     assert (b"trainedAlgorithmicMedia" in image.content) == discloses
-    assert output.sha256 == hashlib.sha256(image.content).hexdigest()
+    assert delivered.outputs[0].sha256 == hashlib.sha256(image.content).hexdigest()

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from deployments.errors import UploadAddressRefused
-from deployments.outbound.expiry import check_upload, expires_at, is_azure
+from deployments.outbound.expiry import check_upload, expires_at
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -50,12 +50,6 @@ def test_what_cannot_be_read_is_not_judged(query: str) -> None:
     assert expires_at(f"https://pictures.example/a.jpg?{query}") is None
 
 
-def test_azure_is_told_by_its_signature() -> None:
-    """Azure's way of signing is told from the others."""
-    assert is_azure("https://a.blob.core.windows.net/b/c?sv=2024-11-04&sr=b&se=2026-11-20&sp=w&sig=00")
-    assert not is_azure("https://pictures.example/a.jpg?sig=00")
-
-
 def link(left_s: int) -> str:
     """Return an address that holds for so long from noon."""
     return f"https://pictures.example/a.jpg?Expires={int(NOON.timestamp()) + left_s}&Signature=00"
@@ -73,7 +67,7 @@ def test_time_enough_is_taken(left_s: int) -> None:
     [
         (-1, "expired at 2026-11-20T11:59:59Z"),
         (0, "expired at 2026-11-20T12:00:00Z"),
-        (59, "expires in 59 s; give one that holds for 60"),
+        (59, "expires in 59 s, and has to hold for 60"),
     ],
 )
 def test_too_little_time_is_refused(left_s: int, words: str) -> None:

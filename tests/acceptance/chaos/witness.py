@@ -10,7 +10,7 @@ from acceptance.chaos.doors import Database
 from acceptance.chaos.journal import Journal
 
 from deployments.tasks.store import TaskStore
-from deployments.tasks.task import Claim, Fault, Success
+from deployments.tasks.task import Claim, Fault, Output, Success
 
 
 class WitnessStore(TaskStore):
@@ -36,9 +36,9 @@ class WitnessStore(TaskStore):
         self._journal.write("ended", task=task_id, fence=fence, state="succeeded", accepted=is_ours)
         return is_ours
 
-    async def fail(self, task_id: str, *, fence: int, fault: Fault) -> bool:
+    async def fail(self, task_id: str, *, fence: int, fault: Fault, outputs: tuple[Output, ...] = ()) -> bool:
         """End a task badly, and note whether that was accepted."""
-        is_ours = await super().fail(task_id, fence=fence, fault=fault)
+        is_ours = await super().fail(task_id, fence=fence, fault=fault, outputs=outputs)
         self._journal.write("ended", task=task_id, fence=fence, state="failed", accepted=is_ours)
         return is_ours
 

@@ -32,14 +32,16 @@ class Hostile:
 
 
 def sound_files() -> list[bytes]:
-    """Return small sound files of every kind, mode and way of writing."""
+    """Return sound files of every kind, mode and way of writing, most of them small."""
     noise = drawn_by_dice(96, 80)
     exif = Image.Exif()
     exif[0x0112] = 6
     exif[0x010E] = "a place" * 20
     alpha, grey = noise.convert("RGBA"), Image.new("I;16", (96, 80), 40_000)
     frames = {"save_all": True, "append_images": [noise.rotate(90).resize((96, 80))]}
+    large = noise.resize((1024, 1024))
     return [
+        *(saved(large, kind) for kind in ("PNG", "JPEG", "WEBP")),
         *(saved(noise, kind, exif=exif) for kind in ("PNG", "JPEG", "WEBP")),
         *(saved(noise.convert(mode), "PNG") for mode in ("P", "L", "LA", "1")),
         *(saved(noise.convert(mode), "JPEG") for mode in ("L", "CMYK")),

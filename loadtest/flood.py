@@ -27,6 +27,7 @@ from rich.console import Console
 from deployments.database.database import open_database
 from deployments.database.signals import open_signal
 from deployments.decoding.pool import DecoderPool
+from deployments.delivering import Upload, no_upload
 from deployments.delivery.files import FilesSink
 from deployments.delivery.inline import InlineSink
 from deployments.delivery.sink import Sink
@@ -48,6 +49,7 @@ from loadtest.machine import commit, machine
 from loadtest.paced import PacedPipeline
 from models.catalog import CATALOG
 from models.engine import Engine
+from models.pipeline import Pipeline
 from models.request import GenerationRequest
 
 POLITE = [f"polite-{number}" for number in range(1, 10)]
@@ -114,8 +116,10 @@ async def run(url: str, scene: Scene) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def service(url: str, scene: Scene) -> AsyncIterator[tuple[Operations, TaskStore]]:
-    """Run replicas for the length of the block."""
+async def service(
+    url: str, scene: Scene, *, pipeline: Pipeline | None = None, upload: Upload = no_upload
+) -> AsyncIterator[tuple[Operations, TaskStore]]:
+    """Run replicas for the length of the block, on a paced pipeline if no other is given."""
     configure_logging(level=logging.WARNING)
     async with AsyncExitStack() as stack:
         database = await open_database(url)
@@ -129,11 +133,11 @@ async def service(url: str, scene: Scene) -> AsyncIterator[tuple[Operations, Tas
         sinks: dict[str, Sink] = {"inline": InlineSink(), "files": files}
         web = ReferenceFetcher(GuardedClient(Rules()))
         decoders = await stack.enter_async_context(DecoderPool())
-        doors = Doors(store=store, signal=signal, fetcher=web, decode=decoders.decode, sinks=sinks)
+        doors = Doors(store=store, signal=signal, fetcher=web, decode=decoders.decode, sinks=sinks, upload=upload)
         limits = Limits(capacity=scene.capacity, lease_s=20)
         stopping, running = asyncio.Event(), []
         for number in range(scene.replicas):
-            engine = Engine(dict.fromkeys(CATALOG, PacedPipeline(step_s=scene.task_s / STEPS)))
+            engine = Engine(dict.fromkeys(CATALOG, pipeline or PacedPipeline(step_s=scene.task_s / STEPS)))
             running.append(Replica(f"r{number}", engine=engine, doors=doors, limits=limits).run(stopping))
         replicas = asyncio.gather(*running)
         references = References(files, web)

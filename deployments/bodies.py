@@ -21,6 +21,8 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 MAX_IN_FLIGHT_BYTES = 4 * MAX_BODY_BYTES
 #: Seconds in which a body has to arrive: 64 MB from a line of 5 Mbit/s.
 PATIENCE_S = 120.0
+#: Seconds that a body may take without saying why, and what it has to bring in each second beyond them: half a Mbit.
+GRACE_S, FLOOR_BYTES_PER_S = 20.0, 64 * 1024
 #: Bodies above this are read off the event loop, so that no other caller waits for them.
 LARGE_BODY_BYTES = 256 * 1024
 
@@ -34,11 +36,13 @@ class Bodies:
         max_bytes: int = MAX_BODY_BYTES,
         max_in_flight_bytes: int = MAX_IN_FLIGHT_BYTES,
         patience_s: float = PATIENCE_S,
+        grace_s: float = GRACE_S,
     ) -> None:
-        """Start with none; the bounds are per body, for all of them, and in seconds."""
+        """Start with none; the bounds are per body, for all of them, and in seconds for a body in all and its start."""
         self._max_bytes = max_bytes
         self._max_in_flight_bytes = max_in_flight_bytes
         self._patience_s = patience_s
+        self._grace_s = grace_s
         self._in_flight_bytes = 0
         # One large body at a time: each step of reading one holds the interpreter, and small calls come in between.
         self._reading_large = asyncio.Lock()
@@ -81,12 +85,18 @@ class Bodies:
             return await asyncio.to_thread(function)
 
     async def _fill(self, body: bytearray, chunks: AsyncIterator[bytes], limit: int) -> None:
+        began_s = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(self._patience_s):
+            async with asyncio.timeout_at(began_s + self._allowed_s(0)) as deadline:
                 async for chunk in chunks:
                     self._take(body, chunk, limit)
+                    deadline.reschedule(began_s + self._allowed_s(len(body)))
         except TimeoutError as error:
             raise BodyTooSlow from error
+
+    def _allowed_s(self, received_bytes: int) -> float:
+        """Return how long a body may have taken once so much of it is there; dripping buys no time."""
+        return min(self._grace_s + received_bytes / FLOOR_BYTES_PER_S, self._patience_s)
 
     def _take(self, body: bytearray, chunk: bytes, limit: int) -> None:
         if len(body) + len(chunk) > limit:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from deployments.bodies import LARGE_BODY_BYTES, Bodies
+from deployments.bodies import FLOOR_BYTES_PER_S, LARGE_BODY_BYTES, Bodies
 from deployments.errors import BodyTooLarge, BodyTooSlow, Overloaded
 
 
@@ -63,6 +63,37 @@ async def test_a_body_that_does_not_come() -> None:
             pass
 
     assert repr(bodies).startswith("<Bodies [0 of")
+
+
+async def dripping() -> AsyncIterator[bytes]:
+    """Bring a thousand bytes a second."""
+    while True:
+        yield b"x"
+        await asyncio.sleep(0.001)
+
+
+async def test_a_body_that_drips() -> None:
+    """Single bytes, however many come, do not keep a body from being given up."""
+    bodies = Bodies(grace_s=0.01)
+
+    with pytest.raises(BodyTooSlow):
+        async with bodies.receive(dripping(), announced=""):
+            pass
+
+
+async def test_a_body_that_flows_has_its_time() -> None:
+    """What brings enough is not given up when its grace is over."""
+    bodies = Bodies(grace_s=0.01)
+    is_late = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.05, is_late.set)
+
+    async def flowing() -> AsyncIterator[bytes]:
+        yield bytes(FLOOR_BYTES_PER_S)
+        await is_late.wait()
+        yield b"x"
+
+    async with bodies.receive(flowing(), announced="") as body:
+        assert len(body) == FLOOR_BYTES_PER_S + 1
 
 
 async def test_what_times_out_while_a_body_is_answered_is_not_its_sender() -> None:

@@ -70,10 +70,19 @@ def free_port() -> int:
 
 
 @contextmanager
-def uxo_run(folder: Path, **environment: str) -> Iterator[tuple[subprocess.Popen[str], queue.Queue[str]]]:
+def uxo_run(
+    folder: Path, *, config: Path = ROOT / "serve_config.yaml", **environment: str
+) -> Iterator[tuple[subprocess.Popen[str], queue.Queue[str]]]:
     """Run ``uxo run`` for the length of a block; yields the process and the lines it prints."""
     process = subprocess.Popen(
-        [*HEEDING_HANGUPS, str(Path(sys.executable).with_name("uxo")), "run", "--no-first-light"],
+        [
+            *HEEDING_HANGUPS,
+            str(Path(sys.executable).with_name("uxo")),
+            "run",
+            "--no-first-light",
+            "--config",
+            str(config),
+        ],
         cwd=ROOT,
         env={**os.environ, "UXO_FOLDER": str(folder), **environment},  # noqa: TID251 -- handed on, not read
         stdin=subprocess.DEVNULL,

@@ -1,19 +1,24 @@
 """The sink that keeps pictures in a folder, under names that cannot be guessed and that say when they expire.
 
     {name}-{expiry}-{128 random bits}.{extension}        expiry in seconds since 1970, UTC
+    kept/{2 digits}/{name}/…                             where it lies, if its name begins with kept-
 
-Whoever has the name may read the file, until then. The folder may be shared by several machines.
+Whoever has the name may read the file, until then. What is kept for requests to refer to is looked up by the start of
+its name, so each such name has a folder of its own: nobody's lookup lists everybody's files. The folder may be shared
+by several machines.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 from deployments.clock import utc_now
 from deployments.delivery.names import NAME, new_name
@@ -31,6 +36,7 @@ _CONTENT_TYPES = {
     "img": "application/octet-stream",
 }
 _DRAFT_SUFFIX = ".part"
+_KEPT = re.compile(r"kept-(?P<shard>[0-9a-f]{2})[0-9a-f]{30}")
 
 
 class LinkUnknown(UxoError):
@@ -82,7 +88,7 @@ class FilesSink:
             ValueError: when the name holds more than letters, digits and ``-``.
         """
         value = self.new_value(name, image.extension, lifetime_s=lifetime_s)
-        await asyncio.to_thread(_write_whole, self._folder / value, image.content)
+        await asyncio.to_thread(_write_whole, self._path(value), image.content)
         return value
 
     def new_value(self, name: str, extension: str, *, lifetime_s: float | None = None) -> str:
@@ -98,17 +104,17 @@ class FilesSink:
         """Write a picture under a name that was made before; False when it is there already, or its time is over."""
         if NAME.fullmatch(value) is None or self._has_expired(Path(value)):
             return False
-        if await asyncio.to_thread((self._folder / value).exists):
+        if await asyncio.to_thread(self._path(value).exists):
             return False
         try:
-            await asyncio.to_thread(_write_whole, self._folder / value, image.content)
+            await asyncio.to_thread(_write_whole, self._path(value), image.content)
         except FileExistsError:  # somebody else is writing it
             return False
         return True
 
     async def find(self, name: str) -> str | None:
-        """Return the newest file whose name starts so and whose time is not over."""
-        found = await asyncio.to_thread(lambda: sorted(self._folder.glob(f"{name}-*")))
+        """Return the newest file that is kept under a name and whose time is not over."""
+        found = await asyncio.to_thread(self._kept_under, name)
         alive = [path.name for path in found if NAME.fullmatch(path.name) and not self._has_expired(path)]
         return alive[-1] if alive else None
 
@@ -119,11 +125,11 @@ class FilesSink:
             OSError: when it could not be deleted.
         """
         if NAME.fullmatch(value) is not None:
-            await asyncio.to_thread((self._folder / value).unlink, missing_ok=True)
+            await asyncio.to_thread(self._path(value).unlink, missing_ok=True)
 
     async def drop(self, name: str) -> bool:
-        """Delete the files whose names start so; False when there are none."""
-        found = await asyncio.to_thread(lambda: list(self._folder.glob(f"{name}-*")))
+        """Delete the files that are kept under a name; False when there are none."""
+        found = await asyncio.to_thread(self._kept_under, name)
         for path in found:
             await asyncio.to_thread(path.unlink, missing_ok=True)
         return bool(found)
@@ -165,20 +171,52 @@ class FilesSink:
         lifetime_s = int(name["expiry"]) - int(self.now_s())
         if lifetime_s <= 0:
             raise LinkExpired
-        path = self._folder / value
+        path = self._path(value)
         if not await asyncio.to_thread(path.is_file):
-            raise LinkUnknown
+            path = self._folder / value  # kept by an older version, and not moved yet
+            if not await asyncio.to_thread(path.is_file):
+                raise LinkUnknown
         return StoredFile(path=path, content_type=_CONTENT_TYPES[name["extension"]], lifetime_s=lifetime_s)
 
     async def sweep(self) -> int:
         """Delete the files whose time is over, unfinished ones too, and return how many."""
         return await asyncio.to_thread(self._sweep)
 
+    def _path(self, value: str) -> Path:
+        shown = NAME.fullmatch(value)
+        return self._folder / value if shown is None else self._folder_of(shown["name"]) / value
+
+    def _folder_of(self, name: str) -> Path:
+        kept = _KEPT.fullmatch(name)
+        return self._folder if kept is None else self._folder / "kept" / kept["shard"] / name
+
+    def _kept_under(self, name: str) -> list[Path]:
+        if not _KEPT.fullmatch(name):
+            return []
+        return sorted(path for path in self._folder_of(name).glob("*") if NAME.fullmatch(path.name))
+
     def _sweep(self) -> int:
-        expired = [path for path in self._folder.glob("*") if self._has_expired(path)]
+        for path in self._folder.glob("kept-*"):
+            self._move(path)
+        expired = [path for path in self._files() if self._has_expired(path)]
         for path in expired:
             path.unlink(missing_ok=True)  # another sweeper may have been here
+            if path.parent != self._folder:
+                with suppress(OSError):  # others are kept under that name
+                    path.parent.rmdir()
         return len(expired)
+
+    def _files(self) -> Iterator[Path]:
+        yield from self._folder.glob("*")
+        yield from self._folder.glob("kept/*/*/*")
+
+    def _move(self, path: Path) -> None:
+        """Put what an older version kept where it is looked for now."""
+        place = self._path(path.name)
+        if place != path:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # another sweeper was here
+                path.replace(place)
 
     def _has_expired(self, path: Path) -> bool:
         name = NAME.fullmatch(path.name.removesuffix(_DRAFT_SUFFIX))
@@ -191,14 +229,22 @@ class FilesSink:
 
 def _write_whole(path: Path, content: bytes) -> None:
     """Write a file under a draft name and rename it once its bytes are on the disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(path.name + _DRAFT_SUFFIX)
-    with draft.open("xb") as file:
+    with _new_file(draft) as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
     _sync_folder(path.parent)
+
+
+def _new_file(path: Path) -> BinaryIO:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return path.open("xb")
+    except FileNotFoundError:  # the sweep took the folder for an empty one in this very moment
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("xb")
 
 
 def _sync_folder(folder: Path) -> None:

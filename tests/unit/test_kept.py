@@ -75,6 +75,36 @@ async def test_a_uuid_is_ones_own(kept: KeptPictures, files: FilesSink) -> None:
     assert await files.find(kept.name_of(UUID, tenant_id="bob")) is None
 
 
+async def test_looking_for_one_lists_no_others(kept: KeptPictures, files: FilesSink, tmp_path: Path) -> None:
+    """However many are kept, what is kept under one UUID lies alone, also when it is kept there again."""
+    values = [(await kept.keep(PNG, tenant_id="alice", uuid=UUID))[0] for _ in range(2)]
+    await kept.keep(PNG, tenant_id="alice")
+    await kept.keep(PNG, tenant_id="bob", uuid=UUID)
+
+    [folder] = {path.parent for path in tmp_path.rglob("*") if path.name in values}  # noqa: ASYNC240 -- nothing else runs
+
+    assert sorted(path.name for path in folder.iterdir()) == sorted(values)
+    assert await files.find(kept.name_of(UUID, tenant_id="alice")) in values
+
+
+async def test_what_an_older_version_kept_is_found(
+    kept: KeptPictures, files: FilesSink, tmp_path: Path, clock: Clock
+) -> None:
+    """Its link leads to it at once, its UUID after the next sweep; and it ends when it was to."""
+    value = files.new_value(kept.name_of(UUID, tenant_id="alice"), "png")
+    (tmp_path / "outputs").mkdir()
+    (tmp_path / "outputs" / value).write_bytes(PNG)
+
+    before = await files.read(value)
+    swept = await files.sweep()
+    after = await files.find(kept.name_of(UUID, tenant_id="alice"))
+    clock.now += timedelta(days=2)
+
+    assert (before, swept, after) == (PNG, 0, value)
+    assert await files.sweep() == 1
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []  # noqa: ASYNC240 -- nothing else runs
+
+
 async def test_a_kept_picture_can_be_dropped_by_its_tenant(kept: KeptPictures, files: FilesSink) -> None:
     """Afterwards it is there for nobody; a stranger's drop finds nothing."""
     value, _ = await kept.keep(PNG, tenant_id="alice", uuid=UUID)

@@ -269,14 +269,14 @@ class WebhookSender:
             log.exception("webhook_not_sent", webhook_id=due.id, task_id=due.task_id, attempt=due.attempt)
 
     async def _try(self, due: DueWebhook) -> Verdict:
-        told = await self._outbox.read_told(due.task_id)
-        if told is None:
-            return Verdict(state=WebhookState.SILENT, answer="its task is gone")
+        dialect = await self._outbox.read_dialect(due.task_id)
+        if dialect is None:
+            return _GONE
         if due.attempt > TRIES:  # earlier tries were lost without a word, with their process or by a mistake of ours
             return Verdict(state=WebhookState.DEAD, answer="no try was finished")
         try:
-            body = due.body or await self._first_body(due, told)
-            return await self._post(due, told.task.dialect, body.encode()) if body else _SILENCE
+            body = due.body or await self._first_body(due)
+            return await self._post(due, dialect, body.encode()) if body else _SILENCE
         except NotReached as failure:
             if failure.status is not None:  # it has answered, and only the rest of the answer is missing
                 return judge_status(failure.status, attempt=due.attempt)
@@ -284,7 +284,10 @@ class WebhookSender:
         except Untellable as failure:
             return judge_failure(failure.message, attempt=due.attempt)
 
-    async def _first_body(self, due: DueWebhook, told: Told) -> str:
+    async def _first_body(self, due: DueWebhook) -> str:
+        told = await self._outbox.read_told(due.task_id)
+        if told is None:  # deleted in this very moment
+            return ""
         # Off the event loop: a body may hold pictures. Kept before it is sent, so that every repeat says the same.
         body = await asyncio.to_thread(self._scribe.write, due, told)
         return await self._outbox.keep_body(due, body) if body else ""
@@ -319,6 +322,7 @@ class WebhookSender:
 
 
 _SILENCE = Verdict(state=WebhookState.SILENT, answer="nothing to tell")
+_GONE = Verdict(state=WebhookState.SILENT, answer="its task is gone")
 _EVENTS: Mapping[WebhookState, str] = {
     WebhookState.WAITING: "webhook_put_off",
     WebhookState.DELIVERED: "webhook_delivered",

@@ -84,6 +84,8 @@ class Read:
     with_place: bool = False
     #: Whether what the caller had sent is asked for as well.
     with_body: bool = False
+    #: Whether its pictures are asked for; without them it is read much faster where they lie in the task itself.
+    with_pictures: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

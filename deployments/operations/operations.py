@@ -278,7 +278,9 @@ class Operations:
         )
 
     async def _read(self, read: asked.Read | asked.Watch, caller: Caller) -> came.TaskOutcome:
-        shown = self._shown(await self._task(read.task_id, caller), caller)
+        is_state_enough = isinstance(read, asked.Read) and not read.with_pictures
+        task = await (self._state if is_state_enough else self._task)(read.task_id, caller)
+        shown = self._shown(task, caller)
         if isinstance(read, asked.Watch):
             return await self._with_place(replace(shown, is_followed=True))
         if read.with_body:
@@ -293,7 +295,7 @@ class Operations:
         return replace(self._shown(task, caller), body=body)
 
     async def _cancel(self, cancel: asked.Cancel, caller: Caller) -> came.TaskOutcome:
-        task = await self._task(cancel.task_id, caller)
+        task = await self._state(cancel.task_id, caller)
         is_ended_by_call = await self._store.cancel(task.id, tenant_id=caller.tenant_id)
         shown = self._shown(await self._task(task.id, caller), caller)
         return replace(shown, is_ended_by_call=is_ended_by_call)
@@ -340,10 +342,10 @@ class Operations:
             return came.PartOutcome(notes=part.notes, outcome=refusal)
 
     async def _task(self, task_id: str, caller: Caller) -> Task:
-        task = await self._store.read(task_id, tenant_id=caller.tenant_id)
-        if task is None or task.dialect != caller.dialect:
-            raise NotFound("task not found")
-        return task
+        return _found(await self._store.read(task_id, tenant_id=caller.tenant_id), caller)
+
+    async def _state(self, task_id: str, caller: Caller) -> Task:
+        return _found(await self._store.read_state(task_id, tenant_id=caller.tenant_id), caller)
 
     async def _look_again(self, task: Task) -> Task:
         try:
@@ -373,6 +375,12 @@ def shown(task: Task, sinks: Mapping[str, Sink], *, base_url: str, is_awaited: b
         raise Unavailable("the pictures are in a bucket that this server is not set up for")
     pictures = tuple(sinks[output.sink].link(output.value, base_url=base_url) for output in task.outputs)
     return came.TaskOutcome(task=task, pictures=pictures, is_awaited=is_awaited)
+
+
+def _found(task: Task | None, caller: Caller) -> Task:
+    if task is None or task.dialect != caller.dialect:
+        raise NotFound("task not found")
+    return task
 
 
 def _new_task(asks: asked.Submit | asked.Refuse, model: str, caller: Caller) -> Task:

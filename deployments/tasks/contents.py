@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Double, Integer, Row, Text, bindparam, case, delete, literal_column, select, update
+from sqlalchemy import Connection, Double, Integer, Row, Text, bindparam, delete, select, update
 
 from deployments.database.database import Database
 from deployments.database.schema import database_now, task_bodies, task_requests, tasks, webhooks
+from deployments.tasks.statements import WITHOUT_INLINE
 from deployments.tasks.webhook import WebhookState
 
 #: What dialects note of a wish in its caller's own words.
@@ -40,11 +41,7 @@ DUE_BY_AGE = (
 )
 
 #: Read where the pictures of one task are; those that lie in its row alone need not be read to be blanked.
-READ_PLACES = select(
-    tasks.c.notes,
-    tasks.c.deleted_at,
-    case((tasks.c.sink == literal_column("'inline'"), literal_column("'[]'")), else_=tasks.c.outputs).label("outputs"),
-).where(tasks.c.id == bindparam("this_id", type_=Text))
+READ_PLACES = select(*WITHOUT_INLINE).where(tasks.c.id == bindparam("this_id", type_=Text))
 
 #: Blank what the row of a task holds.
 BLANK = (

@@ -122,6 +122,11 @@ class Outbox:
         rows = await self._database.rows(statements.READ_TOLD, {"this_id": task_id})
         return Told(task=from_row(rows[0]), body=rows[0].body) if rows else None
 
+    async def read_dialect(self, task_id: str) -> str | None:
+        """Read in which dialect a task is told again; None when it was deleted."""
+        rows = await self._database.rows(statements.READ_DIALECT, {"this_id": task_id})
+        return str(rows[0].dialect) if rows else None
+
     async def keep_body(self, due: DueWebhook, body: str) -> str:
         """Keep what is sent on the first try; return what every try sends, which is what was kept first."""
         values = {"this_id": due.id, "this_body": body}

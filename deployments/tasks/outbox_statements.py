@@ -90,6 +90,9 @@ READ_TOLD = (
     .where(tasks.c.id == _THIS_ID, tasks.c.deleted_at.is_(None))
 )
 
+#: Read in which dialect an ended task is told, for a repeat of what was written before.
+READ_DIALECT = select(tasks.c.dialect).where(tasks.c.id == _THIS_ID, tasks.c.deleted_at.is_(None))
+
 #: Keep what is sent, for all repeats, unless something is kept already.
 KEEP_BODY = (
     update(webhooks)

@@ -17,6 +17,7 @@ from sqlalchemy import (
     delete,
     exists,
     func,
+    literal_column,
     select,
     update,
 )
@@ -65,8 +66,19 @@ _SETTLED = (
     tasks.c.upload_url,
 )
 
+#: The columns of a task without the pictures that lie in its row: they may be 80 MB. What lies elsewhere besides is
+#: told by its places, so a task with both kinds of sink brings them all.
+WITHOUT_INLINE = (
+    *[column for column in tasks.c if column is not tasks.c.outputs],
+    case((tasks.c.sink == literal_column("'inline'"), literal_column("'[]'")), else_=tasks.c.outputs).label("outputs"),
+)
+
+_SHOWN = (tasks.c.id == _THIS_ID, tasks.c.tenant_id == _THIS_TENANT, tasks.c.deleted_at.is_(None))
 #: Read one task, as far as its tenant is the one who asks and has not deleted it.
-READ = select(tasks).where(tasks.c.id == _THIS_ID, tasks.c.tenant_id == _THIS_TENANT, tasks.c.deleted_at.is_(None))
+READ = select(tasks).where(*_SHOWN)
+
+#: The same for who needs to know how it is, and not what came of it.
+READ_STATE = select(*WITHOUT_INLINE).where(*_SHOWN)
 
 #: Read which of some tasks are running, and under which fence.
 READ_FENCES = select(tasks.c.id, tasks.c.fence).where(

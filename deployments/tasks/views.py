@@ -16,7 +16,7 @@ from deployments.database.database import Database
 from deployments.database.schema import database_now, idempotency_keys, is_in_state, task_bodies, tasks
 from deployments.tasks.rows import from_row
 from deployments.tasks.settle import end
-from deployments.tasks.statements import CANCEL
+from deployments.tasks.statements import CANCEL, WITHOUT_INLINE
 from deployments.tasks.task import Task, TaskState, is_task_id
 
 #: Tasks before one in the queue that are counted; beyond it the exact number tells nobody anything.
@@ -129,7 +129,10 @@ class TaskViews:
         return int(counted[0])
 
     async def page(self, query: Query, *, tenant_id: str) -> tuple[list[Task], int]:
-        """Read a page of a tenant's tasks, and how many there are on all pages."""
+        """Read a page of a tenant's tasks, and how many there are on all pages.
+
+        Pictures that lie in the rows of tasks without any elsewhere are left out.
+        """
         narrowed = _narrowed(query)
         values = {"this_tenant": tenant_id}
         [counted] = await self._database.rows(select(func.count()).select_from(narrowed.subquery()), values)
@@ -172,7 +175,7 @@ def _narrowed(query: Query) -> Select[Any]:
         conditions.append(tasks.c.created_at >= query.created_from.timestamp())
     if query.created_before is not None:
         conditions.append(tasks.c.created_at < query.created_before.timestamp())
-    return select(tasks).where(*conditions)
+    return select(*WITHOUT_INLINE).where(*conditions)
 
 
 def _delete_one(connection: Connection, values: Mapping[str, str]) -> bool:

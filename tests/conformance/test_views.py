@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from deployments.database.schema import tasks
 from deployments.errors import FaultKind
 from deployments.tasks.accept import OnceKey
 from deployments.tasks.store import TaskStore
-from deployments.tasks.task import Fault, Success, Task, TaskState, Webhook
+from deployments.tasks.task import Fault, Output, Success, Task, TaskState, Webhook
 from deployments.tasks.views import Query, TaskViews
 from deployments.tenants.directory import TenantDirectory
 from models.request import GenerationRequest
@@ -233,3 +234,30 @@ async def test_counts_are_by_model_and_state(views: TaskViews, accept: Accept, s
     }
     assert counts["uno", TaskState.SUCCEEDED].inference_ms == 40
     assert counts["uno", TaskState.SUCCEEDED].finished_at is not None
+
+
+async def test_a_state_is_read_without_pictures(
+    store: TaskStore, views: TaskViews, make_task: MakeTask, make_request: MakeRequest
+) -> None:
+    """Pictures that lie in the task are left out of its state and of lists, and everything else is there."""
+    task = make_task(sinks=("inline",))
+    await store.accept(task, make_request())
+    [claim] = await store.claim(models=["uno"], limit=1, replica_id="r1", lease_s=60)
+    output = Output(sink="inline", value="eA==", content_type="image/png", size_bytes=1, sha256="00", seed=7)
+    await store.succeed(task.id, fence=claim.task.fence, success=Success(outputs=(output,), inference_ms=9))
+
+    whole = await store.read(task.id, tenant_id="alice")
+    state = await store.read_state(task.id, tenant_id="alice")
+    [listed], _ = await views.page(query(), tenant_id="alice")
+
+    assert whole is not None
+    assert whole.outputs == (output,)
+    assert state == listed == replace(whole, outputs=())
+
+
+async def test_a_state_is_ones_own(store: TaskStore, accept: Accept) -> None:
+    """Another tenant's is not there, and what can be no id is nobody's."""
+    task = await accept()
+
+    assert await store.read_state(task.id, tenant_id="bob") is None
+    assert await store.read_state("\0", tenant_id="alice") is None

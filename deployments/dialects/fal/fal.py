@@ -141,7 +141,7 @@ _READERS: Mapping[str, Callable[[Call], Operation]] = MappingProxyType(
 def _about_request(route: str, task_id: str) -> Operation:
     match route:
         case "status":
-            return Read(task_id=task_id, with_place=True)
+            return Read(task_id=task_id, with_place=True, with_pictures=False)
         case "stream":
             return Watch(task_id=task_id)
         case "cancel":

@@ -8,8 +8,10 @@ from __future__ import annotations
 import re
 import secrets
 
-#: A name, from which ``expiry`` and ``extension`` can be read.
-NAME = re.compile(r"[A-Za-z0-9-]{1,128}-(?P<expiry>[0-9]{1,12})-[0-9a-f]{32}\.(?P<extension>jpg|png|webp|img)")
+#: A name, from which what people call it, ``expiry`` and ``extension`` can be read.
+NAME = re.compile(
+    r"(?P<name>[A-Za-z0-9-]{1,128})-(?P<expiry>[0-9]{1,12})-[0-9a-f]{32}\.(?P<extension>jpg|png|webp|img)"
+)
 
 
 def new_name(name: str, extension: str, *, expiry_s: float) -> str:

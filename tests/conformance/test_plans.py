@@ -12,7 +12,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from deployments.database.database import Database
 from deployments.database.schema import task_requests, tasks
-from deployments.tasks import accept, claim, statements
+from deployments.tasks import accept, claim, contents, statements
 from deployments.tasks.rows import to_row
 from deployments.tasks.task import Task, TaskState
 
@@ -95,6 +95,8 @@ def indexes_of(plan: str) -> set[str]:
 INDEXES: Mapping[ClauseElement, set[str]] = {
     accept.MEASURE: {"tasks_alive"},
     accept.PLACE: {"tasks_started", "tasks_in_fair_order", "tasks_claimed"},
+    contents.DUE_BY_ITSELF: {"tasks_to_erase"},
+    contents.DUE_BY_AGE: {"tasks_to_age"},
     claim.COUNT_WAITING: {"tasks_alive"},
     claim.ANYTHING_WAITS: {"tasks_in_fair_order"},
     statements.COUNT_QUEUED: {"tasks_in_fair_order"},
@@ -104,6 +106,7 @@ INDEXES: Mapping[ClauseElement, set[str]] = {
     statements.SUCCEED: {"tasks_pkey"},
     statements.CANCEL: {"tasks_pkey"},
     statements.READ: {"tasks_pkey"},
+    statements.READ_STATE: {"tasks_pkey"},
     statements.READ_FENCES: {"tasks_pkey"},
     statements.FORGET_TASKS: {"tasks_by_end", "tasks_pkey"},
 }

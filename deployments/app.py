@@ -174,9 +174,10 @@ async def open_parts() -> AsyncIterator[Parts]:
         files=files,
         sinks=open_sinks(settings),
         references=open_references(settings, database),
+        upload=open_upload(settings, database),
         secret=secret,
         max_queued=settings.max_queued,
-        rules=open_rules(settings),
+        rules=Rules.open(settings),
     )
     try:
         yield Parts(
@@ -208,16 +209,7 @@ def open_references(settings: Settings, database: Database) -> References:
 
 def open_client(settings: Settings, database: Database) -> GuardedClient:
     """Open what calls the addresses that tenants give."""
-    return GuardedClient(open_rules(settings), openings_of=TenantDirectory(database).openings_of)
-
-
-def open_rules(settings: Settings) -> Rules:
-    """Return where outgoing calls may go."""
-    return Rules(
-        ports=settings.ports_out,
-        denied=settings.networks_denied,
-        allows_private=settings.allow_private_networks,
-    )
+    return GuardedClient(Rules.open(settings), openings_of=TenantDirectory(database).openings_of)
 
 
 def open_upload(settings: Settings, database: Database) -> SealedUpload:

@@ -148,6 +148,7 @@ async def service(
             files=files,
             sinks=sinks,
             references=references,
+            upload=no_upload,
             secret=SECRET,
             max_queued=100_000,
             rules=Rules(),

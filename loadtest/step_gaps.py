@@ -31,6 +31,7 @@ from deployments.delivery.presigned_put import put_picture
 from deployments.operations.operation import Submit
 from deployments.operations.operations import Operations
 from deployments.outbound.client import GuardedClient
+from deployments.outbound.rules import Rules
 from loadtest.figures import markdown, percentile
 from loadtest.flood import POLITE, Scene, caller_of, service, wish
 from loadtest.machine import commit, machine
@@ -95,7 +96,7 @@ async def gaps_of(
     submit = wish()
     request = replace(submit.request, num_images=PICTURES, num_inference_steps=STEPS, output_format=output_format)
     submit = replace(submit, request=request, sinks=("files",), upload_url=upload_url)
-    upload = partial(put_picture, GuardedClient(allow_private_networks=True))
+    upload = partial(put_picture, GuardedClient(Rules(allows_private=True)))
     with tempfile.TemporaryDirectory(dir=".") as folder:
         async with service(f"sqlite:///{folder}/uxo.db", SCENE, pipeline=pipeline, upload=upload) as (operations, _):
             await _run(operations, submit, tasks=tasks)

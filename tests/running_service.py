@@ -71,7 +71,7 @@ def free_port() -> int:
 
 @contextmanager
 def uxo_run(
-    folder: Path, *, config: Path = ROOT / "serve_config.yaml", **environment: str
+    folder: Path, *, config: str = str(ROOT / "serve_config.yaml"), **environment: str
 ) -> Iterator[tuple[subprocess.Popen[str], queue.Queue[str]]]:
     """Run ``uxo run`` for the length of a block; yields the process and the lines it prints."""
     process = subprocess.Popen(
@@ -81,7 +81,7 @@ def uxo_run(
             "run",
             "--no-first-light",
             "--config",
-            str(config),
+            config,
         ],
         cwd=ROOT,
         env={**os.environ, "UXO_FOLDER": str(folder), **environment},  # noqa: TID251 -- handed on, not read

@@ -1,8 +1,8 @@
-"""``uxo tasks``: look at tasks of all tenants, end them, and ask for failed ones again."""
+"""``uxo tasks``: look at tasks of all tenants, end them, ask for failed ones again, and send their pictures."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,12 +15,18 @@ from deployments.commands.words import (
     print_json,
     print_page,
     print_table,
+    read_address,
     read_length,
     read_name,
     remarks,
 )
-from deployments.commands.work import with_overview
-from deployments.tasks.task import TaskState
+from deployments.commands.work import with_overview, with_redelivering
+from deployments.operations.operation import Redeliver
+from deployments.tasks.task import Task, TaskState
+
+if TYPE_CHECKING:
+    from deployments.operations.redelivering import Redelivering
+    from deployments.tasks.overview import Overview
 
 app = typer.Typer(no_args_is_help=True, help="Tasks of all tenants.")
 
@@ -96,6 +102,27 @@ def _replay_quarantined(tenant: str | None, *, as_json: bool) -> None:
     output.print(f"{count(replayed.accepted, 'task')} replayed, {sum(replayed.refused.values()):,} refused")
     for reason, number in replayed.refused.items():
         remarks.print(f"  {number:,}: {reason}", style="yellow")
+
+
+@app.command()
+def redeliver(
+    task_id: TaskId,
+    url: Annotated[str, typer.Argument(parser=read_address, metavar="URL", help="Takes a PUT of each picture.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Send the pictures of an ended task to an address; nothing is drawn again."""
+
+    async def send(overview: Overview, sending: Redelivering) -> Task:
+        tenant_id = (await overview.show(task_id)).task.tenant_id
+        return await sending.redeliver(Redeliver(task_id=task_id, url=url), tenant_id)
+
+    task = with_redelivering(send)
+    number = len(task.outputs) // len(task.sinks)
+    if as_json:
+        print_json({"task": task_id, "sent": number})
+        return
+    output.print(f"sent {count(number, 'picture')} of {task_id}", soft_wrap=True)
 
 
 @app.command()

@@ -122,6 +122,20 @@ def age(seconds: float | None) -> str | None:
     return f"{seconds // 86400:.0f} d"
 
 
+def read_address(text: str) -> str:
+    """Read an address that is called.
+
+    Raises:
+        typer.BadParameter: when it is no http or https URL; does not repeat it, for it may be a permission.
+    """
+    from deployments.outbound.urls import UnreadableUrl, read_callback  # noqa: PLC0415 -- loads slowly
+
+    try:
+        return read_callback(text)
+    except UnreadableUrl as error:
+        raise typer.BadParameter(f"this {error}") from error
+
+
 def read_length(text: str) -> float:
     """Read a length of time such as ``90s``, ``15m``, ``12h`` or ``7d``.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import typer
@@ -20,6 +21,7 @@ from deployments.settings import SettingsInvalid, read_settings
 if TYPE_CHECKING:
     from deployments.database.database import Database
     from deployments.database.migrations.move import Move
+    from deployments.operations.redelivering import Redelivering
     from deployments.tasks.outbox import Outbox
     from deployments.tasks.overview import Overview
     from deployments.tenants.directory import TenantDirectory
@@ -54,6 +56,34 @@ def with_outbox(work: Callable[[Outbox], Awaitable[Result]]) -> Result:
 
     with one_line():
         return asyncio.run(_opened(read_settings().store_url, lambda database: work(Outbox(database))))
+
+
+def with_redelivering(work: Callable[[Overview, Redelivering], Awaitable[Result]]) -> Result:
+    """Do ``work`` with all tenants' tasks and what sends their pictures.
+
+    Raises:
+        typer.Exit: with code 1, after saying what went wrong.
+    """
+    from deployments.delivery.presigned_put import put_picture  # noqa: PLC0415 -- loads slowly, as the next
+    from deployments.delivery.sink import open_sinks  # noqa: PLC0415
+    from deployments.operations.redelivering import Redelivering  # noqa: PLC0415
+    from deployments.outbound.client import GuardedClient  # noqa: PLC0415
+    from deployments.outbound.rules import Rules  # noqa: PLC0415
+    from deployments.tasks.overview import Overview  # noqa: PLC0415
+    from deployments.tasks.store import TaskStore  # noqa: PLC0415
+    from deployments.tenants.directory import TenantDirectory  # noqa: PLC0415
+
+    with one_line():
+        settings = read_settings()
+        sinks = open_sinks(settings)
+
+        def opened(database: Database) -> Awaitable[Result]:
+            client = GuardedClient(Rules.open(settings), openings_of=TenantDirectory(database).openings_of)
+            upload = partial(put_picture, client)
+            sending = Redelivering(database, store=TaskStore(database), sinks=sinks, upload=upload)
+            return work(Overview(database), sending)
+
+        return asyncio.run(_opened(settings.store_url, opened))
 
 
 def with_directory(work: Callable[[TenantDirectory], Awaitable[Result]]) -> Result:

@@ -125,6 +125,16 @@ class Delete:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Redeliver:
+    """Send the pictures of an ended task to an address, as if it had been given with the task."""
+
+    #: Whatever the caller sent as its id, or the key under which it was sent.
+    task_id: str
+    #: Where to PUT each picture, as raw bytes.
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class List:
     """List the caller's tasks, newest first."""
 
@@ -248,6 +258,7 @@ Operation = (
     | Watch
     | Cancel
     | Delete
+    | Redeliver
     | List
     | ReadBalance
     | Quote

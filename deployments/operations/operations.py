@@ -24,6 +24,7 @@ from deployments.operations import outcome as came
 from deployments.operations.callbacks import Callbacks
 from deployments.operations.keeping import Keeping
 from deployments.operations.own_pictures import own_sources
+from deployments.operations.redelivering import Redelivering
 from deployments.operations.statistics import RecentCounts, statistics_of
 from deployments.tasks.bound import QueueBound
 from deployments.tasks.contents import ContentStore
@@ -73,6 +74,8 @@ class Doors:
     signer: WebhookSigner
     #: Closes upload addresses, which are permissions, before they are written down.
     seal: Seal
+    #: Sends pictures again.
+    redelivering: Redelivering
     #: Says when too much waits.
     bound: QueueBound
     #: Says which addresses may not be called.
@@ -89,7 +92,7 @@ class Doors:
             store: the tasks in it.
             signal: says when it has changed.
             files: the folder.
-            rest: ``sinks``, ``references``, ``secret`` (the server's), ``max_queued`` and ``rules``.
+            rest: ``sinks``, ``references``, ``upload``, ``secret`` (the server's), ``max_queued`` and ``rules``.
         """
         directory = TenantDirectory(database)
         return cls(
@@ -102,6 +105,7 @@ class Doors:
             directory=directory,
             signer=WebhookSigner(rest["secret"]),
             seal=Seal(rest["secret"]),
+            redelivering=Redelivering(database, store=store, sinks=rest["sinks"], upload=rest["upload"]),
             bound=QueueBound(store, max_queued=rest["max_queued"]),
             callbacks=Callbacks(rest["rules"], directory),
             # What is erased here was asked for by its tenant; what has aged is the housekeeper's.
@@ -154,6 +158,8 @@ class Operations:
                 return await self._cancel(operation, caller)
             case asked.Delete():
                 return await self._delete(operation, caller)
+            case asked.Redeliver():
+                return self._shown(await self._doors.redelivering.redeliver(operation, caller.tenant_id), caller)
             case asked.List():
                 return await self._list(operation, caller)
             case asked.Quote(request=request):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskOutcome:
-    """A task, as its tenant may see it; of Submit, Refuse, Read, ReadOnce, Watch and Cancel."""
+    """A task, as its tenant may see it; of Submit, Refuse, Read, Watch, Cancel, Redeliver."""
 
     #: The task as it is now.
     task: Task

@@ -10,10 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
+from typing import TYPE_CHECKING, Self
 
 from deployments.outbound.addresses import is_public, meanings
 from deployments.outbound.urls import WebAddress
 from deployments.tenants.openings import Address, Network, Opening
+
+if TYPE_CHECKING:
+    from deployments.settings import Settings
 
 #: Ports of the web. Source: IANA service names, seen 2026-11: http, https, and https where 443 is taken.
 WEB_PORTS = frozenset({80, 443, 8443})
@@ -33,6 +37,15 @@ class Rules:
     allows_private: bool = False
     #: Tells public addresses from others.
     judge: Callable[[str], bool] = is_public
+
+    @classmethod
+    def open(cls, settings: Settings) -> Self:
+        """Return what the settings let through."""
+        return cls(
+            ports=settings.ports_out,
+            denied=settings.networks_denied,
+            allows_private=settings.allow_private_networks,
+        )
 
     def admit(self, target: WebAddress, ip: str, openings: Collection[Opening] = ()) -> str | None:
         """Decide whether an address to which a URL has led may be dialled.

@@ -1,7 +1,7 @@
 """The end of a task, its price and who is told: one transaction, so a task is charged once and no end goes untold.
 
 succeeded                the price
-failed, quarantined      nothing
+failed, quarantined      nothing; but the price once pictures that could not be sent are sent after all
 cancelled                the share of its steps that were taken
 """
 
@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Executable, Row, Text, bindparam, insert, update
+from sqlalchemy import Connection, Executable, Row, Text, bindparam, insert, select, update
 
+from deployments.clock import utc_now
 from deployments.database.schema import charges, tenants
+from deployments.errors import FaultKind
 from deployments.tasks.outbox import enqueue
-from deployments.tasks.statements import WIPE_ADDRESSES
-from deployments.tasks.task import TaskState
+from deployments.tasks.statements import WIPE_WEBHOOKS
+from deployments.tasks.task import Task, TaskState
 
 #: Give back what was held for a tenant's tasks, and add what they have cost.
 SETTLE = (
@@ -26,6 +28,9 @@ SETTLE = (
 
 #: Write down what a task has cost; a second time is refused by the table's key.
 INSERT_CHARGE = insert(charges)
+
+#: Read whether a task was charged.
+FIND_CHARGE = select(charges.c.task_id).where(charges.c.task_id == bindparam("this_id", type_=Text))
 
 
 def end(connection: Connection, statement: Executable, values: Mapping[str, Any]) -> int:
@@ -53,9 +58,20 @@ def charge(state: TaskState, *, price: int, steps_done: int, steps_total: int) -
 
 def _wipe(connection: Connection, ended: Sequence[Row[Any]]) -> None:
     """Take away what may hold secrets and is needed no more; a failed task may be asked for again, with all it had."""
-    done = [row.id for row in ended if row.state != TaskState.FAILED and (row.webhook or row.upload_url)]
+    done = [row.id for row in ended if row.state != TaskState.FAILED and row.webhook]
     if done:
-        connection.execute(WIPE_ADDRESSES, {"task_ids": sorted(done)})
+        connection.execute(WIPE_WEBHOOKS, {"task_ids": sorted(done)})
+
+
+def charge_late(connection: Connection, task: Task) -> None:
+    """Charge a task in full whose pictures its tenant has got after all; once, however often they are sent."""
+    if task.fault is None or task.fault.kind is not FaultKind.UPLOAD_FAILED or not task.price:
+        return
+    if connection.execute(FIND_CHARGE, {"this_id": task.id}).first():
+        return
+    connection.execute(SETTLE, {"this_tenant": task.tenant_id, "released": 0, "charged": task.price})
+    entry = {"task_id": task.id, "tenant_id": task.tenant_id, "model": task.model, "amount": task.price}
+    connection.execute(INSERT_CHARGE, entry | {"charged_at": utc_now().timestamp()})
 
 
 def _settle(connection: Connection, ended: Sequence[Row[Any]]) -> None:

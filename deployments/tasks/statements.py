@@ -144,9 +144,14 @@ REFUSE = (
     .returning(*_SETTLED)
 )
 
-#: Take from ended tasks the addresses that their end needed; where to tell it is in the outbox by now.
-WIPE_ADDRESSES = (
-    update(tasks).where(tasks.c.id.in_(bindparam("task_ids", expanding=True))).values(webhook=None, upload_url=None)
+#: Take from ended tasks the addresses at which their end is told; those are in the outbox by now.
+WIPE_WEBHOOKS = update(tasks).where(tasks.c.id.in_(bindparam("task_ids", expanding=True))).values(webhook=None)
+
+#: Note what was sent of an ended task.
+NOTE_SENT = (
+    update(tasks)
+    .where(tasks.c.id == _THIS_ID, tasks.c.finished_at.is_not(None))
+    .values(outputs=bindparam("this_outputs", type_=Text))
 )
 
 #: Hand a task back unblamed, while the claim is still mine.

@@ -25,7 +25,7 @@ from deployments.tasks.accept import OnceKey, Submission, accept, refuse
 from deployments.tasks.claim import ANY_RANK, ANYTHING_WAITS, Appetite, claim
 from deployments.tasks.request_json import UnreadableRequest, decode_request, encode_request
 from deployments.tasks.rows import fault_columns, from_row, success_columns, write_outputs
-from deployments.tasks.settle import end
+from deployments.tasks.settle import charge_late, end
 from deployments.tasks.task import Beat, Claim, Fault, Output, Success, Task, TaskState, is_task_id
 from models.request import GenerationRequest
 
@@ -205,6 +205,16 @@ class TaskStore:
         """
         placed = {"this_outputs": write_outputs(outputs)}
         return await self._end(statements.FAIL, _mine(task_id, fence) | fault_columns(fault) | placed) > 0
+
+    async def note_sent(self, task: Task, outputs: tuple[Output, ...]) -> None:
+        """Write down the receipts of an ended task whose pictures were sent, and charge it if it was not."""
+
+        def work(connection: Connection) -> None:
+            # First, so that of two at once the second waits here and then sees the first one's charge.
+            connection.execute(statements.NOTE_SENT, {"this_id": task.id, "this_outputs": write_outputs(outputs)})
+            charge_late(connection, task)
+
+        await self._database.write(work)
 
     async def release(self, task_id: str, *, fence: int) -> bool:
         """Hand a claimed task back to its old place in the queue, without blame: the attempt does not count.

@@ -156,7 +156,7 @@ def traces(tmp_path_factory: pytest.TempPathFactory, neighbour: Neighbour, ray_f
         "AWS_SECRET_ACCESS_KEY": CANARIES["S3 secret key"],
         "RAY_TMPDIR": str(ray_folder),
     }
-    with uxo_run(folder, config=folder / "serve_config.yaml", **settings) as (_, lines):
+    with uxo_run(folder, config=str(folder / "serve_config.yaml"), **settings) as (_, lines):
         said = wait_for(lines, "serving at")
         drawn = plant(f"http://127.0.0.1:{port}", neighbour)
     while not lines.empty():

@@ -10,9 +10,10 @@ from typing import Any
 from deployments.dialects.dialect import Call
 from deployments.dialects.fields import Fields
 from deployments.dialects.wavespeed.vocabulary import CATALOG_NAMES, STATES
-from deployments.errors import Problem
+from deployments.errors import BadField, Problem
 from deployments.json_body import read_object
-from deployments.operations.operation import Delete, List, Read, Watch
+from deployments.operations.operation import Delete, List, Read, Redeliver, Watch
+from deployments.outbound.urls import MAX_CALLBACK_BYTES, UnreadableUrl, read_callback
 
 #: Most tasks that one call deletes.
 MAX_DELETED = 100
@@ -35,6 +36,20 @@ def read(call: Call) -> Read:
 def watch(call: Call) -> Watch:
     """Read which task is followed."""
     return Watch(task_id=call.path_params["id"])
+
+
+def deliver(call: Call) -> Redeliver:
+    """Read whose pictures are sent where.
+
+    Raises:
+        BadField: when ``uploadEndpoint`` is no http(s) URL.
+    """
+    url = Fields(read_object(call.body)).text("uploadEndpoint", max_bytes=MAX_CALLBACK_BYTES)
+    try:
+        return Redeliver(task_id=call.path_params["id"], url=read_callback(url))
+    except UnreadableUrl as error:
+        words = "uploadEndpoint must be an http or https URL"
+        raise BadField(words, field=("uploadEndpoint",), problem=Problem.BAD_ADDRESS) from error
 
 
 def delete_one(call: Call) -> Delete:

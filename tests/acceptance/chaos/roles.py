@@ -31,6 +31,7 @@ from acceptance.chaos.paint import PaintPipeline
 from acceptance.chaos.witness import WitnessStore
 from running_replica import decode_here
 
+from deployments.delivering import no_upload
 from deployments.delivery.files import FilesSink
 from deployments.delivery.inline import InlineSink
 from deployments.delivery.sink import Sink
@@ -91,6 +92,7 @@ def run_gateway(orders: Orders) -> None:
             files=files,
             sinks={"files": files, "inline": InlineSink()},
             references=References(files, ReferenceFetcher(GuardedClient(Rules()))),
+            upload=no_upload,
             secret=SECRET,
             max_queued=MAX_QUEUED,
             rules=Rules(allows_private=True),

@@ -10,7 +10,7 @@ import hashlib
 import re
 import socket
 import struct
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, replace
@@ -62,6 +62,8 @@ class FaultProxy:
         self._calls: Counter[str] = Counter()
         self._stale: dict[str, bytes] = {}
         self._serving: set[asyncio.Task[None]] = set()
+        # What a caller has given up must not come to pass after what it asked for later.
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         #: How often it has misbehaved.
         self.misdeeds = 0
 
@@ -102,18 +104,20 @@ class FaultProxy:
     async def forward(self, asked: Asked) -> bytes:
         """Pass a call on and return the whole answer; only the connection is changed, so its signature holds."""
         address = urlsplit(self._server.url)
-        reader, writer = await asyncio.open_connection(address.hostname, address.port)
-        head = asked.head.replace(b"Expect: 100-continue\r\n", b"")
-        writer.write(head.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") + asked.body)
-        answer = await reader.read()
-        writer.close()
-        return answer
+        async with self._turns[asked.target]:
+            reader, writer = await asyncio.open_connection(address.hostname, address.port)
+            head = asked.head.replace(b"Expect: 100-continue\r\n", b"")
+            writer.write(head.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") + asked.body)
+            answer = await reader.read()
+            writer.close()
+            return answer
 
     async def store_half(self, asked: Asked) -> None:
         """Place the first half of a picture, with the server's own key."""
         _, bucket, key = asked.target.split("/", 2)
         half = asked.body[: len(asked.body) // 2]
-        await asyncio.to_thread(lambda: self._server.client().put_object(Bucket=bucket, Key=key, Body=half))
+        async with self._turns[asked.target]:
+            await asyncio.to_thread(lambda: self._server.client().put_object(Bucket=bucket, Key=key, Body=half))
 
     def stale(self, method: str) -> bytes | None:
         """Return a good answer that another object has had."""

@@ -40,9 +40,9 @@ from models.engine import Engine
 from models.request import GenerationRequest, ImageFormat
 
 #: Short waits; everything else is as in service.
-PATIENCE = Patience(connect_s=1.0, read_s=1.5, try_s=2.0, give_up_s=120.0, max_pause_s=0.2)
+PATIENCE = Patience(connect_s=1.0, read_s=2.5, try_s=3.0, give_up_s=120.0, max_pause_s=0.2)
 #: Shorter than what most faults take, so that a replica that lets go of its tasks is seen.
-LEASE_S = 2.0
+LEASE_S = 8.0
 #: Longest that all tasks of one fault may take, in seconds.
 LIMIT_S = 300.0
 

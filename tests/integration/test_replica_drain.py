@@ -38,11 +38,16 @@ class SlowSink(InlineSink):
     def __init__(self) -> None:
         self.asked = asyncio.Event()
         self.go_on = asyncio.Event()
+        self.was_left = asyncio.Event()
 
     async def put(self, name: str, image: EncodedImage, *, tenant_id: str = "", lifetime_s: float | None = None) -> str:
         """Wait, then take it."""
         self.asked.set()
-        await self.go_on.wait()
+        try:
+            await self.go_on.wait()
+        except asyncio.CancelledError:
+            self.was_left.set()
+            raise
         return await super().put(name, image, tenant_id=tenant_id, lifetime_s=lifetime_s)
 
 
@@ -136,6 +141,35 @@ async def test_what_does_not_fit_is_handed_back_at_once(
     pipeline.gate.set()
 
     assert [((await until(task)).state, (await until(task)).attempt) for task in tasks] == [(TaskState.QUEUED, 0)] * 2
+
+
+async def test_what_cannot_be_delivered_is_handed_back(
+    make_replica: MakeReplica, slow_sink: SlowSink, submit: Submit, until: Until
+) -> None:
+    """A replica that stops while a sink does not take its picture leaves the sink, and hands the task back unblamed."""
+    task = await submit(sink="slow")
+
+    async with told_to_stop(make_replica(drain_s=0.05), once=slow_sink.asked.wait()):
+        pass
+
+    ended = await until(task)
+    assert (ended.state, ended.attempt, ended.outputs) == (TaskState.QUEUED, 0, ())
+    assert slow_sink.was_left.is_set()
+
+
+async def test_a_picture_that_nobody_wants_is_not_placed_any_more(
+    make_replica: MakeReplica, slow_sink: SlowSink, store: TaskStore, submit: Submit, until: Until
+) -> None:
+    """A cancel is heard while a sink takes its time: it is left, and the next task runs."""
+    cancelled = await submit(sink="slow")
+
+    async with running(make_replica()):
+        await asyncio.wait_for(slow_sink.asked.wait(), 20)
+        await store.cancel(cancelled.id, tenant_id="alice")
+        await asyncio.wait_for(slow_sink.was_left.wait(), 20)
+        await until(await submit(), TaskState.SUCCEEDED)
+
+    assert (await until(cancelled)).outputs == ()
 
 
 async def test_a_replica_with_nothing_to_do_stops_at_once(make_replica: MakeReplica, store: TaskStore) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from loadtest import flood, store_cost, wake_up
+from loadtest import flood, hostile_pictures, step_gaps, store_cost, wake_up
+from loadtest.hostile_pictures import Findings
 from loadtest.store_cost import Measured
 
 
@@ -58,3 +59,28 @@ def test_the_wake_up_table_names_the_slowest() -> None:
     text = wake_up.markdown({"sqlite": [float(ms) for ms in range(1, 101)]})
 
     assert text.splitlines()[-1] == "| sqlite | 100 | 50 | 99 | 100 |"
+
+
+def test_gaps_are_shown_beside_the_step() -> None:
+    """The mean is divided by the 100 ms of a step."""
+    shown = step_gaps.table({"jpeg": [0.25, 0.25, 1.0, 0.5]}).splitlines()[2:]
+
+    assert shown == ["| jpeg | 4 | 0.50 | 0.25 | 1.00 | 1.00 | 0.50% |"]
+
+
+def test_what_came_of_hostile_pictures_is_counted() -> None:
+    """Whatever was not decoded was refused, and what should not have happened is counted apart."""
+    findings = Findings(took_ms=[1.0, 2.0, 30.0], wrong=["a strip: decoded"])
+    findings.outcomes.update({"decoded": 1, "is broken": 2})
+    found = {
+        "kinds": {"mutated": findings.figures()},
+        "decoders_lost": 1,
+        "decoder_peak_mib": 380.5,
+        "service_rss_growth_mib": 1.5,
+        "service_restarts": 0,
+    }
+
+    shown = hostile_pictures.table(found).splitlines()
+
+    assert shown[2] == "| mutated | 3 | 1 | 2 | 1 | 2 | 30 | 30 |"
+    assert shown[-1].startswith("380.5 MiB at most")

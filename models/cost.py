@@ -1,4 +1,7 @@
-"""What a request costs a GPU, in work units; pure arithmetic that the HTTP tier can afford.
+"""What work costs: milliseconds of a device, bytes on it, and the work units that fair shares count.
+
+Pure arithmetic on a table that the HTTP tier can afford to read. The tables lie in ``models/costs``, one JSON file for
+each kind of device; ``python -m loadtest.fit_costs`` writes them.
 
 One unit is one denoising step of one 1024x1024 picture without references. Fair shares, caps and estimates count in
 units, so that a tenant who asks for large pictures with many references takes no more than one who asks for small ones.
@@ -6,37 +9,151 @@ units, so that a tenant who asks for large pictures with many references takes n
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
 from models.request import GenerationRequest, Role
 
+#: Version of the files' form that is read here.
+FORM = 1
+#: The table that is read where none is named.
+USUAL_TABLE = "h100_tile_model"
 #: Tokens of a prompt, after padding.
 TEXT_TOKENS = 512
 #: Tokens of one square reference that is alone, and of one of several: their long sides are 512 and 320 pixels.
 LONE_REFERENCE_TOKENS, ONE_OF_MANY_TOKENS = 1024, 400
 #: Tokens of one style reference.
 STYLE_TOKENS = 192
-#: Floating-point operations of one step: linear layers per token, and attention per pair of tokens.
-#: Source: FLUX.1-dev's geometry, 57 blocks of width 3072: 2 * 57 * 12 * 3072**2 and 57 * 4 * 3072.
-LINEAR_FLOP, ATTENTION_FLOP = 2 * 57 * 12 * 3072**2, 57 * 4 * 3072
+#: Tokens of the sequence that a unit is measured by.
+UNIT_TOKENS = 64 * 64 + TEXT_TOKENS
+
+#: Bytes that a request keeps on the device whatever its size: 512 text tokens of width 4096 in bfloat16.
+#: Source: FLUX.1-dev's geometry, as for the other sizes here.
+REQUEST_BYTES = TEXT_TOKENS * 4096 * 2
+#: Bytes that it keeps for every token of its sequence: cosine and sine of 64 angles in float32, and 64 reference
+#: channels in bfloat16.
+REQUEST_TOKEN_BYTES = 2 * 64 * 4 + 64 * 2
+#: Bytes of every target token of every picture: 64 channels in float32, as latents and as an estimate of the result.
+SAMPLE_TOKEN_BYTES = 2 * 64 * 4
+
+
+class UnreadableCosts(ValueError):
+    """The file is no cost table of this form; says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostTable:
+    """Time on one kind of device; every figure is in milliseconds and at least 0."""
+
+    #: What it was fitted to.
+    device: str
+    #: Every step, for reading the weights, whatever is in the group.
+    step_ms: float
+    #: Every row of a group.
+    row_ms: float
+    #: Every 1000 tokens of every row: the linear layers.
+    kilotoken_ms: float
+    #: Every million pairs of tokens of every row: attention.
+    megapair_ms: float
+    #: Decoding a megapixel of 1024x1024.
+    decode_ms: float
+    #: Encoding a prompt.
+    text_ms: float
+    #: Encoding 1000 tokens of references.
+    reference_ms: float
+    #: Encoding a style picture.
+    style_ms: float
+
+    def step(self, tokens: int, *, rows: int = 1) -> float:
+        """Return milliseconds of one step of a group.
+
+        Args:
+            tokens: of one row: style, text, target and references.
+            rows: in the group.
+        """
+        return self.step_ms + rows * (
+            self.row_ms + self.kilotoken_ms * tokens / 1e3 + self.megapair_ms * tokens**2 / 1e6
+        )
+
+    def decode(self, pixels: int) -> float:
+        """Return milliseconds of decoding one picture."""
+        return self.decode_ms * pixels / 1024**2
+
+    def request(self, request: GenerationRequest) -> float:
+        """Return milliseconds of all that a request needs when it runs alone, from prompt to pixels."""
+        steps = request.num_inference_steps * self.step(tokens_of(request))
+        return self._encode(request) + request.num_images * (steps + self.decode(request.width * request.height))
+
+    def _encode(self, request: GenerationRequest) -> float:
+        styles = _styles(request)
+        pictures = _picture_tokens(len(request.references) - styles)
+        return self.text_ms + self.reference_ms * pictures / 1e3 + self.style_ms * styles
 
 
 def work_units(request: GenerationRequest) -> float:
-    """Return what a request costs in all, in units; more than 0."""
-    return request.num_images * request.num_inference_steps * _step_flop(_tokens(request)) / _step_flop(_UNIT_TOKENS)
+    """Return what the denoising of a request costs in all, in units; more than 0."""
+    costs = cost_table()
+    steps = request.num_images * request.num_inference_steps
+    return steps * costs.step(tokens_of(request)) / costs.step(UNIT_TOKENS)
 
 
-def _tokens(request: GenerationRequest) -> int:
-    target = -(-request.width // 16) * -(-request.height // 16)
-    styles = sum(reference.role is Role.STYLE for reference in request.references)
-    pictures = len(request.references) - styles
-    return target + TEXT_TOKENS + styles * STYLE_TOKENS + _picture_tokens(pictures)
+def tokens_of(request: GenerationRequest) -> int:
+    """Return the length of a request's sequence, with square references, since nobody has seen them yet."""
+    styles = _styles(request)
+    pictures = _picture_tokens(len(request.references) - styles)
+    return target_tokens(request) + TEXT_TOKENS + styles * STYLE_TOKENS + pictures
+
+
+def target_tokens(request: GenerationRequest) -> int:
+    """Return the tokens of one picture that is being made."""
+    return -(-request.width // 16) * -(-request.height // 16)
+
+
+def resident_bytes(request: GenerationRequest) -> int:
+    """Estimate the bytes that a request keeps on the device while it is denoised, at FLUX.1-dev's size."""
+    told = REQUEST_BYTES + REQUEST_TOKEN_BYTES * tokens_of(request)
+    return told + request.num_images * SAMPLE_TOKEN_BYTES * target_tokens(request)
+
+
+def _styles(request: GenerationRequest) -> int:
+    return sum(reference.role is Role.STYLE for reference in request.references)
 
 
 def _picture_tokens(count: int) -> int:
     return LONE_REFERENCE_TOKENS if count == 1 else count * ONE_OF_MANY_TOKENS
 
 
-def _step_flop(tokens: int) -> float:
-    return LINEAR_FLOP * tokens + ATTENTION_FLOP * tokens**2
+@cache
+def cost_table(name: str = USUAL_TABLE) -> CostTable:
+    """Return one of the tables that come with this package; each is read once.
+
+    Raises:
+        UnreadableCosts: when it is not of this form.
+    """
+    return read_costs(files("models").joinpath("costs", f"{name}.json").read_text(encoding="utf-8"))
 
 
-_UNIT_TOKENS = 64 * 64 + TEXT_TOKENS
+def read_costs(text: str) -> CostTable:
+    """Read a table from JSON.
+
+    Raises:
+        UnreadableCosts: when a figure is missing, unknown, negative or no number, or the form is another one.
+    """
+    found = json.loads(text)
+    if not isinstance(found, dict) or found.get("form") != FORM:
+        raise UnreadableCosts(f"not a cost table of form {FORM}")
+    return CostTable(device=str(found.get("device", "")), **_figures(found.get("costs")))
+
+
+def _figures(found: object) -> Mapping[str, Any]:
+    names = {field.name for field in fields(CostTable)} - {"device"}
+    if not isinstance(found, dict) or found.keys() != names:
+        raise UnreadableCosts(f"costs are exactly {', '.join(sorted(names))}")
+    for name, value in found.items():
+        if type(value) not in {int, float} or not value >= 0:
+            raise UnreadableCosts(f"{name} is not a number of at least 0")
+    return found

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
-from models.cost import work_units
+from models.cost import UnreadableCosts, cost_table, read_costs, resident_bytes, tokens_of, work_units
 from models.request import GenerationRequest, Reference, Role
 
 MakeRequest = Callable[..., GenerationRequest]
@@ -72,3 +72,75 @@ def test_a_style_costs_less_than_a_picture(cost: Callable[..., float]) -> None:
 def test_nothing_is_free(cost: Callable[..., float]) -> None:
     """The smallest request costs more than nothing, so that no number of them comes for free."""
     assert cost(width=128, height=128, num_inference_steps=1) > 0.05
+
+
+@pytest.mark.parametrize(
+    ("side", "roles", "ms"),
+    [
+        (256, [], 23.8),
+        (512, [], 42.5),
+        (512, [Role.SUBJECT], 64.3),
+        (1024, [], 123.9),
+        (1024, [Role.SUBJECT], 152.6),
+    ],
+)
+def test_the_usual_table_knows_a_large_gpu(
+    make_request: MakeRequest, side: int, roles: Sequence[Role], ms: float
+) -> None:
+    """A step takes what the tile model says of an H100, within five percent."""
+    references = tuple(Reference(role=role, source="http://a/b.png") for role in roles)
+    request = make_request(width=side, height=side, references=references)
+
+    step_ms = cost_table().step(tokens_of(request))
+
+    assert step_ms == pytest.approx(ms, rel=0.05)
+
+
+def test_company_saves_what_reading_the_weights_costs() -> None:
+    """Rows of a group pay for the weights once, which matters where pictures are small."""
+    costs = cost_table()
+
+    saved = [1 - costs.step(tokens, rows=8) / (8 * costs.step(tokens)) for tokens in (768, 1536, 4608)]
+
+    assert saved == sorted(saved, reverse=True)
+    assert saved[0] > 0.2
+    assert saved[-1] < 0.07
+
+
+def test_a_request_costs_its_steps_and_more(make_request: MakeRequest) -> None:
+    """Encoding and decoding are counted where time is asked for."""
+    request = make_request(width=1024, height=1024, num_images=2, num_inference_steps=28)
+    costs = cost_table()
+
+    ms = costs.request(request)
+
+    assert 56 * costs.step(tokens_of(request)) < ms < 60 * costs.step(tokens_of(request))
+
+
+def test_what_is_resident_grows_with_the_pictures(make_request: MakeRequest) -> None:
+    """A request's pictures share what they are told, so the second one adds less than the first."""
+    one, two, three = (resident_bytes(make_request(num_images=number)) for number in (1, 2, 3))
+
+    assert one > two - one == three - two > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[]", "not a cost table of form 1"),
+        ('{"form": 2}', "not a cost table of form 1"),
+        ('{"form": 1, "costs": {"step_ms": 1}}', "costs are exactly"),
+        ('{"form": 1, "costs": {NEGATIVE}}', "row_ms is not a number of at least 0"),
+        ('{"form": 1, "costs": {TRUTH}}', "row_ms is not a number of at least 0"),
+    ],
+)
+def test_what_is_no_table_is_refused(text: str, reason: str) -> None:
+    """A file of another form, with a figure too few or one that cannot be, is refused and says why."""
+    others = ("step_ms", "kilotoken_ms", "megapair_ms", "decode_ms", "text_ms", "reference_ms", "style_ms")
+    figures = ", ".join(f'"{name}": 1' for name in others)
+    text = text.replace("{NEGATIVE}", f'{{{figures}, "row_ms": -1}}').replace(
+        "{TRUTH}", f'{{{figures}, "row_ms": true}}'
+    )
+
+    with pytest.raises(UnreadableCosts, match=reason):
+        read_costs(text)

@@ -1,0 +1,82 @@
+"""Fit a cost table to measured rows: ``python -m loadtest.fit_costs ROWS --output models/costs/NAME.json``.
+
+Least squares of relative errors, so that small steps count as much as large ones. A figure that would come out
+negative is taken for 0 and the others are fitted again: a table never says that more work takes less time.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from models.cost import FORM, read_costs
+
+#: Rows of one kind.
+Rows = Sequence[Mapping[str, float]]
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def fit_costs(
+    rows: Annotated[Path, typer.Argument(help="JSON with steps, decodes, texts, references and styles.")],
+    *,
+    output: Annotated[Path, typer.Option(help="Where the table goes.")] = Path("var/bench/costs.json"),
+) -> None:
+    """Write the table and say how far it is from its rows."""
+    measured = json.loads(rows.read_text(encoding="utf-8"))
+    table = table_of(measured)
+    costs = read_costs(json.dumps(table))
+    off = [costs.step(int(row["tokens"]), rows=int(row["samples"])) / row["ms"] - 1 for row in measured["steps"]]
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+    sys.stdout.write(f"{len(off)} steps; the table is off by {min(off):+.1%} to {max(off):+.1%}\n")
+
+
+def table_of(measured: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Fit every figure of a table to its rows; a kind of which nothing was measured costs nothing."""
+    costs = {
+        **_step_costs(measured["steps"]),
+        "decode_ms": _rate(measured["decodes"], per="pixels", size=1024**2),
+        "text_ms": _rate(measured["texts"]),
+        "reference_ms": _rate(measured["references"], per="tokens", size=1e3),
+        "style_ms": _rate(measured["styles"]),
+    }
+    rounded = {name: round(value, 4) for name, value in costs.items()}
+    return {"form": FORM, "device": measured["device"], "source": measured["source"], "costs": rounded}
+
+
+def _step_costs(steps: Rows) -> Mapping[str, float]:
+    samples = np.array([row["samples"] for row in steps], dtype=np.float64)
+    tokens = np.array([row["tokens"] for row in steps], dtype=np.float64)
+    terms = np.stack([np.ones_like(samples), samples, samples * tokens / 1e3, samples * tokens**2 / 1e6], axis=1)
+    ms = np.array([row["ms"] for row in steps], dtype=np.float64)
+    figures = _fit_from_zero(terms / ms[:, None])
+    return dict(zip(("step_ms", "row_ms", "kilotoken_ms", "megapair_ms"), figures, strict=True))
+
+
+def _fit_from_zero(terms: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> list[float]:
+    """Find figures of at least 0 whose sum over the terms is as near to 1 as can be."""
+    used = list(range(terms.shape[1]))
+    while True:
+        found, *_ = np.linalg.lstsq(terms[:, used], np.ones(len(terms)), rcond=None)
+        if (found >= 0).all():
+            figures = dict(zip(used, found.tolist(), strict=True))
+            return [figures.get(term, 0.0) for term in range(terms.shape[1])]
+        used.pop(int(found.argmin()))
+
+
+def _rate(rows: Rows, *, per: str | None = None, size: float = 1.0) -> float:
+    """Return milliseconds per ``size`` of what is measured by ``per``, or per row where nothing is."""
+    amount = sum(row[per] if per else size for row in rows)
+    return sum(row["ms"] for row in rows) * size / amount if amount else 0.0
+
+
+if __name__ == "__main__":
+    app()

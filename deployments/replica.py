@@ -21,9 +21,10 @@ import structlog
 
 from deployments.bringing import bring, sized
 from deployments.decoding.rules import NoDecoder
-from deployments.delivering import Delivered, Upload, deliver, no_upload, take_back
+from deployments.delivering import Upload, deliver, no_upload, take_back
 from deployments.device_thread import DeviceThread
 from deployments.errors import EngineFailed, ReferenceUnusable, TaskFault, UxoError
+from deployments.holding import Held
 from deployments.replica_limits import Limits
 from deployments.rounds import forever, run_until
 from deployments.tasks.claim import ANY_RANK
@@ -43,8 +44,6 @@ log = structlog.get_logger()
 POLL_S = 1.0
 #: Seconds for which a busy replica leaves a new task to those that are idle.
 POLITE_S = 0.05
-#: How often one task is overtaken at most: what is accepted makes way, and does not starve.
-MOST_OVERTAKEN = 10
 #: Over how many steps the time of one is averaged.
 STEPS_REMEMBERED = 8
 #: Seconds between two looks for cancelled tasks, however often the store changes.
@@ -75,39 +74,6 @@ class DeviceStuck(UxoError):
     """A call to the device does not return; the process has to be replaced."""
 
 
-@dataclass(eq=False, slots=True, kw_only=True)
-class _Held:
-    """A claim this replica works on; the same task claimed again is another one."""
-
-    claim: Claim
-    since_s: float
-    steps_done: int = 0
-    times_overtaken: int = 0
-    delivery: asyncio.Task[Delivered] | None = None
-
-    @property
-    def task_id(self) -> str:
-        return self.claim.task.id
-
-    @property
-    def fence(self) -> int:
-        return self.claim.task.fence
-
-    @property
-    def steps_left(self) -> int:
-        return self.claim.task.steps_total - self.steps_done
-
-    @property
-    def below_rank(self) -> int:
-        """Below which rank a task may overtake this one: its tenant has two fewer running, or it may not."""
-        yields = self.claim.yields and self.times_overtaken < MOST_OVERTAKEN
-        return max(self.claim.rank - 1, 0) if yields else 0
-
-    @property
-    def spent_ms(self) -> int:
-        return round((time.monotonic() - self.since_s) * 1000)
-
-
 class Replica:
     """Claims tasks of its engine's models, steps them, and delivers their pictures."""
 
@@ -118,7 +84,7 @@ class Replica:
         self._doors = doors
         self._limits = limits
         self._device = DeviceThread()
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, Held] = {}
         self._models = deque(sorted(engine.models))
         self._claiming: asyncio.Task[int] | None = None
         self._errands: set[asyncio.Task[None]] = set()
@@ -187,14 +153,14 @@ class Replica:
             return 0
         return min((held.below_rank for held in self._going_on()), default=ANY_RANK)
 
-    def _unfinished(self) -> list[_Held]:
+    def _unfinished(self) -> list[Held]:
         return [held for held in self._held.values() if held.steps_left]
 
-    def _ending(self) -> list[_Held]:
+    def _ending(self) -> list[Held]:
         """Return what is about to end: overtaken now, it would be again and again, each time for a whole task."""
         return [held for held in self._unfinished() if self._step_s * held.steps_left <= self._limits.ahead_s]
 
-    def _going_on(self) -> list[_Held]:
+    def _going_on(self) -> list[Held]:
         return [held for held in self._unfinished() if self._step_s * held.steps_left > self._limits.ahead_s]
 
     def _next_models(self) -> list[str]:
@@ -257,17 +223,17 @@ class Replica:
         task = claim.task
         waited_s = (task.started_at or task.created_at) - task.created_at
         log.info("task_claimed", task_id=task.id, attempt=task.attempt, waited_s=waited_s.total_seconds())
-        held = _Held(claim=claim, since_s=time.monotonic())
+        held = Held(claim=claim, since_s=time.monotonic())
         for other in self._going_on():
             other.times_overtaken += other.claim.rank > claim.rank
         self._held[task.id] = held
         self._note_room()
         self._run_errand(held, self._feed(held))
 
-    def _is_held(self, held: _Held) -> bool:
+    def _is_held(self, held: Held) -> bool:
         return self._held.get(held.task_id) is held
 
-    def _drop(self, held: _Held) -> None:
+    def _drop(self, held: Held) -> None:
         if self._is_held(held):
             del self._held[held.task_id]
         self._note_room()
@@ -276,7 +242,7 @@ class Replica:
         _show(self._has_room, len(self._held) < self._limits.capacity and self._below_rank() > 0)
         _show(self._is_empty, not self._held)
 
-    def _let_go(self, held: _Held) -> None:
+    def _let_go(self, held: Held) -> None:
         """Stop working on a task that was cancelled or claimed by another replica."""
         log.warning("task_lost", task_id=held.task_id)
         self._drop(held)
@@ -284,7 +250,7 @@ class Replica:
             held.delivery.cancel()  # a sink may try for minutes
         self._run_errand(held, self._evict(held))  # beside the beats, which must not wait for the device
 
-    async def _evict(self, held: _Held) -> None:
+    async def _evict(self, held: Held) -> None:
         await self._device.call(self._engine.evict, held.task_id)
 
     def _send_on(self, report: StepReport) -> None:
@@ -295,23 +261,23 @@ class Replica:
         for task_id, held in self._held_of(report.finished):
             self._run_errand(held, self._deliver(held, report.finished[task_id]))
 
-    def _held_of(self, task_ids: Iterable[str]) -> list[tuple[str, _Held]]:
+    def _held_of(self, task_ids: Iterable[str]) -> list[tuple[str, Held]]:
         return [(task_id, self._held[task_id]) for task_id in task_ids if task_id in self._held]
 
-    def _run_errand(self, held: _Held, errand: Coroutine[Any, Any, None]) -> None:
+    def _run_errand(self, held: Held, errand: Coroutine[Any, Any, None]) -> None:
         """Run what one task needs beside the loops; what it raises touches that task alone."""
         running = asyncio.create_task(self._guard(held, errand))
         self._errands.add(running)
         running.add_done_callback(self._errands.discard)
 
-    async def _guard(self, held: _Held, errand: Coroutine[Any, Any, None]) -> None:
+    async def _guard(self, held: Held, errand: Coroutine[Any, Any, None]) -> None:
         try:
             await errand
         except Exception:  # the store or a sink is in trouble: the lease ends by itself, and the task is tried again
             log.exception("errand_failed", task_id=held.task_id)
             self._drop(held)
 
-    async def _feed(self, held: _Held) -> None:
+    async def _feed(self, held: Held) -> None:
         """Bring a claimed task's references and make it resident."""
         request = held.claim.request
         try:
@@ -322,7 +288,7 @@ class Replica:
             if not self._is_held(held):
                 return
             request = sized(request, images)
-            await self._device.call(self._engine.admit, held.task_id, request, images, rank=held.claim.rank)
+            await self._device.call(self._engine.admit, held.task_id, request, images, standing=held.standing)
         except UnusableReference as error:
             await self._fail(held, ReferenceUnusable(str(error)))
             return
@@ -335,7 +301,7 @@ class Replica:
             await self._evict(held)
         self._has_work.set()
 
-    async def _deliver(self, held: _Held, images: Sequence[GeneratedImage]) -> None:
+    async def _deliver(self, held: Held, images: Sequence[GeneratedImage]) -> None:
         """Place a finished task's pictures, then finish it: bytes first, so that a success always has them."""
         try:
             placing = deliver(
@@ -360,7 +326,7 @@ class Replica:
         if not is_ours:
             await take_back(held.claim.task, delivered.outputs, store=self._doors.store, sinks=self._doors.sinks)
 
-    async def _fail(self, held: _Held, error: Exception, outputs: tuple[Output, ...] = ()) -> None:
+    async def _fail(self, held: Held, error: Exception, outputs: tuple[Output, ...] = ()) -> None:
         if not self._is_held(held):
             return
         fault = error if isinstance(error, TaskFault) else EngineFailed()

@@ -1,23 +1,44 @@
 """The engine: samples resident on one device, advanced one denoising step at a time.
 
-    admit ──► resident ──► step, step, step … ──► decoded ──► reported as finished
+    admit ──► (parked) ──► resident ──► step, step, step … ──► denoised ──► decoded, one a turn ──► reported as finished
 
 It imports no torch: whatever is heavy happens behind the Pipeline protocol. It is driven by one thread.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from models.pipeline import Pipeline
-from models.policy import choose_group
+from models.cost import cost_table, resident_bytes
+from models.pipeline import DeviceBroken, OutOfMemory, Pipeline
+from models.policy import Accounts, choose_group
 from models.request import GeneratedImage, GenerationRequest
-from models.sample import Sample
+from models.resident import Resident, Standing, tokens_of
+from models.sample import Sample, ShapeKey
 
 if TYPE_CHECKING:
     from PIL import Image
+
+#: Over how many steps it is averaged how fast this device is.
+STEPS_REMEMBERED = 16
+
+_USUAL = Standing()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What a picture looks like on its way."""
+
+    #: Which picture of its request, from 0.
+    index: int
+    #: Steps that this picture has taken.
+    steps_done: int
+    #: RGB, a pixel for every latent pixel.
+    image: Image.Image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,41 +47,61 @@ class StepReport:
 
     #: Steps taken so far over all pictures, for every request that moved.
     progress: Mapping[str, int] = field(default_factory=dict)
+    #: Previews of every request that asked for them and moved far enough.
+    previews: Mapping[str, Sequence[Preview]] = field(default_factory=dict)
     #: Pictures of every request that is complete, in the order of its seeds.
     finished: Mapping[str, Sequence[GeneratedImage]] = field(default_factory=dict)
     #: What went wrong with every request that failed.
     failed: Mapping[str, Exception] = field(default_factory=dict)
 
 
-@dataclass(slots=True, kw_only=True)
-class _Work:
-    """A resident request: what is still being denoised, and what has come of it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parked:
+    """A request for which there is no memory yet."""
 
-    samples: dict[int, Sample]
-    rank: int
-    images: dict[int, GeneratedImage] = field(default_factory=dict)
-    steps_done: int = 0
+    request: GenerationRequest
+    images: Sequence[Image.Image]
+    standing: Standing
+    admitted_s: float
 
 
 class Engine:
     """Holds prepared samples and advances them group by group."""
 
-    def __init__(self, pipelines: Mapping[str, Pipeline], *, max_group: int = 1) -> None:
+    def __init__(
+        self,
+        pipelines: Mapping[str, Pipeline],
+        *,
+        max_group: int = 1,
+        max_bytes: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Take the pipelines by model name.
 
         Args:
             pipelines: what this device can run.
             max_group: how many samples share one transformer call. 1 makes every picture independent of its
                 neighbours to the last bit, because matrix kernels may round differently by batch size.
+            max_bytes: of the device's memory that resident requests may take; what comes beyond it is prepared later.
+                One request alone is never too large for it. None sets no bound.
+            clock: tells seconds that never go back.
         """
         self._pipelines = pipelines
         self._max_group = max_group
-        self._resident: dict[str, _Work] = {}
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._costs = cost_table()
+        self._accounts = Accounts()
+        self._pace = 0.0
+        self._caps: dict[ShapeKey, int] = {}
+        self._parked: dict[str, _Parked] = {}
+        self._resident: dict[str, Resident] = {}
 
     def __repr__(self) -> str:
         """Say how full it is."""
-        samples = sum(len(work.samples) for work in self._resident.values())
-        return f"<Engine [{len(self._resident)} requests | {samples} samples to step]>"
+        samples = sum(len(held.samples) for held in self._resident.values())
+        parked = f" | {len(self._parked)} parked" if self._parked else ""
+        return f"<Engine [{len(self._resident)} requests | {samples} samples to step{parked}]>"
 
     @property
     def models(self) -> frozenset[str]:
@@ -69,54 +110,125 @@ class Engine:
 
     @property
     def is_idle(self) -> bool:
-        """Whether there is nothing to step."""
-        return not self._resident
+        """Whether there is nothing to step and nothing to decode."""
+        return not self._resident and not self._parked
+
+    @property
+    def resident_bytes(self) -> int:
+        """Estimate what the resident requests take of the device's memory."""
+        return sum(held.size_bytes for held in self._resident.values())
 
     def admit(
-        self, request_id: str, request: GenerationRequest, images: Sequence[Image.Image], *, rank: int = 0
+        self,
+        request_id: str,
+        request: GenerationRequest,
+        images: Sequence[Image.Image],
+        *,
+        standing: Standing = _USUAL,
     ) -> None:
-        """Prepare a request and make its samples resident.
+        """Prepare a request and make its samples resident, at once or as soon as there is memory for it.
 
         Args:
             request_id: by which it is spoken of.
             request: the wish.
             images: the decoded RGB references.
-            rank: what has a low rank steps before what has a higher one, from the next step on.
+            standing: how it is treated among others.
 
         Raises:
-            UnusableReference: when a picture cannot serve as a reference.
+            UnusableReference: when a picture cannot serve as a reference. Where the request is prepared later, the
+                error is reported by that step.
         """
-        samples = self._pipelines[request.model].prepare(request_id, request, images)
-        self._resident[request_id] = _Work(samples={sample.index: sample for sample in samples}, rank=rank)
+        parked = _Parked(request=request, images=images, standing=standing, admitted_s=self._clock())
+        if self._parked or not self._has_memory_for(request):
+            self._parked[request_id] = parked
+        else:
+            self._prepare(request_id, parked)
 
     def evict(self, request_id: str) -> None:
         """Forget a request, resident or not; no step of it starts afterwards."""
+        self._parked.pop(request_id, None)
         self._resident.pop(request_id, None)
 
     def step(self, *, first: Collection[str] = ()) -> StepReport:
-        """Advance one group of samples by one denoising step; report progress and finished pictures.
+        """Advance one group by one denoising step, then decode one picture at most; report what came of it.
+
+        So whoever waits for a step never waits for more than one decoding before it.
 
         Args:
             first: requests that step before all others, whatever their rank, e.g. because they are about to end.
+
+        Raises:
+            DeviceBroken: when the device is lost; nothing that is resident can be stepped any more.
         """
-        if self.is_idle:
-            return StepReport()
-        group = choose_group(self._samples(first), max_group=self._max_group)
-        stepped, failed = self._step_halving(group)
+        failed = self._prepare_parked()
+        group = self._choose(first)
+        stepped, step_failed = self._step_timed(group) if group else ([], {})
         self._note(stepped)
-        failed |= self._decode(stepped)
+        failed |= step_failed
+        failed |= self._decode_one(first, failed)
         return self._retire(stepped, failed)
 
-    def _samples(self, first: Collection[str]) -> list[Sample]:
-        # Of one rank, the longest resident first.
-        in_order = sorted(self._resident.items(), key=lambda held: (held[0] not in first, held[1].rank))
-        return [sample for _, work in in_order for sample in work.samples.values()]
+    def _has_memory_for(self, request: GenerationRequest) -> bool:
+        if self._max_bytes is None or not self._resident:
+            return True
+        return self.resident_bytes + resident_bytes(request) <= self._max_bytes
+
+    def _prepare(self, request_id: str, parked: _Parked) -> None:
+        request, standing = parked.request, parked.standing
+        samples = self._pipelines[request.model].prepare(request_id, request, parked.images)
+        arrived_s = parked.admitted_s - standing.waited_s
+        work_s = self._costs.request(request) * (self._pace or 1.0) / 1e3
+        held = Resident(
+            standing=standing,
+            counts_from_s=self._accounts.arrive(standing.tenant, arrived_s=arrived_s, work_s=work_s),
+            work_s=work_s,
+            size_bytes=resident_bytes(request),
+            samples={sample.index: sample for sample in samples},
+        )
+        held.judge(self._costs, pace=self._pace or 1.0)
+        self._resident[request_id] = held
+
+    def _prepare_parked(self) -> dict[str, Exception]:
+        """Prepare what memory was found for, the lowest rank first; return what cannot be prepared."""
+        failed: dict[str, Exception] = {}
+        while self._parked:
+            request_id = min(self._parked, key=lambda each: self._parked[each].standing.rank)
+            if not self._has_memory_for(self._parked[request_id].request):
+                break
+            try:
+                self._prepare(request_id, self._parked.pop(request_id))
+            except Exception as error:  # noqa: BLE001 -- whatever a model raises is this request's alone
+                failed[request_id] = error
+        return failed
+
+    def _choose(self, first: Collection[str]) -> list[Sample]:
+        waiting = [candidate for held in self._resident.values() for candidate in held.candidates]
+        if not waiting:
+            return []
+        group = choose_group(waiting, max_group=self._max_group, first=first)
+        group = group[: self._caps.get(group[0].shape, self._max_group)]
+        return [self._resident[one.request_id].samples[one.index] for one in group]
+
+    def _step_timed(self, group: Sequence[Sample]) -> tuple[list[Sample], dict[str, Exception]]:
+        """Step a group and learn from it how fast this device is."""
+        expected_s = self._costs.step(tokens_of(group[0].shape), rows=len(group)) / 1e3
+        started_s = self._clock()
+        stepped, failed = self._step_halving(group)
+        if not failed:
+            pace = (self._clock() - started_s) / expected_s
+            self._pace += (pace - self._pace) / (STEPS_REMEMBERED if self._pace else 1)
+        return stepped, failed
 
     def _step_halving(self, group: Sequence[Sample]) -> tuple[list[Sample], dict[str, Exception]]:
         """Step a group; when that fails, step its halves, so that only the sample at fault is lost."""
+        shape = group[0].shape
         try:
-            return self._pipelines[group[0].shape.model].step(group), {}
+            return self._pipelines[shape.model].step(group), {}
+        except DeviceBroken:
+            raise
         except Exception as error:  # noqa: BLE001 -- whatever a model raises must not reach a neighbour
+            if isinstance(error, OutOfMemory):
+                self._caps[shape] = max(len(group) // 2, 1)
             if len(group) == 1:
                 return [], {group[0].request_id: error}
         middle = len(group) // 2
@@ -126,31 +238,47 @@ class Engine:
 
     def _note(self, stepped: Sequence[Sample]) -> None:
         for sample in stepped:
-            work = self._resident[sample.request_id]
-            work.samples[sample.index] = sample
-            work.steps_done += 1
+            self._resident[sample.request_id].take(sample)
+        for request_id in {sample.request_id for sample in stepped}:
+            self._resident[request_id].judge(self._costs, pace=self._pace or 1.0)
 
-    def _decode(self, stepped: Sequence[Sample]) -> dict[str, Exception]:
-        """Turn what is denoised into pictures; return the requests for which that failed."""
-        failed: dict[str, Exception] = {}
-        for sample in filter(lambda sample: sample.is_denoised, stepped):
-            work = self._resident[sample.request_id]
-            del work.samples[sample.index]
-            try:
-                [work.images[sample.index]] = self._pipelines[sample.shape.model].decode([sample])
-            except Exception as error:  # noqa: BLE001 -- as in _step_halving
-                failed[sample.request_id] = error
-        return failed
+    def _decode_one(self, first: Collection[str], failed: Collection[str]) -> dict[str, Exception]:
+        """Turn one denoised sample into a picture, of the request whose turn it is; return it when that failed."""
+        waiting = [held for held in self._resident.items() if held[1].denoised and held[0] not in failed]
+        if not waiting:
+            return {}
+        request_id, held = min(waiting, key=lambda one: (one[0] not in first, one[1].order))
+        sample = held.denoised.pop(min(held.denoised))
+        try:
+            [held.images[sample.index]] = self._pipelines[sample.shape.model].decode([sample])
+        except DeviceBroken:
+            raise
+        except Exception as error:  # noqa: BLE001 -- as in _step_halving
+            return {request_id: error}
+        return {}
 
     def _retire(self, stepped: Sequence[Sample], failed: Mapping[str, Exception]) -> StepReport:
         """Let go of the requests that ended and report what became of all that moved."""
-        moved = {sample.request_id: self._resident[sample.request_id] for sample in stepped}
+        moved = dict.fromkeys(sample.request_id for sample in stepped)
+        progress = {request_id: self._resident[request_id].steps_done for request_id in moved}
+        previews = self._previews(stepped)
         finished = {
-            request_id: [work.images[index] for index in sorted(work.images)]
-            for request_id, work in moved.items()
-            if not work.samples and request_id not in failed
+            request_id: [held.images[index] for index in sorted(held.images)]
+            for request_id, held in self._resident.items()
+            if held.is_over and request_id not in failed
         }
         for request_id in (*failed, *finished):
             self.evict(request_id)
-        progress = {request_id: work.steps_done for request_id, work in moved.items()}
-        return StepReport(progress=progress, finished=finished, failed=failed)
+        return StepReport(progress=progress, previews=previews, finished=finished, failed=failed)
+
+    def _previews(self, stepped: Sequence[Sample]) -> Mapping[str, Sequence[Preview]]:
+        previews: dict[str, list[Preview]] = {}
+        for sample in stepped:
+            every = self._resident[sample.request_id].standing.preview_every
+            if not every or sample.steps_done % every or sample.is_denoised:
+                continue
+            with suppress(Exception):  # what nobody can see on the way is no reason to lose the picture
+                image = self._pipelines[sample.shape.model].preview(sample)
+                seen = [Preview(index=sample.index, steps_done=sample.steps_done, image=image)] if image else []
+                previews.setdefault(sample.request_id, []).extend(seen)
+        return {request_id: seen for request_id, seen in previews.items() if seen}

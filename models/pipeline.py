@@ -18,6 +18,18 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
+class NotFinite(RuntimeError):
+    """A sample has become infinite or no number at all; nothing can be made of it."""
+
+
+class OutOfMemory(RuntimeError):
+    """The device had no memory for this call; a smaller group may still fit."""
+
+
+class DeviceBroken(RuntimeError):
+    """The device no longer computes anything; the process has to be replaced."""
+
+
 class Pipeline(Protocol):
     """One model's way from a request to pixels."""
 
@@ -43,9 +55,18 @@ class Pipeline(Protocol):
         Returns:
             The advanced samples in the order of ``group``; the given ones are left as they were, so a step that
             raises has changed nothing.
+
+        Raises:
+            NotFinite: when a sample of the group has become infinite or no number.
+            OutOfMemory: when there is no memory for so large a group.
+            DeviceBroken: when the device is lost, also to every later call.
         """
         ...
 
     def decode(self, samples: Sequence[Sample]) -> list[GeneratedImage]:
         """Turn denoised samples of one shape into pictures of exactly the size that was asked for."""
+        ...
+
+    def preview(self, sample: Sample) -> Image.Image | None:
+        """Show roughly what a sample is becoming, as a small RGB picture; None where a model has no way to."""
         ...

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShapeKey:
+# A tuple, since a policy compares thousands of them between two steps, which takes a dataclass ten times as long.
+class ShapeKey(NamedTuple):
     """What must be equal for samples to share one transformer call."""
 
     #: Catalog name; two models are two sets of weights.
@@ -35,6 +36,11 @@ class Sample:
     num_inference_steps: int
     #: Steps taken so far.
     steps_done: int = 0
+
+    @property
+    def steps_left(self) -> int:
+        """Return how many steps it will still take."""
+        return self.num_inference_steps - self.steps_done
 
     @property
     def is_denoised(self) -> bool:

@@ -25,7 +25,8 @@ class SolidSample(Sample):
 class SolidPipeline:
     """Steps by counting.
 
-    A prompt that holds ``break at step N`` raises when step N would be taken, and ``break at decode`` when decoded.
+    A prompt that holds ``break at step N`` raises when step N would be taken, and one with ``break at prepare``,
+    ``break at preview`` or ``break at decode`` when that is done.
     While ``gate`` is cleared, steps wait for it; ``waiting`` is set once one does.
     """
 
@@ -37,6 +38,8 @@ class SolidPipeline:
 
     def prepare(self, request_id: str, request: GenerationRequest, images: Sequence[Image.Image]) -> list[Sample]:
         """Make a sample per picture; references only make the shape longer."""
+        if "break at prepare" in request.prompt:
+            raise RuntimeError(request.prompt)
         shape = ShapeKey(
             model=request.model, target_tokens=request.width * request.height, reference_tokens=len(images), styles=0
         )
@@ -68,6 +71,13 @@ class SolidPipeline:
     def decode(self, samples: Sequence[Sample]) -> list[GeneratedImage]:
         """Paint each in the colour of its seed."""
         return [self._paint(sample) for sample in samples]
+
+    def preview(self, sample: Sample) -> Image.Image | None:
+        """Show how many steps were taken, as a shade of red; a prompt that says ``break at preview`` raises."""
+        assert isinstance(sample, SolidSample)
+        if "break at preview" in sample.prompt:
+            raise RuntimeError(sample.prompt)
+        return Image.new("RGB", (2, 2), (sample.steps_done, 0, 0))
 
     def paint(self, seed: int, *, size: tuple[int, int]) -> GeneratedImage:
         """Paint a picture of some width and height in the colour of its seed."""

@@ -14,8 +14,10 @@ from deployments.delivery.inline import InlineSink
 from deployments.delivery.sink import EncodedImage, Sink
 from deployments.operations.operation import Submit
 from deployments.operations.operations import Caller, Doors, Operations
+from deployments.outbound.client import GuardedClient
 from deployments.outbound.references import ReferenceFetcher
 from deployments.outbound.refused import ReferenceRefused
+from deployments.outbound.rules import Rules
 from deployments.references import References
 from deployments.tasks.task import Claim
 from models.request import GenerationRequest, Reference, Role
@@ -39,7 +41,7 @@ def sinks(files: FilesSink, bucket: BucketSink) -> dict[str, Sink]:
 @pytest.fixture
 def references(files: FilesSink, sinks: Mapping[str, Sink]) -> References:
     """Return what a replica fetches with: no private address is open to it."""
-    return References(files, ReferenceFetcher(allow_private_networks=False), sinks=sinks)
+    return References(files, ReferenceFetcher(GuardedClient(Rules())), sinks=sinks)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -61,10 +63,10 @@ async def test_an_own_result_is_read_from_the_bucket(
     own, others = [claim.request.references[0].source for claim in claims]
 
     assert own.startswith("bucket:tenant-alice/task-1-0-")
-    assert await references.fetch(own) == JPEG.content
+    assert await references.fetch(own, tenant_id="alice") == JPEG.content
     assert others == link
     with pytest.raises(ReferenceRefused):
-        await references.fetch(others)
+        await references.fetch(others, tenant_id="bob")
 
 
 async def test_a_result_that_is_gone_is_said_to_be(
@@ -74,6 +76,6 @@ async def test_a_result_that_is_gone_is_said_to_be(
     value = await bucket.put("task-1-0", JPEG, tenant_id="alice")
     await bucket.remove(value)
 
-    for each in (references, References(files, ReferenceFetcher(allow_private_networks=False))):
+    for each in (references, References(files, ReferenceFetcher(GuardedClient(Rules())))):
         with pytest.raises(ReferenceRefused, match="is not there, or no longer"):
-            await each.fetch(f"bucket:{value}")
+            await each.fetch(f"bucket:{value}", tenant_id="alice")

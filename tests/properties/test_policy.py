@@ -3,106 +3,180 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.policy import choose_group
-from models.sample import Sample, ShapeKey
+from models.policy import Accounts, Candidate, choose_group, patience_s, urgency_s
+from models.sample import ShapeKey
 
 SHAPES = [
     ShapeKey(model=model, target_tokens=tokens, reference_tokens=0, styles=styles)
     for model, tokens, styles in [("uno", 256, 0), ("uno", 1024, 0), ("uso", 256, 0), ("uso", 256, 1)]
 ]
-#: One arrival: its shape, its steps, and how many rounds after the one before it comes.
-ARRIVALS = st.lists(st.tuples(st.sampled_from(SHAPES), st.integers(1, 5), st.integers(0, 3)), min_size=1, max_size=12)
 CAPS = st.integers(1, 8)
+CANDIDATES = st.lists(
+    st.builds(
+        Candidate,
+        request_id=st.sampled_from(["a", "b", "c"]),
+        index=st.integers(0, 9),
+        shape=st.sampled_from(SHAPES),
+        rank=st.integers(0, 3),
+        urgency_s=st.floats(0, 100),
+    ),
+    min_size=1,
+    max_size=30,
+    unique_by=lambda one: (one.request_id, one.index),
+)
 
 
-def samples_of(arrivals: Sequence[tuple[ShapeKey, int, int]]) -> list[Sample]:
-    """Make a sample for every arrival; its seed says which one it is."""
-    return [
-        Sample(request_id="r", index=number, seed=number, shape=shape, num_inference_steps=steps)
-        for number, (shape, steps, _) in enumerate(arrivals)
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """One arrival."""
+
+    shape: ShapeKey
+    tenant: str
+    #: How long one step takes, in seconds.
+    step_s: float
+    steps: int
+    #: Seconds after the arrival before it.
+    gap_s: float
+
+
+WISHES = st.lists(
+    st.builds(
+        Wish,
+        shape=st.sampled_from(SHAPES),
+        tenant=st.sampled_from(["alice", "bob", "carol"]),
+        step_s=st.sampled_from([0.01, 0.1, 1.0, 10.0]),
+        steps=st.integers(1, 5),
+        gap_s=st.sampled_from([0.0, 0.1, 5.0, 300.0]),
+    ),
+    min_size=1,
+    max_size=15,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """Who was there, and who stepped."""
+
+    resident: Sequence[int]
+    group: Sequence[int]
+
+
+def steps_of(wishes: Sequence[Wish], *, max_group: int) -> tuple[list[Step], list[float]]:
+    """Step all wishes to their end on a virtual clock; return the steps, and from when each wish counts as waiting."""
+    arrived_s = [sum(wish.gap_s for wish in wishes[: number + 1]) for number in range(len(wishes))]
+    accounts = Accounts()
+    counts_from_s = [
+        accounts.arrive(wish.tenant, arrived_s=at_s, work_s=wish.steps * wish.step_s)
+        for wish, at_s in zip(wishes, arrived_s, strict=True)
     ]
+    left = [wish.steps for wish in wishes]
+    now_s, steps = 0.0, []
+    while any(left):
+        resident = [number for number, at_s in enumerate(arrived_s) if at_s <= now_s and left[number]]
+        if not resident:
+            now_s = min(at_s for number, at_s in enumerate(arrived_s) if left[number])
+            continue
+        waiting = [_candidate(number, wishes[number], counts_from_s[number], left[number]) for number in resident]
+        group = [one.index for one in choose_group(waiting, max_group=max_group)]
+        steps.append(Step(resident=resident, group=group))
+        for number in group:
+            left[number] -= 1
+        now_s += wishes[group[0]].step_s
+    return steps, counts_from_s
 
 
-def rounds_of(arrivals: Sequence[tuple[ShapeKey, int, int]], *, max_group: int) -> list[tuple[list[int], list[int]]]:
-    """Step all arrivals to their end; return for every round who was resident and who stepped, in their order."""
-    waiting = [(sample, gap) for sample, (_, _, gap) in zip(samples_of(arrivals), arrivals, strict=True)]
-    resident: list[Sample] = []
-    rounds = []
-    pause = waiting[0][1]
-    while waiting or resident:
-        while waiting and (pause <= 0 or not resident):
-            resident.append(waiting.pop(0)[0])
-            pause = waiting[0][1] if waiting else 0
-        group = choose_group(resident, max_group=max_group)
-        rounds.append(([sample.seed for sample in resident], [sample.seed for sample in group]))
-        stepped = {sample.seed: replace(sample, steps_done=sample.steps_done + 1) for sample in group}
-        resident = [stepped.get(sample.seed, sample) for sample in resident]
-        resident = [sample for sample in resident if not sample.is_denoised]
-        pause -= 1
-    return rounds
+def _candidate(number: int, wish: Wish, counts_from_s: float, left: int) -> Candidate:
+    urgent_s = urgency_s(counts_from_s, work_s=wish.steps * wish.step_s, left_s=left * wish.step_s)
+    return Candidate(request_id="r", index=number, shape=wish.shape, rank=0, urgency_s=urgent_s)
 
 
-def ends_of(rounds: Sequence[tuple[list[int], list[int]]]) -> list[int]:
-    """Return the samples in the order of their last steps."""
-    last = {seed: number for number, (_, group) in enumerate(rounds) for seed in group}
-    return sorted(last, key=lambda seed: (last[seed], seed))
-
-
-@given(arrivals=ARRIVALS, max_group=CAPS)
-def test_a_group_is_of_one_shape_and_within_the_cap(arrivals: list[tuple[ShapeKey, int, int]], max_group: int) -> None:
+@given(waiting=CANDIDATES, max_group=CAPS)
+def test_a_group_is_of_one_shape_and_within_the_cap(waiting: list[Candidate], max_group: int) -> None:
     """Every group has a first, never mixes shapes, holds nobody twice and never more than may share a call."""
-    resident = samples_of(arrivals)
-
-    group = choose_group(resident, max_group=max_group)
+    group = choose_group(waiting, max_group=max_group)
 
     assert 1 <= len(group) <= max_group
-    assert {sample.shape for sample in group} == {resident[0].shape}
-    assert len({(sample.request_id, sample.index) for sample in group}) == len(group)
+    assert len({one.shape for one in group}) == 1
+    assert len({(one.request_id, one.index) for one in group}) == len(group)
+    assert all(one in waiting for one in group)
 
 
-@given(arrivals=ARRIVALS, max_group=CAPS)
-def test_nobody_of_a_shape_is_passed_over(arrivals: list[tuple[ShapeKey, int, int]], max_group: int) -> None:
-    """The longest resident leads, and whoever is left out came after all of its likes that were taken."""
-    resident = samples_of(arrivals)
+@given(waiting=CANDIDATES, max_group=CAPS)
+def test_no_place_of_a_group_is_wasted(waiting: list[Candidate], max_group: int) -> None:
+    """Who is alike and left out was left out because the group was full."""
+    group = choose_group(waiting, max_group=max_group)
 
-    group = choose_group(resident, max_group=max_group)
-
-    left_out = [sample for sample in resident if sample.shape == group[0].shape and sample not in group]
-    assert group[0] is resident[0]
-    assert [sample.seed for sample in group + left_out] == sorted(sample.seed for sample in group + left_out)
+    left_out = [one for one in waiting if one.shape == group[0].shape and one not in group]
     assert len(group) == max_group or not left_out
 
 
-@given(arrivals=ARRIVALS, max_group=CAPS)
-def test_all_work_ends(arrivals: list[tuple[ShapeKey, int, int]], max_group: int) -> None:
-    """Every sample takes exactly its steps, and the longest resident takes one in every round, so nobody starves."""
-    rounds = rounds_of(arrivals, max_group=max_group)
+@given(waiting=CANDIDATES, max_group=CAPS, first=st.sets(st.sampled_from(["a", "b", "c", "z"])))
+def test_the_leader_is_named_or_of_the_lowest_rank_and_most_urgent(
+    waiting: list[Candidate], max_group: int, first: set[str]
+) -> None:
+    """No sample may say that it should have led: named before unnamed, then rank, then urgency, then time resident."""
+    leader = choose_group(waiting, max_group=max_group, first=first)[0]
 
-    stepped = [seed for _, group in rounds for seed in group]
-    assert [stepped.count(number) for number in range(len(arrivals))] == [steps for _, steps, _ in arrivals]
-    assert all(resident[0] in group for resident, group in rounds)
-
-
-@given(arrivals=ARRIVALS)
-def test_one_at_a_time_ends_in_the_order_of_arrival(arrivals: list[tuple[ShapeKey, int, int]]) -> None:
-    """Without groups, work of any shape and length ends in the order in which it came."""
-    rounds = rounds_of(arrivals, max_group=1)
-
-    assert ends_of(rounds) == list(range(len(arrivals)))
+    assert leader == min(waiting, key=lambda one: (one.request_id not in first, one.rank, one.urgency_s))
 
 
-@given(arrivals=ARRIVALS, steps=st.integers(1, 5), max_group=CAPS)
-def test_equal_work_is_never_overtaken(arrivals: list[tuple[ShapeKey, int, int]], steps: int, max_group: int) -> None:
-    """Among samples of one shape and length, none ends before one that came earlier, whatever else is resident."""
-    equal = [(shape, steps, gap) for shape, _, gap in arrivals]
+@given(waiting=CANDIDATES)
+def test_a_step_makes_nobody_less_urgent_but_time_never_turns_an_order(waiting: list[Candidate]) -> None:
+    """All urgencies moved by as much, the choice is the same: time alone changes nothing."""
+    later = [replace(one, urgency_s=one.urgency_s + 1024.0) for one in waiting]
 
-    ends = ends_of(rounds_of(equal, max_group=max_group))
+    chosen, chosen_later = choose_group(waiting, max_group=1)[0], choose_group(later, max_group=1)[0]
 
+    # Adding may round two close moments to one, and then the longest resident leads.
+    assert abs(chosen.urgency_s - chosen_later.urgency_s + 1024.0) < 1e-9
+
+
+@given(wishes=WISHES, max_group=CAPS)
+def test_all_work_ends(wishes: list[Wish], max_group: int) -> None:
+    """Every sample takes exactly its steps."""
+    steps, _ = steps_of(wishes, max_group=max_group)
+
+    stepped = [number for step in steps for number in step.group]
+    assert [stepped.count(number) for number in range(len(wishes))] == [wish.steps for wish in wishes]
+
+
+@given(wishes=WISHES, max_group=CAPS)
+def test_nobody_starves(wishes: list[Wish], max_group: int) -> None:
+    """Nobody leads while somebody waits who counts as waiting since a whole patience before."""
+    steps, counts_from_s = steps_of(wishes, max_group=max_group)
+
+    for step in steps:
+        leader = counts_from_s[step.group[0]]
+        for number in step.resident:
+            wish = wishes[number]
+            assert leader <= counts_from_s[number] + patience_s(wish.steps * wish.step_s)
+
+
+@given(wishes=WISHES)
+def test_a_tenants_account_never_runs_ahead_of_what_it_asked(wishes: list[Wish]) -> None:
+    """Nobody counts as waiting before its arrival, nor later than four times the work its tenant asked for before."""
+    _, counts_from_s = steps_of(wishes, max_group=1)
+
+    at_s = 0.0
+    for number, wish in enumerate(wishes):
+        at_s += wish.gap_s
+        asked_s = sum(4 * other.steps * other.step_s for other in wishes[:number] if other.tenant == wish.tenant)
+        assert at_s <= counts_from_s[number] <= at_s + asked_s + 1e-6
+
+
+@given(wishes=WISHES, steps=st.integers(1, 5), max_group=CAPS)
+def test_equal_work_of_a_tenant_is_never_overtaken(wishes: list[Wish], steps: int, max_group: int) -> None:
+    """Among a tenant's requests of one shape and length, none ends before one that came earlier."""
+    alike = [replace(wish, steps=steps, tenant="alice", step_s=0.5) for wish in wishes]
+
+    taken, _ = steps_of(alike, max_group=max_group)
+
+    last = {number: place for place, step in enumerate(taken) for number in step.group}
     for shape in SHAPES:
-        alike = [number for number in ends if equal[number][0] == shape]
-        assert alike == sorted(alike)
+        ends = [last[number] for number, wish in enumerate(alike) if wish.shape == shape]
+        assert ends == sorted(ends)

@@ -69,6 +69,9 @@ class PaintPipeline:
         """Paint each."""
         return [paint(sample) for sample in samples]
 
+    def preview(self, sample: Sample) -> Image.Image | None:
+        """Show nothing."""
+
     def _obey(self, sample: Sample) -> None:
         assert isinstance(sample, PaintSample)
         if BREAKS in sample.prompt:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import pytest
-from solid_pipeline import SolidPipeline
+from solid_pipeline import SolidPipeline, SolidSample
 
-from models.engine import Engine, StepReport
+from models.engine import Engine, Preview, StepReport
+from models.pipeline import DeviceBroken, OutOfMemory
 from models.request import GeneratedImage, GenerationRequest
+from models.resident import Standing
+from models.sample import Sample
 
 MakeRequest = Callable[..., GenerationRequest]
 
@@ -141,27 +144,172 @@ def test_it_says_how_full_it_is(engine: Engine, make_request: MakeRequest) -> No
 
 
 def test_a_lower_rank_overtakes(pipeline: SolidPipeline, make_request: MakeRequest) -> None:
-    """What has a lower rank steps first, from the next step on; of one rank, the longest resident does."""
+    """What has a lower rank steps first, from the next step on; of one rank, what has less left does."""
     engine = Engine({"uno": pipeline})
-    engine.admit("flood", make_request(num_inference_steps=3), [], rank=5)
+    engine.admit("flood", make_request(num_inference_steps=3), [], standing=Standing(rank=5))
     engine.step()
 
-    engine.admit("first", make_request(num_inference_steps=2), [], rank=0)
-    engine.admit("second", make_request(num_inference_steps=1), [], rank=0)
+    engine.admit("first", make_request(num_inference_steps=2), [])
+    engine.admit("second", make_request(num_inference_steps=1), [])
     run_dry(engine)
 
     order = [request_id for [(request_id, _)] in pipeline.groups]
-    assert order == ["flood", "first", "first", "second", "flood", "flood"]
+    assert order == ["flood", "second", "first", "first", "flood", "flood"]
 
 
 def test_what_is_named_first_is_not_overtaken(pipeline: SolidPipeline, make_request: MakeRequest) -> None:
     """What a step is told to put first goes before a lower rank."""
     engine = Engine({"uno": pipeline})
-    engine.admit("ending", make_request(num_inference_steps=2), [], rank=5)
-    engine.admit("new", make_request(num_inference_steps=2), [], rank=0)
+    engine.admit("ending", make_request(num_inference_steps=2), [], standing=Standing(rank=5))
+    engine.admit("new", make_request(num_inference_steps=2), [])
 
     for _ in range(4):
         engine.step(first=["ending"])
 
     order = [request_id for [(request_id, _)] in pipeline.groups]
     assert order == ["ending", "ending", "new", "new"]
+
+
+class TroubledPipeline(SolidPipeline):
+    """Has room for two of one group, and breaks for good where a prompt says so."""
+
+    def step(self, group: Sequence[Sample]) -> list[Sample]:
+        """Refuse larger groups, break, or step."""
+        prompts = [sample.prompt for sample in group if isinstance(sample, SolidSample)]
+        if "break the device" in prompts:
+            raise DeviceBroken
+        if len(group) > 2:
+            self.groups.append([])
+            raise OutOfMemory
+        return super().step(group)
+
+
+class Ticks:
+    """A clock that stands still until it is set."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        """Tell the time."""
+        return self.now_s
+
+
+def test_what_does_not_fit_together_steps_in_smaller_groups(make_request: MakeRequest) -> None:
+    """Without memory for a group, its halves step, nobody is lost, and no group of that shape is as large again."""
+    pipeline = TroubledPipeline()
+    engine = Engine({"uno": pipeline}, max_group=4)
+    engine.admit("a", make_request(num_images=4, num_inference_steps=3, seed=40), [])
+
+    report = run_dry(engine)
+
+    assert seeds(report.finished) == {"a": [40, 41, 42, 43]}
+    assert [len(group) for group in pipeline.groups].count(0) == 1
+
+
+def test_a_lost_device_is_nobodys_fault(make_request: MakeRequest) -> None:
+    """When the device is broken no sample is blamed: the step raises, and everything stays as it was."""
+    engine = Engine({"uno": TroubledPipeline()}, max_group=4)
+    engine.admit("a", make_request(), [])
+    engine.admit("b", make_request(prompt="break the device"), [])
+
+    with pytest.raises(DeviceBroken):
+        engine.step()
+
+    assert repr(engine) == "<Engine [2 requests | 2 samples to step]>"
+
+
+def test_a_step_waits_for_one_decode_at_most(pipeline: SolidPipeline, make_request: MakeRequest) -> None:
+    """Four pictures that are denoised together are decoded one a turn, and who steps meanwhile steps every turn."""
+    engine = Engine({"uno": pipeline}, max_group=4)
+    engine.admit("together", make_request(num_images=4, num_inference_steps=1), [])
+    engine.admit("other", make_request(width=512, num_inference_steps=9), [])
+
+    reports = [engine.step() for _ in range(4)]
+
+    assert [list(report.finished) for report in reports] == [[], [], [], ["together"]]
+    assert [len(group) for group in pipeline.groups] == [4, 1, 1, 1]
+
+
+def test_previews_come_every_so_many_steps(pipeline: SolidPipeline, make_request: MakeRequest) -> None:
+    """Whoever asks for one every two steps sees every picture twice in five steps; nobody else sees any."""
+    engine = Engine({"uno": pipeline}, max_group=2)
+    engine.admit("a", make_request(num_images=2, num_inference_steps=5), [], standing=Standing(preview_every=2))
+    engine.admit("b", make_request(width=512, num_inference_steps=5), [])
+
+    seen: list[Preview] = []
+    while not engine.is_idle:
+        report = engine.step()
+        assert report.previews.keys() <= {"a"}
+        seen += report.previews.get("a", ())
+
+    assert sorted((each.index, each.steps_done) for each in seen) == [(0, 2), (0, 4), (1, 2), (1, 4)]
+    assert all(each.image.getpixel((0, 0)) == (each.steps_done, 0, 0) for each in seen)
+
+
+def test_a_preview_that_fails_costs_no_picture(engine: Engine, make_request: MakeRequest) -> None:
+    """A request whose previews cannot be made finishes as if it had not asked for any."""
+    engine.admit("a", make_request(prompt="break at preview"), [], standing=Standing(preview_every=1))
+
+    report = run_dry(engine)
+
+    assert seeds(report.finished) == {"a": [7]}
+    assert report.failed == {}
+
+
+def test_what_memory_has_no_room_for_waits(make_request: MakeRequest) -> None:
+    """A request beyond the bound is parked, and prepared once another has ended; one alone is never too large."""
+    engine = Engine({"uno": SolidPipeline()}, max_bytes=1)
+    engine.admit("a", make_request(seed=1, num_inference_steps=2), [])
+    engine.admit("b", make_request(seed=2), [])
+    engine.admit("c", make_request(seed=3), [], standing=Standing(rank=-1))
+    assert repr(engine) == "<Engine [1 requests | 1 samples to step | 2 parked]>"
+
+    engine.step()
+    engine.step()
+    engine.step()
+    report = run_dry(engine)
+
+    assert list(report.finished) == ["c", "b"]
+    assert engine.resident_bytes == 0
+
+
+def test_what_is_parked_can_be_evicted_or_fail(make_request: MakeRequest) -> None:
+    """Evicting takes a request off the waiting ones too, and one that cannot be prepared later is reported then."""
+    engine = Engine({"uno": SolidPipeline()}, max_bytes=1)
+    engine.admit("a", make_request(seed=1), [])
+    engine.admit("gone", make_request(), [])
+    engine.admit("bad", make_request(model="uno", prompt="break at prepare"), [])
+
+    engine.evict("gone")
+    report = run_dry(engine)
+
+    assert list(report.finished) == ["a"]
+    assert list(report.failed) == ["bad"]
+
+
+def test_what_has_waited_longer_goes_first(pipeline: SolidPipeline, make_request: MakeRequest) -> None:
+    """Of two equal requests of two tenants, the one that was asked for earlier steps first, whenever it came here."""
+    engine = Engine({"uno": pipeline}, clock=Ticks())
+    engine.admit("later", make_request(), [], standing=Standing(tenant="alice", waited_s=1))
+    engine.admit("earlier", make_request(), [], standing=Standing(tenant="bob", waited_s=2))
+
+    run_dry(engine)
+
+    order = [request_id for [(request_id, _)] in pipeline.groups]
+    assert order == ["earlier"] * 4 + ["later"] * 4
+
+
+def test_a_tenants_second_request_lets_a_strangers_first_by(pipeline: SolidPipeline, make_request: MakeRequest) -> None:
+    """What one tenant asks for counts as asked one after the other, so a stranger need not wait for all of it."""
+    clock = Ticks()
+    engine = Engine({"uno": pipeline}, clock=clock)
+    for name in ("flood 1", "flood 2"):
+        engine.admit(name, make_request(num_inference_steps=2), [], standing=Standing(tenant="flood"))
+    clock.now_s = 0.001
+    engine.admit("polite", make_request(num_inference_steps=2), [], standing=Standing(tenant="polite"))
+
+    run_dry(engine)
+
+    order = [request_id for [(request_id, _)] in pipeline.groups]
+    assert order == ["flood 1"] * 2 + ["polite"] * 2 + ["flood 2"] * 2

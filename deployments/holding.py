@@ -1,0 +1,67 @@
+"""What a replica knows of a task it works on."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deployments.tasks.task import Claim
+from models.resident import Standing
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from deployments.delivering import Delivered
+
+#: How often one task is overtaken at most: what is accepted makes way, and does not starve.
+MOST_OVERTAKEN = 10
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Held:
+    """A claim that a replica works on; the same task claimed again is another one."""
+
+    #: What was claimed.
+    claim: Claim
+    #: When, by the monotonic clock.
+    since_s: float
+    #: Steps taken so far over all pictures.
+    steps_done: int = 0
+    #: How many claims of a lower rank came after it and went before it.
+    times_overtaken: int = 0
+    #: Takes its pictures out, once they are drawn.
+    delivery: asyncio.Task[Delivered] | None = None
+
+    @property
+    def task_id(self) -> str:
+        """Name the task."""
+        return self.claim.task.id
+
+    @property
+    def fence(self) -> int:
+        """Return the number that outdates whoever held the task before."""
+        return self.claim.task.fence
+
+    @property
+    def steps_left(self) -> int:
+        """Return how many steps are still to be taken, over all pictures."""
+        return self.claim.task.steps_total - self.steps_done
+
+    @property
+    def standing(self) -> Standing:
+        """Say how the engine is to treat it among others."""
+        task = self.claim.task
+        waited_s = ((task.started_at or task.created_at) - task.created_at).total_seconds()
+        return Standing(rank=self.claim.rank, tenant=task.tenant_id, waited_s=waited_s)
+
+    @property
+    def below_rank(self) -> int:
+        """Below which rank a task may overtake this one: its tenant has two fewer running, or it may not."""
+        yields = self.claim.yields and self.times_overtaken < MOST_OVERTAKEN
+        return max(self.claim.rank - 1, 0) if yields else 0
+
+    @property
+    def spent_ms(self) -> int:
+        """Return for how long it has been held, in milliseconds."""
+        return round((time.monotonic() - self.since_s) * 1000)

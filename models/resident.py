@@ -1,0 +1,96 @@
+"""A request while the engine holds it: what is still to be denoised, what to be decoded, and what has come of it.
+
+Keeps the policy's view of itself up to date; decides nothing and touches no device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from models.cost import STYLE_TOKENS, TEXT_TOKENS, CostTable
+from models.policy import Candidate, urgency_s
+from models.request import GeneratedImage
+from models.sample import Sample, ShapeKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How a request is to be treated among others."""
+
+    #: What has a low rank steps before what has a higher one, from the next step on.
+    rank: int = 0
+    #: Whose it is; what one tenant asks for counts as asked one after the other.
+    tenant: str = ""
+    #: Seconds for which it has waited already.
+    waited_s: float = 0.0
+    #: A preview is made every so many steps of a picture; 0 makes none.
+    preview_every: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Resident:
+    """A resident request."""
+
+    #: How it is to be treated.
+    standing: Standing
+    #: Since when it counts as waiting, in seconds of the engine's clock.
+    counts_from_s: float
+    #: Seconds of the device that it needs in all.
+    work_s: float
+    #: Bytes that it keeps on the device.
+    size_bytes: int
+    #: Pictures that have steps to take, by their number.
+    samples: dict[int, Sample]
+    #: Pictures of which only decoding is left.
+    denoised: dict[int, Sample] = field(default_factory=dict)
+    #: Finished pictures.
+    images: dict[int, GeneratedImage] = field(default_factory=dict)
+    #: Steps taken so far over all pictures.
+    steps_done: int = 0
+    #: The policy's view of ``samples``, in their order.
+    candidates: list[Candidate] = field(default_factory=list)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every picture is finished."""
+        return not self.samples and not self.denoised
+
+    @property
+    def order(self) -> tuple[int, float]:
+        """Say when it is its turn among those that wait for their decoding; low goes first."""
+        return self.standing.rank, self.counts_from_s
+
+    def take(self, sample: Sample) -> None:
+        """Take a sample back after its step."""
+        self.steps_done += 1
+        if sample.is_denoised:
+            del self.samples[sample.index]
+            self.denoised[sample.index] = sample
+        else:
+            self.samples[sample.index] = sample
+
+    def judge(self, costs: CostTable, *, pace: float) -> None:
+        """Tell the policy anew what is left.
+
+        Args:
+            costs: how long a step should take.
+            pace: how many times longer it takes here.
+        """
+        left_ms = sum(sample.steps_left * costs.step(tokens_of(sample.shape)) for sample in self.samples.values())
+        left_s = min(left_ms * pace / 1e3, self.work_s)
+        urgent_s = urgency_s(self.counts_from_s, work_s=self.work_s, left_s=left_s)
+        self.candidates = [
+            Candidate(
+                request_id=sample.request_id,
+                index=sample.index,
+                shape=sample.shape,
+                rank=self.standing.rank,
+                urgency_s=urgent_s,
+            )
+            for sample in self.samples.values()
+        ]
+
+
+def tokens_of(shape: ShapeKey) -> int:
+    """Return the length of one row's sequence."""
+    return shape.target_tokens + shape.reference_tokens + shape.styles * STYLE_TOKENS + TEXT_TOKENS

@@ -38,6 +38,8 @@ class FluxSample(Sample):
     width: int
     #: Exact height of the result in pixels.
     height: int
+    #: What ``tokens`` would become if the last step had gone all the way; None before the first.
+    estimate: Tensor | None = None
 
 
 def collate(group: Sequence[FluxSample], *, dtype: torch.dtype) -> TransformerInputs:
@@ -72,8 +74,10 @@ def advance(sample: FluxSample, velocity: Tensor) -> FluxSample:
     Source: UNO, published sampling code, 2025; checked by tests/golden/uno_denoise_4step.safetensors.
     """
     before, after = sample.sigmas[sample.steps_done : sample.steps_done + 2]
-    tokens = sample.tokens + (after - before) * velocity.to(torch.float32)
-    return replace(sample, tokens=tokens, steps_done=sample.steps_done + 1)
+    direction = velocity.to(torch.float32)
+    tokens = sample.tokens + (after - before) * direction
+    estimate = sample.tokens - before * direction
+    return replace(sample, tokens=tokens, estimate=estimate, steps_done=sample.steps_done + 1)
 
 
 def _stack_references(group: Sequence[FluxSample], *, dtype: torch.dtype, missing: Sequence[int]) -> Tensor | None:

@@ -14,6 +14,7 @@ from PIL import Image
 from models.flux.conditioning import encode_request
 from models.flux.group import FluxSample, advance, collate
 from models.flux.latents import PATCH, draw_noise, pack, unpack
+from models.flux.preview import Preview
 from models.flux.sigmas import sigmas
 from models.flux.vae import to_uint8
 from models.request import GeneratedImage, GenerationRequest, Role
@@ -21,6 +22,8 @@ from models.sample import Sample, ShapeKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from torch import Tensor
 
     from models.flux.components import FluxComponents
     from models.flux.conditioning import Conditioning, ReferenceRule
@@ -32,6 +35,7 @@ class FluxPipeline:
     def __init__(self, components: FluxComponents, *, rule: ReferenceRule) -> None:
         self._parts = components
         self._rule = rule
+        self._preview = Preview(components.autoencoder)
         #: Pixels a side of one token; pictures are made in multiples of it and cut to size.
         self._token_side = PATCH * components.autoencoder.scale
 
@@ -59,6 +63,14 @@ class FluxPipeline:
         with torch.inference_mode():
             return [GeneratedImage(seed=sample.seed, image=self._decode(_flux(sample))) for sample in samples]
 
+    def preview(self, sample: Sample) -> Image.Image | None:
+        """Show the picture that the last step was heading for, a pixel for every latent pixel."""
+        flux = _flux(sample)
+        if flux.estimate is None:
+            return None
+        with torch.inference_mode():
+            return self._preview.show(self._unpack(flux, flux.estimate))
+
     def _sample(
         self, request_id: str, request: GenerationRequest, conditioning: Conditioning, *, index: int
     ) -> FluxSample:
@@ -81,12 +93,15 @@ class FluxPipeline:
         )
 
     def _decode(self, sample: FluxSample) -> Image.Image:
-        scale = self._parts.autoencoder.scale
         height, width = self._whole_tokens(sample.height), self._whole_tokens(sample.width)
-        latents = unpack(sample.tokens, height=height // scale, width=width // scale)
-        [pixels] = to_uint8(self._parts.autoencoder.decode(latents))
+        [pixels] = to_uint8(self._parts.autoencoder.decode(self._unpack(sample, sample.tokens)))
         left, top = (width - sample.width) // 2, (height - sample.height) // 2
         return Image.fromarray(pixels.numpy()).crop((left, top, left + sample.width, top + sample.height))
+
+    def _unpack(self, sample: FluxSample, tokens: Tensor) -> Tensor:
+        scale = self._parts.autoencoder.scale
+        height, width = self._whole_tokens(sample.height), self._whole_tokens(sample.width)
+        return unpack(tokens, height=height // scale, width=width // scale)
 
     def _whole_tokens(self, pixels: int) -> int:
         """Round a side up to what whole tokens cover."""

@@ -70,6 +70,7 @@ class ModelSpec:
         _check_range("num_images", request.num_images, 1, MAX_IMAGES)
         _check_range("num_inference_steps", request.num_inference_steps, MIN_STEPS, MAX_STEPS)
         _check_range("guidance_scale", request.guidance_scale, MIN_GUIDANCE, MAX_GUIDANCE)
+        _check_range("true_cfg_scale", request.true_cfg_scale, MIN_GUIDANCE, MAX_GUIDANCE)
         for role in Role:
             asked = sum(reference.role is role for reference in request.references)
             _check_range(f"{role} references", asked, 0, self.max_references.get(role, 0))

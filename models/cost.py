@@ -73,7 +73,7 @@ class CostTable:
 
         Args:
             tokens: of one row: style, text, target and references.
-            rows: in the group.
+            rows: in the group; a picture with a negative prompt is two.
         """
         return self.step_ms + rows * (
             self.row_ms + self.kilotoken_ms * tokens / 1e3 + self.megapair_ms * tokens**2 / 1e6
@@ -85,20 +85,20 @@ class CostTable:
 
     def request(self, request: GenerationRequest) -> float:
         """Return milliseconds of all that a request needs when it runs alone, from prompt to pixels."""
-        steps = request.num_inference_steps * self.step(tokens_of(request))
+        steps = request.num_inference_steps * self.step(tokens_of(request), rows=rows_of(request))
         return self._encode(request) + request.num_images * (steps + self.decode(request.width * request.height))
 
     def _encode(self, request: GenerationRequest) -> float:
         styles = _styles(request)
         pictures = _picture_tokens(len(request.references) - styles)
-        return self.text_ms + self.reference_ms * pictures / 1e3 + self.style_ms * styles
+        return rows_of(request) * self.text_ms + self.reference_ms * pictures / 1e3 + self.style_ms * styles
 
 
 def work_units(request: GenerationRequest) -> float:
     """Return what the denoising of a request costs in all, in units; more than 0."""
     costs = cost_table()
     steps = request.num_images * request.num_inference_steps
-    return steps * costs.step(tokens_of(request)) / costs.step(UNIT_TOKENS)
+    return steps * costs.step(tokens_of(request), rows=rows_of(request)) / costs.step(UNIT_TOKENS)
 
 
 def tokens_of(request: GenerationRequest) -> int:
@@ -113,9 +113,14 @@ def target_tokens(request: GenerationRequest) -> int:
     return -(-request.width // 16) * -(-request.height // 16)
 
 
+def rows_of(request: GenerationRequest) -> int:
+    """Return how many rows of a group one picture takes."""
+    return 2 if request.negative_prompt else 1
+
+
 def resident_bytes(request: GenerationRequest) -> int:
     """Estimate the bytes that a request keeps on the device while it is denoised, at FLUX.1-dev's size."""
-    told = REQUEST_BYTES + REQUEST_TOKEN_BYTES * tokens_of(request)
+    told = rows_of(request) * REQUEST_BYTES + REQUEST_TOKEN_BYTES * tokens_of(request)
     return told + request.num_images * SAMPLE_TOKEN_BYTES * target_tokens(request)
 
 

@@ -211,7 +211,8 @@ class Engine:
 
     def _step_timed(self, group: Sequence[Sample]) -> tuple[list[Sample], dict[str, Exception]]:
         """Step a group and learn from it how fast this device is."""
-        expected_s = self._costs.step(tokens_of(group[0].shape), rows=len(group)) / 1e3
+        shape = group[0].shape
+        expected_s = self._costs.step(tokens_of(shape), rows=shape.rows * len(group)) / 1e3
         started_s = self._clock()
         stepped, failed = self._step_halving(group)
         if not failed:

@@ -88,6 +88,10 @@ class GenerationRequest:
     output_quality: int = 95
     #: What not to show; empty where nothing is said about it.
     negative_prompt: str = ""
+    #: How far the picture is pushed away from the negative prompt, beside ``guidance_scale``: at 1 not at all. Counts
+    #: only where there is one. The models' own guidance acts at the same time, hence the small default.
+    #: Source: the name and the formula are those of diffusers' FLUX pipelines.
+    true_cfg_scale: float = 2.0
     #: Whether the result is as large as the first reference, instead of ``width`` by ``height``.
     keep_size: bool = False
 

@@ -76,7 +76,10 @@ class Resident:
             costs: how long a step should take.
             pace: how many times longer it takes here.
         """
-        left_ms = sum(sample.steps_left * costs.step(tokens_of(sample.shape)) for sample in self.samples.values())
+        left_ms = sum(
+            sample.steps_left * costs.step(tokens_of(sample.shape), rows=sample.shape.rows)
+            for sample in self.samples.values()
+        )
         left_s = min(left_ms * pace / 1e3, self.work_s)
         urgent_s = urgency_s(self.counts_from_s, work_s=self.work_s, left_s=left_s)
         self.candidates = [

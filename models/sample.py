@@ -18,6 +18,8 @@ class ShapeKey(NamedTuple):
     reference_tokens: int
     #: Style pictures in the text stream.
     styles: int
+    #: Rows that each sample takes of a call: two where a negative prompt is told beside the prompt.
+    rows: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,9 @@ from models.request import GenerationRequest, ImageFormat, Reference, Role
 #: Fields that are written as they are.
 _PLAIN = ("model", "prompt", "width", "height", "num_images", "num_inference_steps", "guidance_scale", "seed")
 #: Fields that came later, and what they are where nothing is written of them.
-_LATER: Mapping[str, Any] = MappingProxyType({"output_quality": 95, "negative_prompt": "", "keep_size": False})
+_LATER: Mapping[str, Any] = MappingProxyType(
+    {"output_quality": 95, "negative_prompt": "", "true_cfg_scale": 2.0, "keep_size": False}
+)
 
 
 class UnreadableRequest(ValueError):

@@ -9,7 +9,7 @@ Knows no noise and no step; which pictures are references and how large they bec
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -93,6 +93,18 @@ def encode_request(
         references=_joined([pack(each) for each in latents], parts),
         styles=styles,
         rotary=(cos[None].to(parts.device), sin[None].to(parts.device)),
+    )
+
+
+def encode_negative(request: GenerationRequest, told: Conditioning, *, parts: FluxComponents) -> Conditioning | None:
+    """Encode what not to show, beside the same references, styles and positions; None where nothing is said of it."""
+    if not request.negative_prompt:
+        return None
+    text = parts.text.encode([request.negative_prompt])
+    return replace(
+        told,
+        text=text.features.to(parts.device, parts.dtype),
+        pooled=text.pooled.to(parts.device, parts.dtype),
     )
 
 

@@ -34,6 +34,10 @@ class FluxSample(Sample):
     guidance: float
     #: What the transformer is told; one object for all pictures of the request.
     conditioning: Conditioning
+    #: What it is told to stay away from; None without a negative prompt.
+    negative: Conditioning | None = None
+    #: How far; see ``models.request``.
+    true_cfg_scale: float = 1.0
     #: Exact width of the result in pixels.
     width: int
     #: Exact height of the result in pixels.
@@ -78,6 +82,24 @@ def advance(sample: FluxSample, velocity: Tensor) -> FluxSample:
     tokens = sample.tokens + (after - before) * direction
     estimate = sample.tokens - before * direction
     return replace(sample, tokens=tokens, estimate=estimate, steps_done=sample.steps_done + 1)
+
+
+def against(sample: FluxSample) -> FluxSample:
+    """Return a sample that is told what it should stay away from; it has a negative prompt."""
+    assert sample.negative is not None, "only samples with a negative prompt are steered"  # noqa: S101 -- ours
+    return replace(sample, conditioning=sample.negative)
+
+
+def steer(sample: FluxSample, positive: Tensor, negative: Tensor) -> Tensor:
+    """Go on from where the negative prompt leads towards the prompt, and beyond it.
+
+    Returns:
+        negative + scale * (positive - negative), in float32 and of their shape.
+
+    Source: classifier-free guidance (arXiv 2207.12598), in the form that diffusers' FLUX pipelines use.
+    """
+    away = negative.to(torch.float32)
+    return away + sample.true_cfg_scale * (positive.to(torch.float32) - away)
 
 
 def _stack_references(group: Sequence[FluxSample], *, dtype: torch.dtype, missing: Sequence[int]) -> Tensor | None:

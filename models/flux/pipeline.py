@@ -6,13 +6,15 @@ decode: samples at sigma 0 ──► pictures, cut to the size that was asked fo
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
 
-from models.flux.conditioning import encode_request
-from models.flux.group import FluxSample, advance, collate
+from models.cost import rows_of
+from models.flux.conditioning import encode_negative, encode_request
+from models.flux.group import FluxSample, advance, against, collate, steer
 from models.flux.latents import PATCH, draw_noise, pack, unpack
 from models.flux.preview import Preview
 from models.flux.sigmas import sigmas
@@ -49,19 +51,37 @@ class FluxPipeline:
         with torch.inference_mode():
             grid = self._tokens_along(request.height), self._tokens_along(request.width)
             told = encode_request(request, images, parts=self._parts, rule=self._rule, grid=grid)
-            return [self._sample(request_id, request, told, index=index) for index in range(request.num_images)]
+            negative = encode_negative(request, told, parts=self._parts)
+            samples = [self._sample(request_id, request, told, index=index) for index in range(request.num_images)]
+            return [replace(sample, negative=negative) for sample in samples]
 
     def step(self, group: Sequence[Sample]) -> list[Sample]:
         """Advance a group by one step in one transformer call; the given samples stay as they are."""
         samples = [_flux(sample) for sample in group]
         with torch.inference_mode():
-            velocities = self._parts.transformer(collate(samples, dtype=self._parts.dtype)).split(1)
+            velocities = self._predict(samples)
             return [advance(sample, velocity) for sample, velocity in zip(samples, velocities, strict=True)]
 
     def decode(self, samples: Sequence[Sample]) -> list[GeneratedImage]:
         """Decode pictures one by one, so that neither memory nor rounding hangs on how many there are."""
         with torch.inference_mode():
             return [GeneratedImage(seed=sample.seed, image=self._decode(_flux(sample))) for sample in samples]
+
+    def _predict(self, samples: Sequence[FluxSample]) -> list[Tensor]:
+        """Predict each sample's velocity, away from its negative prompt where it has one.
+
+        The two rows of a sample go in two calls, so that the first is what it is without a negative prompt.
+        """
+        velocities = self._call(samples)
+        steered = [place for place, sample in enumerate(samples) if sample.negative is not None]
+        if steered:
+            negatives = self._call([against(samples[place]) for place in steered])
+            for place, negative in zip(steered, negatives, strict=True):
+                velocities[place] = steer(samples[place], velocities[place], negative)
+        return velocities
+
+    def _call(self, samples: Sequence[FluxSample]) -> list[Tensor]:
+        return list(self._parts.transformer(collate(samples, dtype=self._parts.dtype)).split(1))
 
     def preview(self, sample: Sample) -> Image.Image | None:
         """Show the picture that the last step was heading for, a pixel for every latent pixel."""
@@ -87,6 +107,7 @@ class FluxPipeline:
             tokens=tokens,
             sigmas=sigmas(width=width, height=height, steps=request.num_inference_steps),
             guidance=request.guidance_scale,
+            true_cfg_scale=request.true_cfg_scale,
             conditioning=conditioning,
             width=request.width,
             height=request.height,
@@ -118,6 +139,7 @@ def _shape(request: GenerationRequest, conditioning: Conditioning, *, target_tok
         target_tokens=target_tokens,
         reference_tokens=0 if references is None else references.shape[1],
         styles=sum(reference.role is Role.STYLE for reference in request.references),
+        rows=rows_of(request),
     )
 
 

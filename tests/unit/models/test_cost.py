@@ -144,3 +144,8 @@ def test_what_is_no_table_is_refused(text: str, reason: str) -> None:
 
     with pytest.raises(UnreadableCosts, match=reason):
         read_costs(text)
+
+
+def test_a_negative_prompt_costs_a_second_row(cost: Callable[..., float]) -> None:
+    """Twice the linear layers and twice the attention; only the weights are read once."""
+    assert 1.9 < cost(negative_prompt="fog") / cost() <= 2

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ import structlog
 from deployments.bringing import bring, sized
 from deployments.decoding.rules import NoDecoder
 from deployments.delivering import Upload, deliver, no_upload, take_back
-from deployments.device_thread import DeviceThread
+from deployments.device_thread import Arguments, DeviceThread, Result
 from deployments.errors import EngineFailed, ReferenceUnusable, TaskFault, UxoError
 from deployments.holding import Held
 from deployments.replica_limits import Limits
@@ -30,6 +30,7 @@ from deployments.rounds import forever, run_until
 from deployments.tasks.claim import ANY_RANK
 from deployments.tasks.task import Beat, Claim, Fault, Output, Success
 from models.engine import Engine, StepReport
+from models.pipeline import DeviceBroken
 from models.request import GeneratedImage, UnusableReference
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ log = structlog.get_logger()
 POLL_S = 1.0
 #: Seconds for which a busy replica leaves a new task to those that are idle.
 POLITE_S = 0.05
+#: How many times as long as its steps usually take a call to the device may last.
+STEPS_UNTIL_STUCK = 10
 #: Over how many steps the time of one is averaged.
 STEPS_REMEMBERED = 8
 #: Seconds between two looks for cancelled tasks, however often the store changes.
@@ -90,6 +93,7 @@ class Replica:
         self._errands: set[asyncio.Task[None]] = set()
         self._has_room = asyncio.Event()
         self._has_work = asyncio.Event()
+        self._is_broken = asyncio.Event()
         self._is_empty = asyncio.Event()
         self._step_s = 0.0
         self._note_room()
@@ -103,6 +107,7 @@ class Replica:
 
         Raises:
             DeviceStuck: in a group, when the device no longer answers.
+            DeviceBroken: in a group, when it answers that it is lost.
         """
         drained = asyncio.Event()
         work = [forever(once) for once in (self._step_once, self._beat_once, self._look_once)]
@@ -175,10 +180,20 @@ class Replica:
         while not self._engine.is_idle:
             started = time.monotonic()
             first = [held.task_id for held in self._ending()]
-            self._send_on(await self._device.call(self._engine.step, first=first))
+            self._send_on(await self._on_device(self._engine.step, first=first))
             step_s = time.monotonic() - started
             self._step_s += (step_s - self._step_s) / (STEPS_REMEMBERED if self._step_s else 1)
             self._note_room()
+
+    async def _on_device(
+        self, function: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
+    ) -> Result:
+        """Call the engine; note when the device turns out to be lost."""
+        try:
+            return await self._device.call(function, *args, **kwargs)
+        except DeviceBroken:
+            self._is_broken.set()
+            raise
 
     async def _beat_once(self) -> None:
         """Renew the leases while the device moves; let go of what is no longer ours."""
@@ -214,8 +229,11 @@ class Replica:
                 await self._is_empty.wait()
 
     async def _watch_device(self) -> None:
-        while self._device.stuck_s < self._limits.stuck_s:  # noqa: ASYNC110 -- a thread that hangs can set no event
-            await asyncio.sleep(self._limits.beat_s)
+        while self._device.stuck_s < max(STEPS_UNTIL_STUCK * self._step_s, self._limits.stuck_s):
+            with suppress(TimeoutError):  # a thread that hangs can set no event, so it is looked at again and again
+                await asyncio.wait_for(self._is_broken.wait(), self._limits.beat_s)
+                log.error("device_broken", replica=self._name)
+                raise DeviceBroken
         log.error("device_stuck", replica=self._name, stuck_s=round(self._device.stuck_s))
         raise DeviceStuck
 
@@ -288,7 +306,9 @@ class Replica:
             if not self._is_held(held):
                 return
             request = sized(request, images)
-            await self._device.call(self._engine.admit, held.task_id, request, images, standing=held.standing)
+            await self._on_device(self._engine.admit, held.task_id, request, images, standing=held.standing)
+        except DeviceBroken:  # not the task's fault: it goes back with all others
+            return
         except UnusableReference as error:
             await self._fail(held, ReferenceUnusable(str(error)))
             return

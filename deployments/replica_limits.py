@@ -16,8 +16,9 @@ class Limits:
     ahead_s: float = 0.25
     #: How long a claim lasts without a sign of life, in seconds.
     lease_s: float
-    #: Seconds after which a device that has not answered is given up, and this replica with it.
-    stuck_s: float = 40.0
+    #: Seconds after which a device that has not answered is given up, and this replica with it; or ten times as long as
+    #: its steps take, where that is more.
+    stuck_s: float = 30.0
     #: Seconds in which it may finish what it holds once it is told to stop; the rest is handed back.
     drain_s: float = 5.0
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from models.cost import rows_of
 from models.flux.conditioning import encode_negative, encode_request
+from models.flux.faults import check_finite, device_faults
 from models.flux.group import FluxSample, advance, against, collate, steer
 from models.flux.latents import PATCH, draw_noise, pack, unpack
 from models.flux.preview import Preview
@@ -48,7 +49,7 @@ class FluxPipeline:
             UnusableReference: when a picture has a role the model does not take, or scaling leaves nothing of it.
             InvalidRequest: for more references than the model takes.
         """
-        with torch.inference_mode():
+        with device_faults(), torch.inference_mode():
             grid = self._tokens_along(request.height), self._tokens_along(request.width)
             told = encode_request(request, images, parts=self._parts, rule=self._rule, grid=grid)
             negative = encode_negative(request, told, parts=self._parts)
@@ -56,15 +57,23 @@ class FluxPipeline:
             return [replace(sample, negative=negative) for sample in samples]
 
     def step(self, group: Sequence[Sample]) -> list[Sample]:
-        """Advance a group by one step in one transformer call; the given samples stay as they are."""
+        """Advance a group by one step; the given samples stay as they are.
+
+        Raises:
+            NotFinite: when a sample of the group has become infinite or no number.
+            OutOfMemory: when there is no memory for so large a group.
+            DeviceBroken: when the device is lost.
+        """
         samples = [_flux(sample) for sample in group]
-        with torch.inference_mode():
+        with device_faults(), torch.inference_mode():
             velocities = self._predict(samples)
-            return [advance(sample, velocity) for sample, velocity in zip(samples, velocities, strict=True)]
+            stepped = [advance(sample, velocity) for sample, velocity in zip(samples, velocities, strict=True)]
+            check_finite([sample.tokens for sample in stepped])
+            return [*stepped]
 
     def decode(self, samples: Sequence[Sample]) -> list[GeneratedImage]:
         """Decode pictures one by one, so that neither memory nor rounding hangs on how many there are."""
-        with torch.inference_mode():
+        with device_faults(), torch.inference_mode():
             return [GeneratedImage(seed=sample.seed, image=self._decode(_flux(sample))) for sample in samples]
 
     def _predict(self, samples: Sequence[FluxSample]) -> list[Tensor]:
@@ -88,7 +97,7 @@ class FluxPipeline:
         flux = _flux(sample)
         if flux.estimate is None:
             return None
-        with torch.inference_mode():
+        with device_faults(), torch.inference_mode():
             return self._preview.show(self._unpack(flux, flux.estimate))
 
     def _sample(

@@ -12,7 +12,7 @@ import pytest
 import structlog
 from PIL import Image
 from running_replica import decode_here, running
-from solid_pipeline import SolidPipeline
+from solid_pipeline import SolidPipeline, SolidSample
 
 from deployments.bringing import Fetcher
 from deployments.database.signals import StoreSignal
@@ -28,6 +28,7 @@ from deployments.replica_limits import Limits
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Fault, Task, TaskState
 from models.engine import Engine
+from models.pipeline import DeviceBroken
 from models.request import GenerationRequest, Reference, Role, UnusableReference
 from models.sample import Sample
 
@@ -42,11 +43,19 @@ class PickyPipeline(SolidPipeline):
 
     def prepare(self, request_id: str, request: GenerationRequest, images: Sequence[Image.Image]) -> list[Sample]:
         """Refuse, break, or prepare."""
+        if request.prompt == "device lost at prepare":
+            raise DeviceBroken
         if request.prompt == "too thin":
             raise UnusableReference(2, "is too thin")
         if request.prompt == "break at prepare":
             raise RuntimeError(request.prompt)
         return super().prepare(request_id, request, images)
+
+    def step(self, group: Sequence[Sample]) -> list[Sample]:
+        """Lose the device, or step."""
+        if any(isinstance(sample, SolidSample) and sample.prompt == "device lost at step" for sample in group):
+            raise DeviceBroken
+        return super().step(group)
 
 
 class BadThenGood:
@@ -192,6 +201,21 @@ async def test_a_device_that_hangs_ends_its_replica(
     pipeline.gate.set()
     assert ended.group_contains(DeviceStuck)
     await until(task, TaskState.QUEUED)
+
+
+@pytest.mark.parametrize("prompt", ["device lost at prepare", "device lost at step"])
+async def test_a_lost_device_ends_its_replica_and_blames_no_task(
+    make_replica: Callable[..., Replica], submit: Submit, until: Until, prompt: str
+) -> None:
+    """When the device says that it is lost, the replica gives up at once, and its task is queued as if never begun."""
+    task = await submit(prompt=prompt)
+
+    with pytest.raises(ExceptionGroup) as ended:
+        await asyncio.wait_for(make_replica().run(asyncio.Event()), 20)
+
+    assert ended.group_contains(DeviceBroken)
+    after = await until(task, TaskState.QUEUED)
+    assert after.attempt == 0
 
 
 async def test_a_task_claimed_again_is_fed_for_its_newest_claim(

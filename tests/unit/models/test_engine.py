@@ -313,3 +313,21 @@ def test_a_tenants_second_request_lets_a_strangers_first_by(pipeline: SolidPipel
 
     order = [request_id for [(request_id, _)] in pipeline.groups]
     assert order == ["flood 1"] * 2 + ["polite"] * 2 + ["flood 2"] * 2
+
+
+@pytest.mark.parametrize("max_group", [1, 3, 4])
+def test_every_good_member_of_500_groups_succeeds(make_request: MakeRequest, max_group: int) -> None:
+    """Whichever member of a group is bad, at whatever step, the others end with the pictures that they make alone."""
+    for number in range(500):
+        engine = Engine({"uno": SolidPipeline()}, max_group=max_group)
+        place, step = number % 4, number // 4 % 3
+        for member in range(4):
+            prompt = f"break at step {step}" if member == place else "a cat"
+            engine.admit(str(member), make_request(seed=member, prompt=prompt), [])
+
+        report = run_dry(engine)
+
+        assert list(report.failed) == [str(place)]
+        assert seeds(report.finished) == {str(member): [member] for member in range(4) if member != place}
+        for name, [picture] in report.finished.items():
+            assert picture.image.getpixel((0, 0)) == (int(name), 0, 99)

@@ -21,7 +21,9 @@ MAX_UPLOAD_BYTES = 20 * 1024 * 1024
 #: Longest file name that may be announced, in bytes of UTF-8; the name of a form's file is cut off there.
 MAX_FILE_NAME_BYTES = 1024
 #: Most fields of a form; one is needed.
-MAX_PARTS = 32
+MAX_PARTS = 8
+#: Longest line between them. Source: RFC 2046, section 5.1.1.
+MAX_BOUNDARY = 70
 #: What an upload is that nobody gave a media type and whose name says nothing.
 UNKNOWN_TYPE = "application/octet-stream"
 
@@ -71,6 +73,8 @@ def _parts(call: Call) -> list[tuple[MultipartSegment, bytes]]:
     media_type, options = parse_options_header(call.headers.get("content-type", ""))
     if media_type != "multipart/form-data" or not options.get("boundary"):
         raise BadCall(f"the body must be multipart/form-data with the field {_FILE_FIELD}")
+    if len(options["boundary"]) > MAX_BOUNDARY:
+        raise BadCall(f"the boundary of the form must be at most {MAX_BOUNDARY} characters long")
     try:
         return _split(call.body, options["boundary"])
     except ValueError as error:  # the parser's own errors, and a boundary that is no text at all

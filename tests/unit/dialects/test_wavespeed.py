@@ -17,7 +17,7 @@ from deployments import errors
 from deployments.dialects.dialect import Call, Dialect, Event, Letter, Reply, Route, Streaming, Telling
 from deployments.dialects.wavespeed import WaveSpeed
 from deployments.dialects.wavespeed.vocabulary import FAULT_CODES, STATUS, VENDOR_NAMES
-from deployments.errors import CallRefused, FaultKind, Unauthenticated
+from deployments.errors import BadCall, CallRefused, FaultKind, Unauthenticated
 from deployments.operations.operation import Keep, Submit
 from deployments.operations.outcome import TaskOutcome
 from deployments.tasks.task import Task, TaskState
@@ -289,3 +289,21 @@ def test_any_form_is_understood_or_refused(body: bytes, content_type: str) -> No
             continue
         assert isinstance(operation, Keep)
         assert operation.content
+
+
+@pytest.mark.parametrize(
+    ("boundary", "fields", "is_read"),
+    [("e" * 70, 7, True), ("e" * 71, 0, False), ("e" * 100_000, 0, False), ("e", 8, False), ("e", 5000, False)],
+)
+def test_a_form_has_few_fields_and_a_short_boundary(boundary: str, fields: int, *, is_read: bool) -> None:
+    """Eight fields, the file among them, and a boundary of seventy characters are enough; more is refused."""
+    field = f'--{boundary}\r\nContent-Disposition: form-data; name="other"\r\n\r\nx\r\n'
+    file = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nabc\r\n--{boundary}--\r\n'
+    call = upload((field * fields + file).encode(), f"multipart/form-data; boundary={boundary}")
+
+    try:
+        operation = DIALECT.parse(route_named("upload"), call)
+    except BadCall:
+        operation = None
+
+    assert (operation is not None) is is_read

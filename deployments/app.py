@@ -127,7 +127,12 @@ class ReplicaDeployment:
         settings = read_settings()
         log_as(settings)
         engine = load_engine(models, settings)
-        limits = Limits(capacity=capacity, lease_s=settings.lease_s, drain_s=grace_s - HAND_BACK_S)
+        limits = Limits(
+            capacity=capacity,
+            lease_s=settings.lease_s,
+            preview_every=settings.preview_every,
+            drain_s=grace_s - HAND_BACK_S,
+        )
         self._grace_s = grace_s
         self._background = Background("replica", lambda stopping: run_replica(engine, limits, settings, stopping))
 

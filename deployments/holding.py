@@ -30,6 +30,8 @@ class Held:
     steps_done: int = 0
     #: How many claims of a lower rank came after it and went before it.
     times_overtaken: int = 0
+    #: Shows those who follow it what it looks like.
+    showing: asyncio.Task[None] | None = None
     #: Takes its pictures out, once they are drawn.
     delivery: asyncio.Task[Delivered] | None = None
 

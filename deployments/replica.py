@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -22,6 +23,7 @@ import structlog
 from deployments.bringing import bring, sized
 from deployments.decoding.rules import NoDecoder
 from deployments.delivering import Upload, deliver, no_upload, take_back
+from deployments.delivery.encode import encode_preview
 from deployments.device_thread import Arguments, DeviceThread, Result
 from deployments.errors import EngineFailed, ReferenceUnusable, TaskFault, UxoError
 from deployments.holding import Held
@@ -29,7 +31,8 @@ from deployments.replica_limits import Limits
 from deployments.rounds import forever, run_until
 from deployments.tasks.claim import ANY_RANK
 from deployments.tasks.task import Beat, Claim, Fault, Output, Success
-from models.engine import Engine, StepReport
+from deployments.tasks.task import Preview as Shown
+from models.engine import Engine, Preview, StepReport
 from models.pipeline import DeviceBroken
 from models.request import GeneratedImage, UnusableReference
 
@@ -274,10 +277,28 @@ class Replica:
     def _send_on(self, report: StepReport) -> None:
         for task_id, held in self._held_of(report.progress):
             held.steps_done = report.progress[task_id]
+        for task_id, held in self._held_of(report.previews):
+            self._show_preview(held, report.previews[task_id][-1])
         for task_id, held in self._held_of(report.failed):
             self._run_errand(held, self._fail(held, report.failed[task_id]))
         for task_id, held in self._held_of(report.finished):
             self._run_errand(held, self._deliver(held, report.finished[task_id]))
+
+    def _show_preview(self, held: Held, preview: Preview) -> None:
+        """Note a preview, unless the one before it still is on its way."""
+        if held.showing is None or held.showing.done():
+            held.showing = asyncio.create_task(self._note_preview(held, preview))
+            self._errands.add(held.showing)
+            held.showing.add_done_callback(self._errands.discard)
+
+    async def _note_preview(self, held: Held, preview: Preview) -> None:
+        try:
+            jpeg = await asyncio.to_thread(encode_preview, preview.image)
+            shown = Shown(picture=preview.index, steps_done=preview.steps_done, jpeg=b64encode(jpeg).decode("ascii"))
+            beat = Beat(task_id=held.task_id, fence=held.fence, steps_done=held.steps_done)
+            await self._doors.store.note_preview(beat, shown)
+        except Exception:  # nobody's picture depends on it
+            log.exception("preview_failed", task_id=held.task_id)
 
     def _held_of(self, task_ids: Iterable[str]) -> list[tuple[str, Held]]:
         return [(task_id, self._held[task_id]) for task_id in task_ids if task_id in self._held]
@@ -306,7 +327,8 @@ class Replica:
             if not self._is_held(held):
                 return
             request = sized(request, images)
-            await self._on_device(self._engine.admit, held.task_id, request, images, standing=held.standing)
+            standing = replace(held.standing, preview_every=self._limits.preview_every)
+            await self._on_device(self._engine.admit, held.task_id, request, images, standing=standing)
         except DeviceBroken:  # not the task's fault: it goes back with all others
             return
         except UnusableReference as error:

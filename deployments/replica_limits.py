@@ -14,6 +14,8 @@ class Limits:
     #: Seconds of stepping that it keeps in hand, which is time to fetch what comes next. What it holds beyond that
     #: would stand before a task of another tenant that comes in later.
     ahead_s: float = 0.25
+    #: Steps of a picture between two previews of it; 0 makes none.
+    preview_every: int = 0
     #: How long a claim lasts without a sign of life, in seconds.
     lease_s: float
     #: Seconds after which a device that has not answered is given up, and this replica with it; or ten times as long as

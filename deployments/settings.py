@@ -147,6 +147,8 @@ class Settings(BaseSettings):
     s3_region: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]*$")] = ""
     #: Whether the bucket's name stands in the path or the host of its addresses; ``auto`` leaves it to boto3.
     s3_addressing: Literal["auto", "path", "virtual"] = "auto"
+    #: Steps of a picture between two previews of it for those who follow its task; 0 makes none.
+    preview_every: Annotated[int, Field(ge=0, le=50)] = 0
     #: How long a synchronous call is held before it is told to poll, in seconds.
     sync_wait_s: Annotated[float, Field(gt=0)] = 300.0
     #: How long a claim lasts without a sign of life, in seconds.

@@ -88,6 +88,7 @@ tasks = Table(
     Column("fault_kind", Text),
     Column("fault_message", Text),
     Column("outputs", Text, nullable=False),
+    Column("preview", Text),
     Column("webhook", Text),
     Column("upload_url", Text),
     Column("lifetime_s", Double),

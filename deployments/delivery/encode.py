@@ -9,13 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL.PngImagePlugin import PngInfo
 
 from deployments.delivery.sink import EncodedImage
 from deployments.picture_files import JPEG, PNG, WEBP, PictureFile
 from models.request import GeneratedImage, ImageFormat
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 #: Says in a file that a model has drawn it; the same for every picture.
 #: Source: IPTC Photo Metadata Standard, property Digital Source Type, and the IPTC's vocabulary of that name; the
@@ -27,6 +30,10 @@ DISCLOSURE = (
     '"http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"/></rdf:RDF></x:xmpmeta>'
     '<?xpacket end="r"?>'
 )
+
+
+#: Quality of previews as JPEG, [1, 100].
+PREVIEW_QUALITY = 70
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,3 +90,10 @@ def encode(
     return EncodedImage(
         content=file.getvalue(), content_type=encoding.kind.media_type, extension=encoding.kind.extension
     )
+
+
+def encode_preview(image: Image.Image) -> bytes:
+    """Encode a small picture of an unfinished one as JPEG; few bytes count for more than fine ones."""
+    file = BytesIO()
+    image.save(file, format=JPEG.name, quality=PREVIEW_QUALITY)
+    return file.getvalue()

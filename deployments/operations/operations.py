@@ -29,7 +29,7 @@ from deployments.operations.statistics import RecentCounts, statistics_of
 from deployments.tasks.bound import QueueBound
 from deployments.tasks.contents import ContentStore
 from deployments.tasks.ends import Ends
-from deployments.tasks.task import Fault, Task, TaskState
+from deployments.tasks.task import Fault, Preview, Task, TaskState
 from deployments.tasks.views import Query, TaskViews
 from deployments.tenants.directory import TenantDirectory
 from deployments.tenants.seal import Seal
@@ -233,7 +233,8 @@ class Operations:
             seen = self._doors.signal.mark()
             found = await self._look_again(task)
             if (found.state, found.steps_done, found.fence) != (task.state, task.steps_done, task.fence):
-                yield await self._with_place(self._shown(found, caller))
+                shown = await self._with_place(self._shown(found, caller))
+                yield replace(shown, preview=await self._preview(found))
             task = found
             if not task.state.is_terminal:
                 await asyncio.sleep(LOOK_EVERY_S)
@@ -361,6 +362,13 @@ class Operations:
         if found is None:
             raise NotFound("task not found")
         return found
+
+    async def _preview(self, task: Task) -> Preview | None:
+        if task.state is not TaskState.RUNNING:
+            return None
+        with suppress(Unavailable):  # a picture on its way is worth no trouble
+            return await self._store.read_preview(task)
+        return None
 
     async def _with_place(self, outcome: came.TaskOutcome) -> came.TaskOutcome:
         if outcome.task.state is not TaskState.QUEUED:

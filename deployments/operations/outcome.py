@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from deployments.errors import CallRefused
-    from deployments.tasks.task import Task
+    from deployments.tasks.task import Preview, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +30,8 @@ class TaskOutcome:
     is_followed: bool = False
     #: Tasks of its model that are started before it, if asked for and if it waits.
     place: int | None = None
+    #: What it looks like so far, if somebody follows it and previews are made.
+    preview: Preview | None = None
     #: What the caller had sent, as JSON, if asked for and if it is still kept.
     body: str | None = None
     #: Whether this very call has ended it; of Cancel, and of a Submit that was given up.

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from deployments.errors import FaultKind
-from deployments.tasks.task import Fault, Output, Success, Task, TaskState, Webhook
+from deployments.tasks.task import Fault, Output, Preview, Success, Task, TaskState, Webhook
 
 
 def to_row(task: Task) -> dict[str, Any]:
@@ -48,6 +48,16 @@ def to_row(task: Task) -> dict[str, Any]:
 def success_columns(success: Success) -> dict[str, Any]:
     """Name a good end's values as the statement that stores it does."""
     return {"this_outputs": write_outputs(success.outputs), "this_inference_ms": success.inference_ms}
+
+
+def write_preview(preview: Preview) -> str:
+    """Write a preview as its column."""
+    return json.dumps(asdict(preview))
+
+
+def read_preview(text: str) -> Preview:
+    """Read a preview from its column."""
+    return Preview(**json.loads(text))
 
 
 def fault_columns(fault: Fault) -> dict[str, Any]:

@@ -33,16 +33,17 @@ _LEASE_S = bindparam("lease_s", type_=Double)
 
 #: What a task gives up when it is no longer running; ``claimed_by`` stays, to say which replica had it last.
 _NO_LEASE = {"lease_expires_at": None}
-#: What every end of a task brings: no lease, no address that is a permission, and when what it holds is to be erased,
-#: if that is not when all are.
+#: What every end of a task brings: no lease, no preview, no address that is a permission, and when what it holds is to
+#: be erased, if that is not when all are.
 _ENDED = {
     **_NO_LEASE,
+    "preview": None,
     "upload_url": None,
     "finished_at": database_now(),
     "erase_at": case((tasks.c.deleted_at.is_not(None), 0.0), else_=database_now() + tasks.c.lifetime_s),
 }
 #: A task waiting again in its old place; its next attempt starts from noise.
-_QUEUED_AGAIN = {"state": TaskState.QUEUED, "steps_done": 0, **_NO_LEASE}
+_QUEUED_AGAIN = {"state": TaskState.QUEUED, "steps_done": 0, "preview": None, **_NO_LEASE}
 
 _MINE: ColumnElement[bool] = and_(
     tasks.c.id == _THIS_ID,
@@ -69,7 +70,7 @@ _SETTLED = (
 #: The columns of a task without the pictures that lie in its row: they may be 80 MB. What lies elsewhere besides is
 #: told by its places, so a task with both kinds of sink brings them all.
 WITHOUT_INLINE = (
-    *[column for column in tasks.c if column is not tasks.c.outputs],
+    *[column for column in tasks.c if column not in {tasks.c.outputs, tasks.c.preview}],
     case((tasks.c.sink == literal_column("'inline'"), literal_column("'[]'")), else_=tasks.c.outputs).label("outputs"),
 )
 
@@ -79,6 +80,9 @@ READ = select(tasks).where(*_SHOWN)
 
 #: The same for who needs to know how it is, and not what came of it.
 READ_STATE = select(*WITHOUT_INLINE).where(*_SHOWN)
+
+#: Read what a running task looks like.
+READ_PREVIEW = select(tasks.c.preview).where(*_SHOWN, tasks.c.state == TaskState.RUNNING)
 
 #: Read which of some tasks are running, and under which fence.
 READ_FENCES = select(tasks.c.id, tasks.c.fence).where(
@@ -101,6 +105,16 @@ BEAT = (
     .values(
         steps_done=case((tasks.c.steps_done < _STEPS, _STEPS), else_=tasks.c.steps_done),
         lease_expires_at=database_now() + _LEASE_S,
+    )
+)
+
+#: Note what a claimed task looks like, and how far it is, while the claim is still mine.
+NOTE_PREVIEW = (
+    update(tasks)
+    .where(_MINE)
+    .values(
+        steps_done=case((tasks.c.steps_done < _STEPS, _STEPS), else_=tasks.c.steps_done),
+        preview=bindparam("this_preview", type_=Text),
     )
 )
 

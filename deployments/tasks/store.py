@@ -24,9 +24,9 @@ from deployments.tasks import statements
 from deployments.tasks.accept import OnceKey, Submission, accept, refuse
 from deployments.tasks.claim import ANY_RANK, ANYTHING_WAITS, Appetite, claim
 from deployments.tasks.request_json import UnreadableRequest, decode_request, encode_request
-from deployments.tasks.rows import fault_columns, from_row, success_columns, write_outputs
+from deployments.tasks.rows import fault_columns, from_row, read_preview, success_columns, write_outputs, write_preview
 from deployments.tasks.settle import charge_late, end
-from deployments.tasks.task import Beat, Claim, Fault, Output, Success, Task, TaskState, is_task_id
+from deployments.tasks.task import Beat, Claim, Fault, Output, Preview, Success, Task, TaskState, is_task_id
 from models.request import GenerationRequest
 
 log = structlog.get_logger(__name__)
@@ -177,6 +177,17 @@ class TaskStore:
             return frozenset([beat.task_id for beat in ordered if _beat_one(connection, beat, lease_s)])
 
         return await self._database.write(work)
+
+    async def note_preview(self, beat: Beat, preview: Preview) -> None:
+        """Note what a claimed task looks like for those who follow it; nothing where the claim is no longer valid."""
+        noted = {"this_steps": beat.steps_done, "this_preview": write_preview(preview)}
+        values = _mine(beat.task_id, beat.fence) | noted
+        await self._database.write(lambda connection: connection.execute(statements.NOTE_PREVIEW, values))
+
+    async def read_preview(self, task: Task) -> Preview | None:
+        """Read what a task looks like; None where it is not running, or nobody has noted it."""
+        rows = await self._database.rows(statements.READ_PREVIEW, {"this_id": task.id, "this_tenant": task.tenant_id})
+        return read_preview(rows[0].preview) if rows and rows[0].preview else None
 
     async def still_claimed(self, fences: Mapping[str, int]) -> frozenset[str]:
         """Tell which of some claims are good: not lost, cancelled or ended.

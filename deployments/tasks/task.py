@@ -191,6 +191,18 @@ class Beat:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What one picture of a running task looks like."""
+
+    #: Which one, counted from 0.
+    picture: int
+    #: Steps that were taken of it.
+    steps_done: int
+    #: A small JPEG, in base64.
+    jpeg: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Success:
     """A task's good end."""
 

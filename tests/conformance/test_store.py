@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from deployments.database.schema import task_requests
 from deployments.tasks.store import TaskStore
-from deployments.tasks.task import Task, TaskState
+from deployments.tasks.task import Beat, Preview, Success, Task, TaskState
 from models.request import GenerationRequest, ImageFormat, Reference, Role
 
 MakeTask = Callable[..., Task]
@@ -211,6 +212,55 @@ async def overwrite_request(store: TaskStore, task_id: str, request: str) -> Non
         connection.execute(update(task_requests).where(here).values(request=request))
 
     await store._database.write(work)
+
+
+async def test_a_running_task_shows_what_it_looks_like(
+    store: TaskStore, make_task: MakeTask, make_request: MakeRequest
+) -> None:
+    """The last preview of the one who holds it is shown, with its progress, to its tenant; nobody else's counts."""
+    task = make_task(steps_total=9)
+    await store.accept(task, make_request())
+    [claim] = await store.claim(models=["uno"], limit=1, replica_id="r1", lease_s=60)
+    fence = claim.task.fence
+
+    before = await store.read_preview(task)
+    for number in (2, 4):
+        await store.note_preview(Beat(task_id=task.id, fence=fence, steps_done=number), preview(number))
+    await store.note_preview(Beat(task_id=task.id, fence=fence - 1, steps_done=8), preview(8))
+
+    assert before is None
+    assert await store.read_preview(task) == preview(4)
+    assert await store.read_preview(replace(task, tenant_id="bob")) is None
+    found = await store.read(task.id, tenant_id="alice")
+    assert found is not None
+    assert found.steps_done == 4
+
+
+@pytest.mark.parametrize("end", ["succeed", "cancel", "release"])
+async def test_what_no_longer_runs_shows_nothing(
+    store: TaskStore, make_task: MakeTask, make_request: MakeRequest, end: str
+) -> None:
+    """No preview outlives the attempt that it is of."""
+    task = make_task()
+    await store.accept(task, make_request())
+    [claim] = await store.claim(models=["uno"], limit=1, replica_id="r1", lease_s=60)
+    fence = claim.task.fence
+    await store.note_preview(Beat(task_id=task.id, fence=fence, steps_done=1), preview(1))
+
+    if end == "succeed":
+        await store.succeed(task.id, fence=fence, success=Success(outputs=(), inference_ms=1))
+    elif end == "cancel":
+        await store.cancel(task.id, tenant_id="alice")
+    else:
+        await store.release(task.id, fence=fence)
+        await store.claim(models=["uno"], limit=1, replica_id="r1", lease_s=60)
+
+    assert await store.read_preview(task) is None
+
+
+def preview(steps_done: int) -> Preview:
+    """Return a preview after some steps."""
+    return Preview(picture=0, steps_done=steps_done, jpeg="/9j/4A==")
 
 
 async def test_big_requests_travel_whole(store: TaskStore, make_task: MakeTask, make_request: MakeRequest) -> None:

@@ -4,7 +4,7 @@ The event stream is ours: WaveSpeedAI documents none. Its events count in the ho
 vendor's task.
 
     event: state      queued, or running without a step
-    event: progress   running, after each step
+    event: progress   running, further than at the event before; with a preview where the operator has them made
     event: result     the end, with the whole task; the last one
 """
 
@@ -56,6 +56,12 @@ def progress(outcome: TaskOutcome, call: Call) -> str:
         "steps_done": task.steps_done,
         "steps_total": task.steps_total,
     }
+    if outcome.preview is not None:
+        told["preview"] = {
+            "picture": outcome.preview.picture,
+            "steps_done": outcome.preview.steps_done,
+            "image": f"data:image/jpeg;base64,{outcome.preview.jpeg}",
+        }
     if task.state.is_terminal:
         told["task"] = task_members(outcome, call.base_url)
     return f"event: {_kind(task)}\nid: {event_id}\ndata: {json.dumps(told)}\n\n"

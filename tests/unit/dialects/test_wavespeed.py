@@ -20,7 +20,7 @@ from deployments.dialects.wavespeed.vocabulary import FAULT_CODES, STATUS, VENDO
 from deployments.errors import BadCall, CallRefused, FaultKind, Unauthenticated
 from deployments.operations.operation import Keep, Submit
 from deployments.operations.outcome import TaskOutcome
-from deployments.tasks.task import Task, TaskState
+from deployments.tasks.task import Preview, Task, TaskState
 from deployments.tenants.webhook_keys import WebhookSigner
 from models.catalog import CATALOG
 
@@ -119,7 +119,8 @@ def test_refusal_is_shown(case: Any) -> None:
 @pytest.mark.parametrize("case", cases("wavespeed", "events.json"))
 def test_progress_is_told(case: Any, make_task: Callable[..., Task]) -> None:
     """Each change of a task is one event, and none is told twice to a follower who comes back."""
-    outcome = TaskOutcome(task=made_task(case["task"], make_task), pictures=tuple(case["pictures"]))
+    preview = Preview(**case["preview"]) if "preview" in case else None
+    outcome = TaskOutcome(task=made_task(case["task"], make_task), pictures=tuple(case["pictures"]), preview=preview)
     headers = {"last-event-id": case["last_event_id"]} if "last_event_id" in case else {}
     call = Call(method="GET", path="/", base_url=BASE_URL, headers=headers)
 

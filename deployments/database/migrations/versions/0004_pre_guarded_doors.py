@@ -1,4 +1,4 @@
-"""Add when what tasks hold is erased, how long a tenant's pictures live, and what its calls may reach.
+"""Add when what tasks hold is erased, how long a tenant's pictures live, what its calls may reach, and previews.
 
 Every new column may be null, so that code which does not know it can go on inserting.
 """
@@ -18,6 +18,7 @@ def upgrade() -> None:
     op.add_column("tenants", sa.Column("lifetime_s", sa.Double))
     op.add_column("tasks", sa.Column("erase_at", sa.Double))
     op.add_column("tasks", sa.Column("erased_at", sa.Double))
+    op.add_column("tasks", sa.Column("preview", sa.Text))
     op.execute("UPDATE tasks SET erase_at = 0 WHERE deleted_at IS NOT NULL")
     op.execute(
         "UPDATE tasks SET erase_at = finished_at + lifetime_s "

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from models.flux.encodings import Encodings
 
 if TYPE_CHECKING:
     import torch
@@ -30,3 +32,5 @@ class FluxComponents:
     device: torch.device
     #: What the transformer computes in; latents, sigmas and rotary tables stay float32.
     dtype: torch.dtype
+    #: What was encoded before by these very parts.
+    encodings: Encodings = field(default_factory=Encodings)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from models.flux.encodings import Encoded, digest_of_picture, digest_of_text
 from models.flux.latents import PATCH, pack, reference_ids, target_ids, text_ids
 from models.flux.references import EmptyReference, preprocess
 from models.flux.transformer import RotaryTable, rotary_table
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from models.flux.components import FluxComponents
     from models.flux.references import Size
+    from models.flux.style import StyleEncoder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,15 +83,15 @@ def encode_request(
         InvalidRequest: for more references than the model takes.
     """
     _check_roles(request, rule, takes_styles=parts.style is not None)
-    latents = [parts.autoencoder.encode([image]) for image in _fit_references(request, images, rule)]
+    latents = [_encode_reference(image, parts) for image in _fit_references(request, images, rule)]
     styles = _encode_styles(request, images, parts)
-    text = parts.text.encode([request.prompt])
+    text, pooled = _encode_text(request.prompt, parts)
     style_tokens = 0 if styles is None else styles.shape[1]
-    ids = _joint_ids(style_tokens + text.features.shape[1], grid, latents)
+    ids = _joint_ids(style_tokens + text.shape[1], grid, latents)
     cos, sin = rotary_table(ids, parts.transformer.config.axes_dims_rope)
     return Conditioning(
-        text=text.features.to(parts.device, parts.dtype),
-        pooled=text.pooled.to(parts.device, parts.dtype),
+        text=text,
+        pooled=pooled,
         references=_joined([pack(each) for each in latents], parts),
         styles=styles,
         rotary=(cos[None].to(parts.device), sin[None].to(parts.device)),
@@ -100,12 +102,22 @@ def encode_negative(request: GenerationRequest, told: Conditioning, *, parts: Fl
     """Encode what not to show, beside the same references, styles and positions; None where nothing is said of it."""
     if not request.negative_prompt:
         return None
-    text = parts.text.encode([request.negative_prompt])
-    return replace(
-        told,
-        text=text.features.to(parts.device, parts.dtype),
-        pooled=text.pooled.to(parts.device, parts.dtype),
-    )
+    text, pooled = _encode_text(request.negative_prompt, parts)
+    return replace(told, text=text, pooled=pooled)
+
+
+def _encode_text(prompt: str, parts: FluxComponents) -> Encoded:
+    def encode() -> Encoded:
+        text = parts.text.encode([prompt])
+        return text.features.to(parts.device, parts.dtype), text.pooled.to(parts.device, parts.dtype)
+
+    return parts.encodings.get("text", digest_of_text(prompt), encode)
+
+
+def _encode_reference(image: Image.Image, parts: FluxComponents) -> Tensor:
+    """Encode a picture that was cut to size, so that its digest says all that matters."""
+    [latents] = parts.encodings.get("reference", digest_of_picture(image), lambda: (parts.autoencoder.encode([image]),))
+    return latents
 
 
 def _check_roles(request: GenerationRequest, rule: ReferenceRule, *, takes_styles: bool) -> None:
@@ -137,10 +149,16 @@ def _fit(image: Image.Image, long_side: int, *, rule: ReferenceRule, position: i
 
 
 def _encode_styles(request: GenerationRequest, images: Sequence[Image.Image], parts: FluxComponents) -> Tensor | None:
-    if parts.style is None:
+    style = parts.style
+    if style is None:
         return None
-    positions = _positions(request, Role.STYLE)
-    return _joined([parts.style.encode(images[position - 1]) for position in positions], parts)
+    pictures = [images[position - 1] for position in _positions(request, Role.STYLE)]
+    return _joined([_encode_style(picture, style, parts) for picture in pictures], parts)
+
+
+def _encode_style(image: Image.Image, style: StyleEncoder, parts: FluxComponents) -> Tensor:
+    [tokens] = parts.encodings.get("style", digest_of_picture(image), lambda: (style.encode(image),))
+    return tokens
 
 
 def _positions(request: GenerationRequest, role: Role) -> list[int]:

@@ -1,0 +1,72 @@
+"""Encodings that were made before, kept by what they were made of: the same prompt or picture is encoded once.
+
+Bounded by the bytes of the tensors it holds; what was not asked for the longest goes first. Driven by one thread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from cachetools import LRUCache
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+#: What one thing was encoded to.
+Encoded: TypeAlias = tuple[Tensor, ...]
+
+#: Bytes that are kept: some 60 prompts of 4 MiB each.
+USUAL_BYTES = 256 * 1024**2
+
+
+class Encodings:
+    """Remembers encodings by kind and content."""
+
+    def __init__(self, max_bytes: int = USUAL_BYTES) -> None:
+        self._kept: LRUCache[tuple[str, str], Encoded] = LRUCache(max_bytes, getsizeof=_size_of)
+        #: How often each kind was found, and how often it had to be made.
+        self.hits: Counter[str] = Counter()
+        self.misses: Counter[str] = Counter()
+
+    @property
+    def size_bytes(self) -> int:
+        """Return the bytes of all that is kept."""
+        return int(self._kept.currsize)
+
+    def get(self, kind: str, content: str, make: Callable[[], Encoded]) -> Encoded:
+        """Return what was made of this content before, or make it; nobody may write into it.
+
+        Args:
+            kind: of encoding; one content may be encoded in several ways.
+            content: its digest; see ``digest_of_text`` and ``digest_of_picture``.
+            make: encodes it.
+        """
+        key = kind, content
+        if key in self._kept:
+            self.hits[kind] += 1
+            return self._kept[key]
+        self.misses[kind] += 1
+        made = make()
+        if _size_of(made) <= self._kept.maxsize:
+            self._kept[key] = made
+        return made
+
+
+def digest_of_text(text: str) -> str:
+    """Name a text by what it says; half a surrogate pair is a text too."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def digest_of_picture(image: Image.Image) -> str:
+    """Name a picture by its mode, size and pixels."""
+    digest = hashlib.sha256(f"{image.mode} {image.width} {image.height} ".encode())
+    digest.update(image.tobytes())
+    return digest.hexdigest()
+
+
+def _size_of(encoded: Encoded) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in encoded)

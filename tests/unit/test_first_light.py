@@ -35,7 +35,7 @@ class Service:
 
     def __init__(self, answers: Sequence[tuple[int, bytes]]) -> None:
         self.answers = list(answers)
-        self.calls: list[tuple[str, str, str, bytes]] = []
+        self.calls: list[tuple[str, str, str | None, bytes]] = []
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self.endpoint())
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
@@ -103,7 +103,7 @@ def test_a_picture_is_asked_for_waited_for_and_saved(serve: Callable[..., Servic
 
 
 def test_it_calls_as_any_caller_would(serve: Callable[..., Service], tmp_path: Path) -> None:
-    """The wish is posted once with the key, and then only read."""
+    """The wish is posted once with the key, and then only read; the picture without it, for it may lie elsewhere."""
     service = serve(told("created"), told("completed", outputs=["/files/1.jpg"]), (200, b"jpeg"))
 
     take(WISH, base_url=service.url, key=KEY, folder=tmp_path, report=ignore)
@@ -111,7 +111,7 @@ def test_it_calls_as_any_caller_would(serve: Callable[..., Service], tmp_path: P
     [(method, path, shown, body), *later] = service.calls
     assert (method, path, shown) == ("POST", "/api/v3/wavespeed-ai/uno", f"Bearer {KEY}")
     assert json.loads(body) == WISH.body
-    assert [(method, path) for method, path, *_ in later] == [("GET", "/result"), ("GET", "/files/1.jpg")]
+    assert [call[:3] for call in later] == [("GET", "/result", f"Bearer {KEY}"), ("GET", "/files/1.jpg", None)]
 
 
 def test_a_failed_task_is_told_in_the_services_words(serve: Callable[..., Service], tmp_path: Path) -> None:

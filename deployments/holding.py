@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deployments.tasks.task import Claim
+from deployments.tasks.task import Beat, Claim
 from models.resident import Standing
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ class Held:
     steps_done: int = 0
     #: How many claims of a lower rank came after it and went before it.
     times_overtaken: int = 0
-    #: Shows those who follow it what it looks like.
-    showing: asyncio.Task[None] | None = None
     #: Takes its pictures out, once they are drawn.
     delivery: asyncio.Task[Delivered] | None = None
 
@@ -49,6 +47,11 @@ class Held:
     def steps_left(self) -> int:
         """Return how many steps are still to be taken, over all pictures."""
         return self.claim.task.steps_total - self.steps_done
+
+    @property
+    def beat(self) -> Beat:
+        """Return the sign of life that tells how far it is."""
+        return Beat(task_id=self.task_id, fence=self.fence, steps_done=self.steps_done)
 
     @property
     def standing(self) -> Standing:

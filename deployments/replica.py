@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -23,16 +22,15 @@ import structlog
 from deployments.bringing import bring, sized
 from deployments.decoding.rules import NoDecoder
 from deployments.delivering import Upload, deliver, no_upload, take_back
-from deployments.delivery.encode import encode_preview
 from deployments.device_thread import Arguments, DeviceThread, Result
 from deployments.errors import EngineFailed, ReferenceUnusable, TaskFault, UxoError
 from deployments.holding import Held
+from deployments.previewing import Previews
 from deployments.replica_limits import Limits
 from deployments.rounds import forever, run_until
 from deployments.tasks.claim import ANY_RANK
-from deployments.tasks.task import Beat, Claim, Fault, Output, Success
-from deployments.tasks.task import Preview as Shown
-from models.engine import Engine, Preview, StepReport
+from deployments.tasks.task import Claim, Fault, Output, Success
+from models.engine import Engine, StepReport
 from models.pipeline import DeviceBroken
 from models.request import GeneratedImage, UnusableReference
 
@@ -90,6 +88,7 @@ class Replica:
         self._doors = doors
         self._limits = limits
         self._device = DeviceThread()
+        self._previews = Previews(doors.store)
         self._held: dict[str, Held] = {}
         self._models = deque(sorted(engine.models))
         self._claiming: asyncio.Task[int] | None = None
@@ -204,11 +203,7 @@ class Replica:
         if self._device.stuck_s > self._limits.doubt_s:
             return
         asked = dict(self._held)
-        beats = [
-            Beat(task_id=task_id, fence=held.claim.task.fence, steps_done=held.steps_done)
-            for task_id, held in asked.items()
-        ]
-        ours = await self._doors.store.beat(beats, lease_s=self._limits.lease_s)
+        ours = await self._doors.store.beat([held.beat for held in asked.values()], lease_s=self._limits.lease_s)
         for task_id, held in asked.items():
             if task_id not in ours and self._is_held(held):
                 self._let_go(held)
@@ -278,27 +273,11 @@ class Replica:
         for task_id, held in self._held_of(report.progress):
             held.steps_done = report.progress[task_id]
         for task_id, held in self._held_of(report.previews):
-            self._show_preview(held, report.previews[task_id][-1])
+            self._previews.show(held.beat, report.previews[task_id][-1])
         for task_id, held in self._held_of(report.failed):
             self._run_errand(held, self._fail(held, report.failed[task_id]))
         for task_id, held in self._held_of(report.finished):
             self._run_errand(held, self._deliver(held, report.finished[task_id]))
-
-    def _show_preview(self, held: Held, preview: Preview) -> None:
-        """Note a preview, unless the one before it still is on its way."""
-        if held.showing is None or held.showing.done():
-            held.showing = asyncio.create_task(self._note_preview(held, preview))
-            self._errands.add(held.showing)
-            held.showing.add_done_callback(self._errands.discard)
-
-    async def _note_preview(self, held: Held, preview: Preview) -> None:
-        try:
-            jpeg = await asyncio.to_thread(encode_preview, preview.image)
-            shown = Shown(picture=preview.index, steps_done=preview.steps_done, jpeg=b64encode(jpeg).decode("ascii"))
-            beat = Beat(task_id=held.task_id, fence=held.fence, steps_done=held.steps_done)
-            await self._doors.store.note_preview(beat, shown)
-        except Exception:  # nobody's picture depends on it
-            log.exception("preview_failed", task_id=held.task_id)
 
     def _held_of(self, task_ids: Iterable[str]) -> list[tuple[str, Held]]:
         return [(task_id, self._held[task_id]) for task_id in task_ids if task_id in self._held]
@@ -389,6 +368,7 @@ class Replica:
         for errand in errands:
             errand.cancel()
         await asyncio.gather(*errands, return_exceptions=True)
+        await self._previews.close()
         self._device.close()
         handing_back = [self._doors.store.release(held.task_id, fence=held.fence) for held in self._held.values()]
         released = await asyncio.gather(*handing_back, return_exceptions=True)  # one that fails holds up no other

@@ -31,7 +31,7 @@ from deployments.erasing import Eraser
 from deployments.housekeeper import Housekeeper
 from deployments.ingress.application import make_ingress
 from deployments.ingress.parts import Parts
-from deployments.operations.operations import Doors as OperationsDoors
+from deployments.operations.doors import Doors as OperationsDoors
 from deployments.operations.operations import Operations
 from deployments.outbound.client import GuardedClient
 from deployments.outbound.references import ReferenceFetcher

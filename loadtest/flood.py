@@ -32,9 +32,10 @@ from deployments.delivery.files import FilesSink
 from deployments.delivery.inline import InlineSink
 from deployments.delivery.sink import Sink
 from deployments.errors import Overloaded
+from deployments.operations.caller import Caller
+from deployments.operations.doors import Doors as OperationsDoors
 from deployments.operations.operation import Submit
-from deployments.operations.operations import Caller, Operations
-from deployments.operations.operations import Doors as OperationsDoors
+from deployments.operations.operations import Operations
 from deployments.outbound.client import GuardedClient
 from deployments.outbound.references import ReferenceFetcher
 from deployments.outbound.rules import Rules

@@ -26,7 +26,8 @@ from deployments.errors import CallRefused, InternalFault, NotFound, Unauthentic
 from deployments.ingress.calls import address_of, counted_once, read_call, respond
 from deployments.ingress.held import Held
 from deployments.ingress.parts import Parts
-from deployments.operations.operations import Caller, Operations
+from deployments.operations.caller import Caller
+from deployments.operations.operations import Operations
 from deployments.operations.outcome import BatchOutcome, Listing, Outcome, TaskOutcome
 
 log = structlog.get_logger()

@@ -23,8 +23,8 @@ from deployments.errors import CallRefused, InternalFault, Overloaded, Unauthent
 from deployments.ingress.answering import is_heavy
 from deployments.ingress.calls import address_of, read_call
 from deployments.ingress.parts import Parts
+from deployments.operations.caller import Caller
 from deployments.operations.operation import Batch, Part, Tell
-from deployments.operations.operations import Caller
 from deployments.operations.outcome import PartOutcome
 
 log = structlog.get_logger()

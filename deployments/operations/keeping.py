@@ -16,7 +16,7 @@ from deployments.outbound.refused import ReferenceRefused
 if TYPE_CHECKING:
     from deployments.delivery.kept import KeptPictures
     from deployments.delivery.sink import Sink
-    from deployments.operations.operations import Caller
+    from deployments.operations.caller import Caller
     from deployments.references import References
 
 #: Pictures that a process fetches or keeps at once; each may be 20 MiB, and is in memory more than once meanwhile.

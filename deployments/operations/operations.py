@@ -7,122 +7,36 @@ dialect.parse ──► Operation ──► Operations.perform ──► Outcome
 from __future__ import annotations
 
 import asyncio
-import math
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
 from deployments.clock import utc_now
-from deployments.delivery.kept import KeptPictures
-from deployments.erasing import Eraser
 from deployments.errors import BadCall, CallRefused, FaultKind, NotFound, Unavailable
 from deployments.operations import operation as asked
 from deployments.operations import outcome as came
-from deployments.operations.callbacks import Callbacks
+from deployments.operations.caller import Caller
+from deployments.operations.doors import Doors
 from deployments.operations.keeping import Keeping
 from deployments.operations.own_pictures import own_sources
-from deployments.operations.redelivering import Redelivering
 from deployments.operations.statistics import RecentCounts, statistics_of
-from deployments.tasks.bound import QueueBound
-from deployments.tasks.contents import ContentStore
 from deployments.tasks.ends import Ends
 from deployments.tasks.task import Fault, Preview, Task, TaskState
-from deployments.tasks.views import Query, TaskViews
-from deployments.tenants.directory import TenantDirectory
-from deployments.tenants.seal import Seal
-from deployments.tenants.webhook_keys import WebhookSigner
+from deployments.tasks.views import Query
 from models.catalog import CATALOG, ModelSpec
 from models.cost import work_units
 from models.request import GenerationRequest, InvalidRequest
 
 if TYPE_CHECKING:
-    from deployments.database.database import Database
-    from deployments.database.signals import StoreSignal
-    from deployments.delivery.files import FilesSink
     from deployments.delivery.sink import Sink
-    from deployments.references import References
-    from deployments.tasks.store import TaskStore
 
 #: Seconds after which a followed task is looked at again without a signal.
 POLL_S = 1.0
 #: Seconds between two looks at a followed task, however often the store changes.
 LOOK_EVERY_S = 0.25
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Doors:
-    """What operations work through."""
-
-    #: Where tasks are accepted, read and cancelled.
-    store: TaskStore
-    #: What a tenant may see of its tasks besides.
-    views: TaskViews
-    #: Says when the store has changed.
-    signal: StoreSignal
-    #: Make the links of pictures, by kind.
-    sinks: Mapping[str, Sink]
-    #: Keeps what callers send.
-    kept: KeptPictures
-    #: Brings what callers want to be kept.
-    references: References
-    #: Knows what tenants may spend.
-    directory: TenantDirectory
-    #: Knows the secrets of webhooks.
-    signer: WebhookSigner
-    #: Closes upload addresses, which are permissions, before they are written down.
-    seal: Seal
-    #: Sends pictures again.
-    redelivering: Redelivering
-    #: Says when too much waits.
-    bound: QueueBound
-    #: Says which addresses may not be called.
-    callbacks: Callbacks
-    #: Erases what deleted tasks held.
-    eraser: Eraser
-
-    @classmethod
-    def over(cls, database: Database, *, store: TaskStore, signal: StoreSignal, files: FilesSink, **rest: Any) -> Self:
-        """Open the doors that stand on one database and one folder.
-
-        Args:
-            database: open and migrated.
-            store: the tasks in it.
-            signal: says when it has changed.
-            files: the folder.
-            rest: ``sinks``, ``references``, ``upload``, ``secret`` (the server's), ``max_queued`` and ``rules``.
-        """
-        directory = TenantDirectory(database)
-        return cls(
-            store=store,
-            views=TaskViews(database),
-            signal=signal,
-            sinks=rest["sinks"],
-            kept=KeptPictures(files, secret=rest["secret"]),
-            references=rest["references"],
-            directory=directory,
-            signer=WebhookSigner(rest["secret"]),
-            seal=Seal(rest["secret"]),
-            redelivering=Redelivering(database, store=store, sinks=rest["sinks"], upload=rest["upload"]),
-            bound=QueueBound(store, max_queued=rest["max_queued"]),
-            callbacks=Callbacks(rest["rules"], directory),
-            # What is erased here was asked for by its tenant; what has aged is the housekeeper's.
-            eraser=Eraser(ContentStore(database), rest["sinks"], keep_s=math.inf),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
-    """Who asks, and how they reached us."""
-
-    #: Their tenant; empty where everybody may ask.
-    tenant_id: str
-    #: In which dialect; tasks of another one are not there.
-    dialect: str
-    #: Start of every absolute link, without a trailing slash.
-    base_url: str
 
 
 class Operations:

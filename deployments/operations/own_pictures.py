@@ -15,7 +15,7 @@ from models.request import GenerationRequest, Reference
 if TYPE_CHECKING:
     from deployments.delivery.kept import KeptPictures
     from deployments.delivery.sink import Sink
-    from deployments.operations.operations import Caller
+    from deployments.operations.caller import Caller
 
 #: How a dialect refers to a picture that its tenant keeps under a UUID.
 UPLOAD = "upload:"

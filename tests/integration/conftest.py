@@ -17,7 +17,7 @@ from deployments.delivery.files import FilesSink
 from deployments.delivery.inline import InlineSink
 from deployments.delivery.presigned_put import put_picture
 from deployments.delivery.sink import EncodedImage, Sink
-from deployments.operations.operations import Doors
+from deployments.operations.doors import Doors
 from deployments.outbound.client import GuardedClient
 from deployments.outbound.references import ReferenceFetcher
 from deployments.outbound.rules import Rules

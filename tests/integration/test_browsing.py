@@ -16,7 +16,8 @@ from deployments.dialects.openapi import read_document
 from deployments.ingress.application import make_ingress
 from deployments.ingress.browsing import PAGE_HEADERS
 from deployments.ingress.parts import Parts
-from deployments.operations.operations import Doors, Operations
+from deployments.operations.doors import Doors
+from deployments.operations.operations import Operations
 from deployments.tenants.directory import TenantDirectory
 from deployments.tenants.keys import KeyRing
 

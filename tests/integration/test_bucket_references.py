@@ -12,8 +12,10 @@ from deployments.delivery.bucket import BucketSink, Place
 from deployments.delivery.files import FilesSink
 from deployments.delivery.inline import InlineSink
 from deployments.delivery.sink import EncodedImage, Sink
+from deployments.operations.caller import Caller
+from deployments.operations.doors import Doors
 from deployments.operations.operation import Submit
-from deployments.operations.operations import Caller, Doors, Operations
+from deployments.operations.operations import Operations
 from deployments.outbound.client import GuardedClient
 from deployments.outbound.references import ReferenceFetcher
 from deployments.outbound.refused import ReferenceRefused

@@ -24,7 +24,8 @@ from deployments.dialects.wavespeed import WaveSpeed
 from deployments.ingress.application import make_ingress
 from deployments.ingress.calls import MAX_FRESH_SEED
 from deployments.ingress.parts import Parts
-from deployments.operations.operations import Doors, Operations
+from deployments.operations.doors import Doors
+from deployments.operations.operations import Operations
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Claim, Task, TaskState
 from deployments.telemetry import configure_logging

@@ -22,7 +22,8 @@ from websockets.exceptions import ConnectionClosed
 from deployments.dialects import DIALECTS
 from deployments.ingress.application import make_ingress
 from deployments.ingress.parts import Parts
-from deployments.operations.operations import Doors, Operations
+from deployments.operations.doors import Doors
+from deployments.operations.operations import Operations
 from deployments.references import FILE, KEPT
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Claim, Task, TaskState

@@ -12,8 +12,10 @@ import pytest
 
 from deployments.database.signals import StoreSignal
 from deployments.errors import BadCall, FaultKind, NotFound, Overloaded, Unavailable
+from deployments.operations.caller import Caller
+from deployments.operations.doors import Doors
 from deployments.operations.operation import Cancel, Keep, List, Operation, Read, ReadStatistics, Submit
-from deployments.operations.operations import Caller, Doors, Operations
+from deployments.operations.operations import Operations
 from deployments.operations.outcome import Listing, Statistics, TaskOutcome
 from deployments.references import References
 from deployments.tasks.accept import OnceKey

@@ -13,8 +13,10 @@ from solid_pipeline import SolidPipeline
 
 from deployments.database.signals import StoreSignal
 from deployments.delivery.sink import Sink
+from deployments.operations.caller import Caller
+from deployments.operations.doors import Doors
 from deployments.operations.operation import Watch
-from deployments.operations.operations import Caller, Doors, Operations
+from deployments.operations.operations import Operations
 from deployments.operations.outcome import TaskOutcome
 from deployments.outbound.client import GuardedClient
 from deployments.outbound.references import ReferenceFetcher

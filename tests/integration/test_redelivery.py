@@ -15,8 +15,10 @@ from deployments.database.signals import StoreSignal
 from deployments.delivery.files import FilesSink
 from deployments.delivery.sink import Sink
 from deployments.errors import BadCall, FaultKind, NotFound, UploadAddressRefused
+from deployments.operations.caller import Caller
+from deployments.operations.doors import Doors
 from deployments.operations.operation import Redeliver
-from deployments.operations.operations import Caller, Doors, Operations
+from deployments.operations.operations import Operations
 from deployments.operations.outcome import TaskOutcome
 from deployments.outbound.client import GuardedClient
 from deployments.outbound.references import ReferenceFetcher

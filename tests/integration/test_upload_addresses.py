@@ -8,8 +8,10 @@ import pytest
 
 from deployments.clock import utc_now
 from deployments.errors import EngineFailed, UploadAddressRefused
+from deployments.operations.caller import Caller
+from deployments.operations.doors import Doors
 from deployments.operations.operation import Submit
-from deployments.operations.operations import Caller, Doors, Operations
+from deployments.operations.operations import Operations
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Claim, Fault, Success
 from deployments.tenants.seal import Seal

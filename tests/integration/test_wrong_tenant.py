@@ -23,7 +23,8 @@ from deployments.dialects.openapi import read_document
 from deployments.dialects.runware.names import picture_uuid
 from deployments.ingress.application import make_ingress
 from deployments.ingress.parts import Parts
-from deployments.operations.operations import Doors, Operations
+from deployments.operations.doors import Doors
+from deployments.operations.operations import Operations
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Claim, Output, Success, Task
 from deployments.tenants.directory import TenantDirectory

@@ -54,7 +54,8 @@ class Sockets:
     def __init__(self, dialect: Dialect) -> None:
         """Take the dialect, which is also ``Conversing``."""
         self._dialect = dialect
-        self._conversations: set[Conversation] = set()
+        #: In the order in which they began.
+        self._conversations: dict[Conversation, None] = {}
 
     def __repr__(self) -> str:
         """Say how many are open."""
@@ -62,17 +63,29 @@ class Sockets:
 
     async def answer(self, websocket: WebSocket) -> None:
         """Hold one conversation until either side ends it."""
-        strangers = sum(not one.tenant_id for one in self._conversations)
-        if len(self._conversations) >= MAX_SOCKETS or strangers >= MAX_STRANGERS:
+        if not self._make_room():
             await websocket.close(TRY_AGAIN_LATER)
             return
         await websocket.accept()
         conversation = Conversation(self._dialect, websocket, self._check_room)
-        self._conversations.add(conversation)
+        self._conversations[conversation] = None
         try:
             await conversation.hold()
         finally:
-            self._conversations.discard(conversation)
+            self._conversations.pop(conversation, None)
+
+    def _make_room(self) -> bool:
+        """Return whether there is room for one more; a crowd that shows no key makes way, the oldest first.
+
+        An honest caller shows its key at once, so it is the newest of them that deserves the room.
+        """
+        strangers = [one for one in self._conversations if not one.tenant_id]
+        is_full = len(self._conversations) >= MAX_SOCKETS
+        if strangers and (is_full or len(strangers) >= MAX_STRANGERS):
+            del self._conversations[strangers[0]]
+            strangers[0].end()
+            return True
+        return not is_full
 
     def _check_room(self, tenant_id: str) -> None:
         if sum(one.tenant_id == tenant_id for one in self._conversations) >= MAX_OF_TENANT:
@@ -115,6 +128,10 @@ class Conversation:
                 with suppress(RuntimeError, OSError, WebSocketDisconnect, TimeoutError):
                     async with asyncio.timeout(SEND_S):
                         await self._websocket.close(GOING_AWAY)
+
+    def end(self) -> None:
+        """Let the conversation end as soon as it can."""
+        self._is_deaf.set()
 
     async def _listen(self) -> None:
         with suppress(WebSocketDisconnect, TimeoutError, CallRefused, OSError):

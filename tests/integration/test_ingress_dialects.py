@@ -22,6 +22,7 @@ from websockets.exceptions import ConnectionClosed
 from deployments.dialects import DIALECTS
 from deployments.ingress.application import make_ingress
 from deployments.ingress.parts import Parts
+from deployments.ingress.sockets import MAX_STRANGERS
 from deployments.operations.doors import Doors
 from deployments.operations.operations import Operations
 from deployments.references import FILE, KEPT
@@ -449,6 +450,21 @@ async def test_a_crowd_of_idle_and_slow_sockets_holds_up_nobody(address: str, so
         assert pong["data"][0]["pong"] is True
         for each in slow:
             each.cancel()
+
+
+async def test_a_crowd_without_a_key_makes_way(address: str) -> None:
+    """Where as many wait without a key as may, who shows one is let in, and the one who waited longest has to go."""
+    async with AsyncExitStack() as crowd:
+        silent = [await crowd.enter_async_context(connect(f"ws://{address}/v1")) for _ in range(MAX_STRANGERS)]
+
+        async with connect(f"ws://{address}/v1") as honest:
+            await say(honest, {"taskType": "authentication", "apiKey": KEY})
+            welcome = await hear(honest)
+
+        with pytest.raises(ConnectionClosed):
+            await asyncio.wait_for(silent[0].recv(), 20)
+        assert "data" in welcome
+        await (await silent[-1].ping())
 
 
 async def drip() -> AsyncIterator[str]:

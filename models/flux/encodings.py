@@ -1,16 +1,18 @@
 """Encodings that were made before, kept by what they were made of: the same prompt or picture is encoded once.
 
-Bounded by the bytes of the tensors it holds; what was not asked for the longest goes first. Driven by one thread.
+Bounded by the bytes of the tensors it holds; what was not asked for the longest goes first, and nothing is found again
+ten minutes after it was made: what was encoded for a tenant does not stay for long. Driven by one thread.
 """
 
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from cachetools import LRUCache
+from cachetools import TTLCache
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -21,13 +23,15 @@ Encoded: TypeAlias = tuple[Tensor, ...]
 
 #: Bytes that are kept: some 60 prompts of 4 MiB each.
 USUAL_BYTES = 256 * 1024**2
+#: Seconds for which one is found again.
+KEPT_S = 600.0
 
 
 class Encodings:
     """Remembers encodings by kind and content."""
 
-    def __init__(self, max_bytes: int = USUAL_BYTES) -> None:
-        self._kept: LRUCache[tuple[str, str], Encoded] = LRUCache(max_bytes, getsizeof=_size_of)
+    def __init__(self, max_bytes: int = USUAL_BYTES, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._kept: TTLCache[tuple[str, str], Encoded] = TTLCache(max_bytes, KEPT_S, timer=clock, getsizeof=_size_of)
         #: How often each kind was found, and how often it had to be made.
         self.hits: Counter[str] = Counter()
         self.misses: Counter[str] = Counter()

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from models.flux.components import FluxComponents
-from models.flux.encodings import Encodings, digest_of_picture, digest_of_text
+from models.flux.encodings import KEPT_S, Encodings, digest_of_picture, digest_of_text
 from models.flux.group import FluxSample
 from models.request import GenerationRequest, Reference, Role
 from models.uso import UsoPipeline
@@ -67,3 +67,14 @@ def test_digests_tell_contents_apart() -> None:
 
     assert len({digest_of_text(text) for text in texts}) == len(texts)
     assert len({digest_of_picture(picture) for picture in pictures}) == len(pictures)
+
+
+def test_nothing_is_remembered_for_long() -> None:
+    """Ten minutes after it was encoded, however often it was asked for meanwhile, a prompt is encoded anew."""
+    now_s = 0.0
+    encodings = Encodings(clock=lambda: now_s)
+    for moment_s in (0.0, KEPT_S - 1, KEPT_S + 1):
+        now_s = moment_s
+        encodings.get("text", "a", lambda: (torch.zeros(2),))
+
+    assert (encodings.hits["text"], encodings.misses["text"]) == (1, 2)

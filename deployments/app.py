@@ -23,6 +23,7 @@ from deployments.database.database import Database, open_database
 from deployments.database.signals import open_signal
 from deployments.decoding.pool import DecoderPool
 from deployments.delivery.files import FilesSink
+from deployments.delivery.kept_space import KeptSpace
 from deployments.delivery.presigned_put import SealedUpload
 from deployments.delivery.sink import open_sinks
 from deployments.dialects import open_dialects
@@ -253,6 +254,7 @@ async def run_housekeeper(settings: Settings, stopping: asyncio.Event) -> None:
     housekeeper = Housekeeper(
         store=TaskStore(database),
         files=FilesSink.open(settings),
+        space=KeptSpace(database),
         eraser=Eraser(ContentStore(database), open_sinks(settings), keep_s=settings.output_ttl_s),
         keep_s=max(settings.task_ttl_s, settings.output_ttl_s),
     )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from deployments.delivery.files import FilesSink
+    from deployments.delivery.kept_space import KeptSpace
     from deployments.erasing import Eraser
     from deployments.tasks.store import Forgotten, Rescued, TaskStore
 
@@ -31,10 +32,11 @@ FORGET_EVERY_S = 10.0
 class Housekeeper:
     """Tidies the store and the files sink, round after round."""
 
-    def __init__(self, *, store: TaskStore, files: FilesSink, eraser: Eraser, keep_s: float) -> None:
+    def __init__(self, *, store: TaskStore, files: FilesSink, space: KeptSpace, eraser: Eraser, keep_s: float) -> None:
         """Take what is to be kept tidy, and how long an ended task is kept, in seconds, blanked or not."""
         self._store = store
         self._files = files
+        self._space = space
         self._eraser = eraser
         self._keep_s = keep_s
 
@@ -56,8 +58,10 @@ class Housekeeper:
         return rescued
 
     async def sweep_once(self) -> int:
-        """Delete every picture whose time is over, and return how many."""
+        """Delete every picture whose time is over, and return how many; whoever kept one has its room again."""
+        now_s = self._files.now_s()
         swept = await self._files.sweep()
+        await self._space.forget(now_s=now_s)
         if swept:
             log.info("pictures_swept", swept=swept)
         return swept

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from deployments.commands.words import read_dollars, read_length
+from deployments.commands.words import read_dollars, read_length, read_size
 from models.catalog import CATALOG
 
 #: What a limit in whole numbers may be at most: more does not fit its column.
@@ -111,6 +111,15 @@ LIMITS = (
         metavar="LENGTH",
         parser=read_length,
         words="How long its pictures are kept, such as 1h; usually as long as all.",
+    ),
+    Limit(
+        field="max_kept",
+        given="--max-kept",
+        lifted="--no-max-kept",
+        kind=str,
+        metavar="SIZE",
+        parser=read_size,
+        words="Pictures it may keep for its requests to refer to, such as 500mb; usually 2gb.",
     ),
 )
 

@@ -18,6 +18,7 @@ from deployments.commands.words import (
     output,
     print_json,
     print_table,
+    size,
 )
 from deployments.commands.work import existing, with_directory
 from deployments.tenants.tenant import Tenant
@@ -35,6 +36,7 @@ COLUMNS = (
     "max units",
     "max running",
     "per minute",
+    "max kept",
     "lifetime",
     "budget",
     "spent",
@@ -113,6 +115,7 @@ def _row(tenant: Tenant) -> tuple[object, ...]:
         tenant.max_queued_units,
         tenant.max_running,
         tenant.requests_per_minute,
+        size(tenant.max_kept),
         None if tenant.lifetime_s is None else age(tenant.lifetime_s),
         dollars(tenant.budget),
         dollars(tenant.spent),
@@ -131,6 +134,7 @@ def _fields(tenant: Tenant) -> dict[str, object]:
         "max_running": tenant.max_running,
         "requests_per_minute": tenant.requests_per_minute,
         "openings": None if tenant.openings is None else sorted(tenant.openings),
+        "max_kept_bytes": tenant.max_kept,
         "lifetime_s": tenant.lifetime_s,
         "budget_usd": in_dollars(tenant.budget),
         "spent_usd": in_dollars(tenant.spent),

@@ -151,6 +151,31 @@ def read_length(text: str) -> float:
     return float(found["number"]) * _UNITS_S[found["unit"]]
 
 
+def read_size(text: str) -> int:
+    """Read a number of bytes such as ``500mb``, ``2gb`` or ``64mib``.
+
+    Returns:
+        Bytes.
+
+    Raises:
+        typer.BadParameter: when it is none.
+    """
+    from pydantic import ByteSize, TypeAdapter, ValidationError  # noqa: PLC0415 -- loads slowly
+
+    try:
+        return int(TypeAdapter(ByteSize).validate_python(text))
+    except ValidationError as error:
+        raise typer.BadParameter(f"{shown(text)!r} is no size such as 500mb, 2gb or 64mib") from error
+
+
+def size(size_bytes: int | None) -> str | None:
+    """Write a number of bytes as people say it: ``2 GB``."""
+    if size_bytes is None:
+        return None
+    power = min(max(len(str(size_bytes)) - 1, 0) // 3, 4)
+    return f"{size_bytes / 1000**power:.3g} {('B', 'kB', 'MB', 'GB', 'TB')[power]}"
+
+
 def read_name(text: str) -> str:
     """Read a name or an id; what holds control characters is none.
 

@@ -43,6 +43,7 @@ tenants = Table(
     Column("budget", BigInteger),
     Column("openings", Text),
     Column("lifetime_s", Double),
+    Column("max_kept", BigInteger),
     Column("held", BigInteger, nullable=False),
     Column("spent", BigInteger, nullable=False),
     Column("paced_until_s", Double, nullable=False),
@@ -199,6 +200,22 @@ _index("webhooks_due", webhooks.c.due_at, webhooks.c.host, webhooks.c.tenant_id,
 _index("webhooks_due_by_host", webhooks.c.host, webhooks.c.due_at, where=_WAITS)
 Index("webhooks_by_task", webhooks.c.task_id)
 Index("webhooks_by_tenant", webhooks.c.tenant_id, webhooks.c.created_at)
+
+# What is kept for requests to refer to: who keeps it, and how much room it takes. A grant has its row before its
+# picture is there, with room for the largest, and without the moment at which it was taken up.
+kept_pictures = Table(
+    "kept_pictures",
+    metadata,
+    Column("value", Text, primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Column("taken_at", Double),
+)
+
+# Holds what a sum over a tenant's pictures looks at.
+Index("kept_by_tenant", kept_pictures.c.tenant_id, kept_pictures.c.expires_at, kept_pictures.c.size_bytes)
+Index("kept_by_expiry", kept_pictures.c.expires_at)
 
 # What was charged, once per task, kept when the task itself is forgotten.
 charges = Table(

@@ -104,13 +104,7 @@ class FilesSink:
         """Write a picture under a name that was made before; False when it is there already, or its time is over."""
         if NAME.fullmatch(value) is None or self._has_expired(Path(value)):
             return False
-        if await asyncio.to_thread(self._path(value).exists):
-            return False
-        try:
-            await asyncio.to_thread(_write_whole, self._path(value), image.content)
-        except FileExistsError:  # somebody else is writing it
-            return False
-        return True
+        return await asyncio.to_thread(_write_new, self._path(value), image.content)
 
     async def find(self, name: str) -> str | None:
         """Return the newest file that is kept under a name and whose time is not over."""
@@ -127,12 +121,12 @@ class FilesSink:
         if NAME.fullmatch(value) is not None:
             await asyncio.to_thread(self._path(value).unlink, missing_ok=True)
 
-    async def drop(self, name: str) -> bool:
-        """Delete the files that are kept under a name; False when there are none."""
+    async def drop(self, name: str) -> list[str]:
+        """Delete the files that are kept under a name, and return which."""
         found = await asyncio.to_thread(self._kept_under, name)
         for path in found:
             await asyncio.to_thread(path.unlink, missing_ok=True)
-        return bool(found)
+        return [path.name for path in found]
 
     async def read(self, value: str) -> bytes:
         """Return the bytes of a file.
@@ -231,9 +225,32 @@ def _write_whole(path: Path, content: bytes) -> None:
     """Write a file under a draft name and rename it once its bytes are on the disk."""
     draft = path.with_name(path.name + _DRAFT_SUFFIX)
     with _new_file(draft) as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+        _finish(path, draft, file, content)
+
+
+def _write_new(path: Path, content: bytes) -> bool:
+    """Write a file as a whole if there is none yet; of all who try at once, one can, and the others get False."""
+    draft = path.with_name(path.name + _DRAFT_SUFFIX)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        file = _new_file(draft)
+    except FileExistsError:  # somebody else is writing it
+        return False
+    try:
+        with file:
+            # Asked while the draft is held, which one writer has at a time, so nobody can finish in between.
+            is_first = not path.exists()
+            if is_first:
+                _finish(path, draft, file, content)
+    finally:
+        draft.unlink(missing_ok=True)
+    return is_first
+
+
+def _finish(path: Path, draft: Path, file: BinaryIO, content: bytes) -> None:
+    file.write(content)
+    file.flush()
+    os.fsync(file.fileno())
     draft.replace(path)
     _sync_folder(path.parent)
 

@@ -4,19 +4,22 @@
     grant   ──► an address that takes one PUT without a key; its signature is the permission
     token   ──► what stands for a key where pictures are kept, for an hour, and nowhere else
 
-No table knows them: a file's name says all there is to know. A UUID leads to a name only together with its tenant and
-the server's secret, so nobody else's UUID leads anywhere.
+A file's name says all there is to know of it; how much room each tenant's take is counted in ``kept_space``. A UUID
+leads to a name only together with its tenant and the server's secret, so nobody else's UUID leads anywhere.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 import re
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from deployments.delivery.kept_space import KeptSpace, Place
+from deployments.delivery.names import expiry_of
 from deployments.delivery.sink import EncodedImage
 from deployments.errors import BadCall, BodyTooLarge, NotFound, Unauthenticated
 from deployments.picture_files import recognised
@@ -62,9 +65,10 @@ class Grant:
 class KeptPictures:
     """Keeps what callers send."""
 
-    def __init__(self, files: FilesSink, *, secret: str) -> None:
-        """Take the folder that keeps them, and the server's secret, the same in every process."""
+    def __init__(self, files: FilesSink, space: KeptSpace, *, secret: str) -> None:
+        """Take the folder that keeps them, what counts their bytes, and the server's secret, everywhere the same."""
         self._files = files
+        self._space = space
         self._secret = secret.encode()
 
     async def keep(self, content: bytes, *, tenant_id: str, uuid: str | None = None) -> tuple[str, EncodedImage]:
@@ -77,12 +81,21 @@ class KeptPictures:
 
         Raises:
             BadCall: when it is no such picture.
-            BodyTooLarge: when it is larger than 20 MiB.
+            BodyTooLarge: when it is larger than 20 MiB, or than all that its tenant may keep.
+            QuotaExceeded: when its tenant keeps as much as it may.
             OSError: when it could not be placed.
         """
         image = checked(content)
         name = self.name_of(uuid, tenant_id=tenant_id) if uuid else f"kept-{secrets.token_hex(16)}"
-        return await self._files.put(name, image), image
+        value = self._files.new_value(name, image.extension)
+        now_s = self._files.now_s()
+        await self._space.reserve(_place(value, tenant_id, len(content), taken_at=now_s), now_s=now_s)
+        try:
+            await self._files.put_once(value, image)
+        except OSError:
+            await self._space.give_back([value])
+            raise
+        return value, image
 
     async def drop(self, uuid: str, *, tenant_id: str) -> None:
         """Delete what a tenant keeps under a UUID.
@@ -90,24 +103,30 @@ class KeptPictures:
         Raises:
             NotFound: when there is nothing.
         """
-        if not await self._files.drop(self.name_of(uuid, tenant_id=tenant_id)):
+        dropped = await self._files.drop(self.name_of(uuid, tenant_id=tenant_id))
+        if not dropped:
             raise NotFound
+        await self._space.give_back(dropped)
 
     def name_of(self, uuid: str, *, tenant_id: str) -> str:
         """Return the start of the file name of what a tenant keeps under a UUID."""
         return f"kept-{self._signed(f'uuid {tenant_id} {uuid.lower()}')}"
 
-    def grant(self, content_type: str) -> Grant:
-        """Let whoever gets the token put one picture.
+    async def grant(self, content_type: str, *, tenant_id: str) -> Grant:
+        """Let whoever gets the token put one picture of a tenant's.
 
         Raises:
             BadCall: when the media type is none of a picture that can be kept.
+            BodyTooLarge: when its tenant may keep nothing.
+            QuotaExceeded: when its tenant keeps as much as it may.
         """
         extension = EXTENSIONS.get(content_type.partition(";")[0].strip().lower())
         if extension is None:
             raise BadCall("content_type must be image/png, image/jpeg, image/webp or application/octet-stream")
         value = self._files.new_value("kept", extension)
-        until_s = int(self._files.now_s()) + GRANT_S
+        now_s = self._files.now_s()
+        until_s = int(now_s) + GRANT_S
+        await self._space.reserve(_place(value, tenant_id, MAX_BYTES, until_s=until_s), now_s=now_s)
         return Grant(value=value, token=f"{until_s}-{self._signed(f'put {value} {until_s}')}", until_s=until_s)
 
     def token_for(self, tenant_id: str) -> tuple[str, int]:
@@ -152,18 +171,34 @@ class KeptPictures:
         Raises:
             GrantOver: when the permission is none, or no more.
             BadCall: when it is no picture, or of another kind than was announced.
-            BodyTooLarge: when it is larger than 20 MiB.
+            BodyTooLarge: when it is larger than 20 MiB, or than all that its tenant may keep.
+            OSError: when it could not be placed; the grant holds as before.
         """
         self.check(value, token)
         image = checked(content)
         if not value.endswith((f".{image.extension}", f".{ANY}")):
             raise BadCall(f"this is {image.content_type}, which is not what was announced")
-        if not await self._files.put_once(value, image):
+        expires_at = expiry_of(value) or 0
+        if not await self._space.take(value, size_bytes=len(content), expires_at=expires_at, now_s=self._files.now_s()):
+            raise GrantOver
+        try:
+            is_first = await self._files.put_once(value, image)
+        except OSError:
+            await self._space.reopen(value, until_s=float(token.partition("-")[0]))
+            raise
+        if not is_first:
             raise GrantOver
         return image
 
     def _signed(self, message: str) -> str:
         return hmac.new(self._secret, f"kept {message}".encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def _place(
+    value: str, tenant_id: str, size_bytes: int, *, until_s: float = math.inf, taken_at: float | None = None
+) -> Place:
+    expires_at = min(float(expiry_of(value) or 0), until_s)
+    return Place(value=value, tenant_id=tenant_id, size_bytes=size_bytes, expires_at=expires_at, taken_at=taken_at)
 
 
 def checked(content: bytes) -> EncodedImage:

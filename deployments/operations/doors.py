@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from deployments.delivery.kept import KeptPictures
+from deployments.delivery.kept_space import KeptSpace
 from deployments.erasing import Eraser
 from deployments.operations.callbacks import Callbacks
 from deployments.operations.redelivering import Redelivering
@@ -75,7 +76,7 @@ class Doors:
             views=TaskViews(database),
             signal=signal,
             sinks=rest["sinks"],
-            kept=KeptPictures(files, secret=rest["secret"]),
+            kept=KeptPictures(files, KeptSpace(database), secret=rest["secret"]),
             references=rest["references"],
             directory=directory,
             signer=WebhookSigner(rest["secret"]),

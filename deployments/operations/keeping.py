@@ -54,13 +54,14 @@ class Keeping:
             file_name=keep.file_name,
         )
 
-    def grant(self, grant: asked.GrantUpload, caller: Caller) -> came.Granted:
+    async def grant(self, grant: asked.GrantUpload, caller: Caller) -> came.Granted:
         """Make an address that takes one picture.
 
         Raises:
             BadCall: when the media type is none of a picture that can be kept.
+            CallRefused: when the caller keeps as much as it may.
         """
-        granted = self._kept.grant(grant.content_type)
+        granted = await self._kept.grant(grant.content_type, tenant_id=caller.tenant_id)
         return came.Granted(
             put_url=f"{caller.base_url}/uploads/{granted.token}/{granted.value}",
             url=self._sinks["files"].link(granted.value, base_url=caller.base_url),

@@ -90,7 +90,7 @@ class Operations:
                 await self._doors.kept.drop(uuid, tenant_id=caller.tenant_id)
                 return came.Dropped(uuid=uuid)
             case asked.GrantUpload():
-                return self._keeping.grant(operation, caller)
+                return await self._keeping.grant(operation, caller)
             case asked.IssueUploadToken():
                 token, until_s = self._doors.kept.token_for(caller.tenant_id)
                 return came.UploadToken(token=token, expires_at=datetime.fromtimestamp(until_s, UTC))

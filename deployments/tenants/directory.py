@@ -208,6 +208,7 @@ def tenant_of(row: Row[Any]) -> Tenant:
         budget=row.budget,
         openings=None if row.openings is None else frozenset(json.loads(row.openings)),
         lifetime_s=row.lifetime_s,
+        max_kept=row.max_kept,
         held=row.held,
         spent=row.spent,
         paced_until_s=row.paced_until_s,
@@ -225,6 +226,7 @@ def _limit_columns(tenant: Tenant) -> dict[str, Any]:
         "budget": tenant.budget,
         "openings": None if tenant.openings is None else json.dumps(sorted(tenant.openings)),
         "lifetime_s": tenant.lifetime_s,
+        "max_kept": tenant.max_kept,
     }
 
 
@@ -240,6 +242,7 @@ def _check(tenant: Tenant) -> None:
     _check_range("budget", tenant.budget, 0, MAX_BUDGET)
     # A picture that is gone before its caller can ask for it was drawn for nobody.
     _check_range("lifetime", tenant.lifetime_s, 60, MAX_COUNT)
+    _check_range("max-kept", tenant.max_kept, 0, MAX_BUDGET)
     _check_openings(tenant)
 
 

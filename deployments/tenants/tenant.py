@@ -9,6 +9,8 @@ from dataclasses import dataclass
 TENANT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 #: Tasks that may wait for one tenant when nothing else is said.
 DEFAULT_MAX_QUEUED = 1000
+#: Bytes of pictures that one tenant may keep when nothing else is said; migrations say the same.
+DEFAULT_MAX_KEPT = 2_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,8 @@ class Tenant:
     #: Seconds for which its pictures and what it sent are kept after the end of a task, if that is shorter than the
     #: server keeps them by itself.
     lifetime_s: float | None = None
+    #: Bytes of the pictures that it may keep at once for its requests to refer to.
+    max_kept: int | None = DEFAULT_MAX_KEPT
     #: What its unfinished tasks may still cost, in millionths of a dollar.
     held: int = 0
     #: What its ended tasks have cost, in millionths of a dollar.

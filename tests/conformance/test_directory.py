@@ -39,6 +39,7 @@ CAROL = Tenant(
     budget=2**53,
     openings=frozenset({"10.20.0.0/16", "*.corp.example"}),
     lifetime_s=3600.0,
+    max_kept=2**40,
 )
 
 
@@ -178,6 +179,7 @@ async def test_a_name_that_cannot_be_is_refused(directory: TenantDirectory, name
         ("weight", float("nan")),
         ("weight", float("inf")),
         ("max_queued", -1),
+        ("max_kept", -1),
         ("max_queued_units", -0.1),
         ("max_queued_units", float("nan")),
         ("max_queued_units", float("inf")),

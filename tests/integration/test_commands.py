@@ -90,7 +90,7 @@ def is_refused(answer: Result, message: str) -> bool:
 def test_a_tenant_is_made_as_told(uxo: Uxo, read: Callable[..., Any]) -> None:
     """Every limit that is given is there, in the operator's units; the others are as usual."""
     words = ["--weight", "2.5", "--model", "uno", "--max-running", "4", "--budget", "12.5", "--max-queued-units", "9.5"]
-    words += ["--lifetime", "1h"]
+    words += ["--lifetime", "1h", "--max-kept", "500mb"]
 
     made = uxo("tenants", "create", "acme", *words)
 
@@ -105,6 +105,7 @@ def test_a_tenant_is_made_as_told(uxo: Uxo, read: Callable[..., Any]) -> None:
             "max_running": 4,
             "requests_per_minute": None,
             "openings": None,
+            "max_kept_bytes": 500_000_000,
             "lifetime_s": 3600,
             "budget_usd": 12.5,
             "spent_usd": 0,
@@ -276,7 +277,22 @@ def test_tables_are_for_people(uxo: Uxo) -> None:
 
     heading, row = answer.stdout.splitlines()
     assert heading.split()[:3] == ["tenant", "weight", "models"]
-    assert row.split() == [name, "1", "all", "1000", "-", "-", "-", "-", "$12.50", "$0.00", "$0.00", "$12.50"]
+    assert row.split() == [
+        name,
+        "1",
+        "all",
+        "1000",
+        "-",
+        "-",
+        "-",
+        "2",
+        "GB",
+        "-",
+        "$12.50",
+        "$0.00",
+        "$0.00",
+        "$12.50",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 from deployments.database.database import Database
 from deployments.delivery.files import FilesSink
+from deployments.delivery.kept_space import KeptSpace
 from deployments.delivery.sink import Sink
 from deployments.erasing import Eraser
 from deployments.errors import FaultKind, Unavailable
@@ -51,9 +52,16 @@ def eraser(database: Database, sinks: Mapping[str, Sink]) -> Eraser:
 
 
 @pytest.fixture
-def housekeeper(store: TaskStore, files: FilesSink, eraser: Eraser) -> Housekeeper:
+def make_housekeeper(database: Database, files: FilesSink, eraser: Eraser) -> Callable[[TaskStore], Housekeeper]:
+    """Return a maker of housekeepers, each of a store of its own."""
+    space = KeptSpace(database)
+    return lambda store: Housekeeper(store=store, files=files, space=space, eraser=eraser, keep_s=KEEP_S)
+
+
+@pytest.fixture
+def housekeeper(make_housekeeper: Callable[[TaskStore], Housekeeper], store: TaskStore) -> Housekeeper:
     """Return a housekeeper."""
-    return Housekeeper(store=store, files=files, eraser=eraser, keep_s=KEEP_S)
+    return make_housekeeper(store)
 
 
 @pytest.fixture
@@ -144,14 +152,17 @@ async def test_pictures_end(housekeeper: Housekeeper, tmp_path: Path) -> None:
 
 
 async def test_a_bad_round_does_not_end_the_housekeeping(
-    store: TaskStore, stumbling: StumblingStore, eraser: Eraser, files: FilesSink, submit: Submit, until: Until
+    make_housekeeper: Callable[[TaskStore], Housekeeper],
+    store: TaskStore,
+    stumbling: StumblingStore,
+    submit: Submit,
+    until: Until,
 ) -> None:
     """After a round that failed comes another, until the housekeeper is told to stop."""
     stopping = asyncio.Event()
     task = await submit()
     await lose(store)
-    housekeeper = Housekeeper(store=stumbling, files=files, eraser=eraser, keep_s=KEEP_S)
-    running = asyncio.create_task(housekeeper.run(stopping))
+    running = asyncio.create_task(make_housekeeper(stumbling).run(stopping))
 
     await until(task, TaskState.QUEUED)
 

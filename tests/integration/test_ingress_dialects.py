@@ -585,3 +585,37 @@ async def test_a_resent_uuid_is_a_conflict_also_where_its_first_copy_left_no_roo
 
     assert answers[1].json()["errors"][0]["code"] == "conflictTaskUUID"
     assert other.json()["errors"][0]["code"] == "rateLimitExceeded"
+
+
+async def test_too_many_kept_pictures_are_refused_in_every_dialects_words(
+    client: httpx.AsyncClient, directory: TenantDirectory
+) -> None:
+    """Beyond what its tenant may keep nothing is taken or granted, and it is said when there is room."""
+    await directory.change(Tenant(id="alice", max_kept=len(PNG) + 5))
+    upload = {"taskType": "imageUpload", "taskUUID": str(uuid.uuid4()), "image": "data:image/png;base64,iVBORw0KGgo="}
+    initiate, fal = "/fal/rest/storage/upload/initiate", {"Authorization": f"Key {KEY}"}
+
+    kept = await client.post("/api/v3/media/upload/binary", files={"file": ("a.png", PNG)}, headers=BEARER)
+    answers = [
+        await client.post("/api/v3/media/upload/binary", files={"file": ("a.png", PNG)}, headers=BEARER),
+        await client.post("/v1", json=[upload], headers=BEARER),
+        await client.post(initiate, json={"content_type": "image/png", "file_name": "a.png"}, headers=fal),
+    ]
+
+    assert [kept.status_code, *(answer.status_code for answer in answers)] == [200, 429, 429, 429]
+    assert all(int(answer.headers["retry-after"]) > 0 for answer in answers)
+
+
+async def test_a_put_of_more_than_its_tenant_may_keep_is_refused(
+    client: httpx.AsyncClient, directory: TenantDirectory
+) -> None:
+    """The grant holds no more room than there can be; what is larger never fits, and the address says so."""
+    await directory.change(Tenant(id="alice", max_kept=len(PNG)))
+    wanted = {"content_type": "image/png", "file_name": "a.png"}
+    granted = await client.post(
+        "/fal/rest/storage/upload/initiate", json=wanted, headers={"Authorization": f"Key {KEY}"}
+    )
+
+    puts = [await client.put(granted.json()["upload_url"], content=each) for each in (PNG + b"more", PNG)]
+
+    assert [put.status_code for put in puts] == [413, 200]

@@ -34,6 +34,7 @@ from running_replica import decode_here
 from deployments.delivering import no_upload
 from deployments.delivery.files import FilesSink
 from deployments.delivery.inline import InlineSink
+from deployments.delivery.kept_space import KeptSpace
 from deployments.delivery.sink import Sink
 from deployments.dialects.wavespeed import WaveSpeed
 from deployments.erasing import Eraser
@@ -137,7 +138,9 @@ async def _run_housekeeper(orders: Orders) -> None:
     database = await open_database(orders.database_url)
     files = files_of(orders)
     eraser = Eraser(ContentStore(database), {"files": files, "inline": InlineSink()}, keep_s=KEEP_S)
-    housekeeper = Housekeeper(store=TaskStore(database), files=files, eraser=eraser, keep_s=KEEP_S)
+    housekeeper = Housekeeper(
+        store=TaskStore(database), files=files, space=KeptSpace(database), eraser=eraser, keep_s=KEEP_S
+    )
     never = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         group.create_task(housekeeper.run(never))

@@ -1,8 +1,9 @@
 """The fault matrix of the bucket: tasks through a real replica and a real bucket sink, with a faulty S3 in between.
 
-    python tests/s3_matrix.py --tasks 50        prints a line for each fault; PYTHONPATH has to name tests and the root
+    PYTHONPATH=tests:. python tests/s3_matrix.py --tasks 50 --output docs/benchmarks/s3_faults.json
 
-Every task has to end with bytes in the bucket that hash right, and be drawn once.
+A line is printed for each fault. It is no part of ``loadtest`` because it shares its server and its replica with the
+tests. Every task has to end with bytes in the bucket that hash right, and be drawn once.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import hashlib
+import json
 import logging
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from uuid import uuid4
 
@@ -36,6 +38,7 @@ from deployments.replica_limits import Limits
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Task, TaskState
 from deployments.tenants.directory import TenantDirectory
+from loadtest.machine import commit, machine
 from models.engine import Engine
 from models.request import GenerationRequest, ImageFormat
 
@@ -155,27 +158,35 @@ def _is_there(server: S3Server, bucket: str, task: Task) -> bool:
     return hashlib.sha256(content).hexdigest() == output.sha256
 
 
-async def _print_all(server: S3Server, tasks: int) -> None:
+async def _print_all(server: S3Server, tasks: int) -> list[Line]:
     sys.stdout.write(HEADING + "\n")
+    lines = []
     for name in FAULTS:
         with tempfile.TemporaryDirectory(prefix="uxo-faults-") as folder:
             line = await run_fault(server, name, tasks=tasks, folder=Path(folder))
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
+        lines.append(line)
+    return lines
 
 
 def main() -> None:
     """Run every fault and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", type=int, default=50, help="tasks of each fault")
-    tasks = parser.parse_args().tasks
+    parser.add_argument("--output", type=Path, help="where the report goes, as JSON")
+    asked = parser.parse_args()
+    report = {"benchmark": "s3_faults", "commit": commit(), "machine": machine()}
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     server = S3Server()
     try:
         server.start()
-        asyncio.run(_print_all(server, tasks))
+        lines = asyncio.run(_print_all(server, asked.tasks))
     finally:
         server.close()
+    if asked.output is not None:
+        written = json.dumps(report | {"faults": [asdict(line) for line in lines]}, indent=1)
+        asked.output.write_text(written + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -10,10 +10,9 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import FastAPI
-from pydantic import BaseModel, ConfigDict, Field
 from ray import serve
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
@@ -40,6 +39,7 @@ from deployments.outbound.rules import Rules
 from deployments.references import References
 from deployments.replica import Doors, Replica
 from deployments.replica_limits import Limits
+from deployments.serve_config import HAND_BACK_S, HTTP_SIDE, TIDYING, Arguments
 from deployments.settings import Settings, read_settings
 from deployments.tasks.contents import ContentStore
 from deployments.tasks.outbox import Outbox
@@ -56,28 +56,13 @@ from models.loading import load_pipeline
 
 #: Calls one ingress holds at once; synchronous ones wait here for their pictures, streams and sockets count as well.
 MAX_ONGOING_CALLS = 8192
-#: Seconds of the grace that are kept for handing back what is unfinished.
-HAND_BACK_S = 4.0
-
-
-class Arguments(BaseModel):
-    """The ``args`` of ``serve_config.yaml``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    #: Which models each replica deployment holds, by the deployment's name.
-    replicas: dict[str, list[str]] = {"uno": ["uno"], "uso": ["uso"]}
-    #: Tasks a replica holds at once.
-    capacity: Annotated[int, Field(ge=1)] = 4
-    #: Seconds in which a deployment that is told to stop finishes what it holds, and hands back the rest.
-    grace_s: Annotated[float, Field(gt=HAND_BACK_S)] = 10.0
 
 
 def build(args: dict[str, Any]) -> Application:
     """Compose the application.
 
     Args:
-        args: the fields of ``Arguments``.
+        args: the ``args`` of ``serve_config.yaml``.
     """
     arguments = Arguments.model_validate(args)
     grace_s = arguments.grace_s
@@ -85,8 +70,8 @@ def build(args: dict[str, Any]) -> Application:
         _deploy(ReplicaDeployment, name, grace_s).bind(models, arguments.capacity, grace_s)
         for name, models in arguments.replicas.items()
     ]
-    housekeeper = _deploy(HousekeeperDeployment, "housekeeper", grace_s).bind(grace_s)
-    ingress = _deploy(IngressDeployment, "ingress", grace_s).options(max_ongoing_requests=MAX_ONGOING_CALLS)
+    housekeeper = _deploy(HousekeeperDeployment, TIDYING, grace_s).bind(grace_s)
+    ingress = _deploy(IngressDeployment, HTTP_SIDE, grace_s).options(max_ongoing_requests=MAX_ONGOING_CALLS)
     return ingress.bind(housekeeper, *replicas)
 
 

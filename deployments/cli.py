@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from deployments import pictures
+from deployments.commands import config as configs
 from deployments.commands import keys, tasks, tenants, webhooks
 from deployments.commands.migrate import migrate
 from deployments.commands.queue import queue
@@ -103,6 +104,7 @@ app.add_typer(tenants.app, name="tenants")
 app.add_typer(keys.app, name="keys")
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(webhooks.app, name="webhooks")
+app.add_typer(configs.app, name="config")
 app.command()(queue)
 app.command()(migrate)
 

@@ -19,10 +19,10 @@ from types import FrameType
 from typing import Any
 
 import psutil
-import yaml
 from pydantic import ValidationError
 
 from deployments.errors import UxoError
+from deployments.serve_config import ServeConfigInvalid, check_serve_config, no_config, read_serve_config
 
 #: Ray reads these from the environment alone; what the operator has set wins.
 QUIET = {
@@ -102,13 +102,9 @@ def read_config(path: Path, *, host: str, port: int) -> dict[str, Any]:
         CannotStart: when it cannot be read, is no mapping, or names no application.
     """
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CannotStart(f"cannot read {path} ({error.strerror}); run this where serve_config.yaml lies") from error
-    except (ValueError, yaml.YAMLError) as error:
-        raise _no_config(path, str(error)) from error
-    if not isinstance(config, dict):
-        raise _no_config(path, "it holds no mapping")
+        config = read_serve_config(path)
+    except ServeConfigInvalid as error:
+        raise CannotStart(error.message) from error
     if not config.get("applications"):
         raise _no_config(path, "applications: it names none")
     options = config.get("http_options") or {}
@@ -118,11 +114,15 @@ def read_config(path: Path, *, host: str, port: int) -> dict[str, Any]:
 
 
 def _no_config(path: Path, reason: str) -> CannotStart:
-    return CannotStart(f"{path} is no Serve config: {' '.join(reason.split())}")
+    return CannotStart(no_config(path, reason))
 
 
 def _checked(config: dict[str, Any], path: Path) -> Any:
-    """Return a Serve config as Serve itself understands it."""
+    """Return a Serve config as Serve itself understands it, once every field of it is one that we know."""
+    try:
+        check_serve_config(config, path)
+    except ServeConfigInvalid as error:
+        raise CannotStart(error.message) from error
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)  # noqa: TID251 -- these are Ray's settings, not ours
     from ray.serve.schema import ServeDeploySchema  # noqa: PLC0415 -- takes seconds, and reads its environment

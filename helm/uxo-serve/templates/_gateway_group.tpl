@@ -1,0 +1,39 @@
+{{/* The pods of the HTTP side and the housekeeper. */}}
+{{- define "uxo.gatewayGroup" -}}
+- groupName: gateway
+  replicas: {{ .Values.gateway.pods }}
+  minReplicas: {{ .Values.gateway.pods }}
+  maxReplicas: {{ .Values.gateway.pods }}
+  rayStartParams:
+    # Ray reads this as JSON inside quotes of its own.
+    resources: '"{\"gateway\": 1}"'
+  template:
+    metadata:
+      labels: {{- include "uxo.podLabels" (dict "root" . "part" "gateway") | nindent 8 }}
+    spec:
+      {{- include "uxo.podSecurity" . | nindent 6 }}
+      serviceAccountName: {{ .Release.Name }}
+      terminationGracePeriodSeconds: {{ include "uxo.terminationSeconds" . }}
+      nodeSelector: {{- toYaml .Values.gateway.nodeSelector | nindent 8 }}
+      tolerations: {{- toYaml .Values.gateway.tolerations | nindent 8 }}
+      # A node that is lost takes as few of them as can be.
+      topologySpreadConstraints:
+        - maxSkew: 1
+          topologyKey: kubernetes.io/hostname
+          whenUnsatisfiable: ScheduleAnyway
+          labelSelector:
+            matchLabels: {{- include "uxo.podLabels" (dict "root" . "part" "gateway") | nindent 14 }}
+      containers:
+        - name: ray-worker
+          image: {{ .Values.images.gateway }}
+          imagePullPolicy: {{ .Values.images.pullPolicy }}
+          resources: {{- include "uxo.resources" (dict "resources" .Values.gateway.resources) | nindent 12 }}
+          securityContext: {{- include "uxo.containerSecurity" . | nindent 12 }}
+          ports:
+            - {name: serve, containerPort: 8000}
+          livenessProbe: {{- include "uxo.liveness" . | nindent 12 }}
+          readinessProbe: {{- include "uxo.readiness" . | nindent 12 }}
+          env: {{- include "uxo.environment" (dict "root" . "device" "cpu") | nindent 12 }}
+          volumeMounts: {{- include "uxo.mounts" . | nindent 12 }}
+      volumes: {{- include "uxo.volumes" . | nindent 8 }}
+{{- end }}

@@ -1,0 +1,229 @@
+"""What every pod of the Helm chart is held to, and who may reach whom."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+import pytest
+from helm_chart import (
+    RELEASE,
+    cluster_of,
+    containers_of,
+    of_kind,
+    only,
+    pods_of,
+    render,
+    serve_config_of,
+    values_of,
+)
+
+VALUES: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "one-gpu": values_of("values-one-gpu.yaml"),
+    "fleet": values_of("values-fleet.yaml"),
+    "copied-weights": {
+        "weights": {"source": "copy", "copy": {"image": "weights:1", "command": ["cp"], "secret": "store"}}
+    },
+    "post-migration": {"migration": {"post": True}},
+}
+EVERY = pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
+#: Variables that hold what nobody may read in a manifest.
+SECRET_VARIABLES = {
+    "UXO_DATABASE_URL",
+    "UXO_SECRET",
+    "UXO_BOOTSTRAP_KEYS",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+}
+
+
+@EVERY
+def test_no_container_can_do_more_than_it_must(values: dict[str, Any]) -> None:
+    """Every container is nobody in particular, writes to no image, has no capability and cannot get any."""
+    manifests = render(values)
+    contexts = [
+        container["securityContext"] for _, template in pods_of(manifests) for container in containers_of(template)
+    ]
+    if cluster_of(manifests)["enableInTreeAutoscaling"]:
+        contexts.append(cluster_of(manifests)["autoscalerOptions"]["securityContext"])
+
+    for context in contexts:
+        assert context == {
+            "runAsNonRoot": True,
+            "runAsUser": 10001,
+            "readOnlyRootFilesystem": True,
+            "allowPrivilegeEscalation": False,
+            "privileged": False,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
+
+
+@EVERY
+def test_no_pod_shares_more_than_it_must(values: dict[str, Any]) -> None:
+    """Every pod runs as nobody, without the host's network or folders and without a token of Kubernetes."""
+    for name, template in pods_of(render(values)):
+        spec = template["spec"]
+        assert spec["automountServiceAccountToken"] is False, name
+        assert spec["securityContext"]["runAsNonRoot"], name
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec), name
+        assert not [volume for volume in spec["volumes"] if "hostPath" in volume], name
+
+
+@EVERY
+def test_every_container_is_bounded(values: dict[str, Any]) -> None:
+    """Every container asks for as much as it may take of processors, memory and disk."""
+    for name, template in pods_of(render(values)):
+        for container in containers_of(template):
+            assert container["resources"]["requests"] == container["resources"]["limits"], name
+            assert {"cpu", "memory", "ephemeral-storage"} <= set(container["resources"]["limits"]), name
+
+
+@EVERY
+def test_only_the_autoscaler_speaks_to_kubernetes(values: dict[str, Any]) -> None:
+    """The token of the head's account is mounted by the autoscaler's container, and by no container of ours."""
+    manifests = render(values)
+    mounted = [
+        mount["name"]
+        for _, template in pods_of(manifests)
+        for container in containers_of(template)
+        for mount in container["volumeMounts"]
+    ]
+
+    assert "kubernetes-token" not in mounted
+    if cluster_of(manifests)["enableInTreeAutoscaling"]:
+        assert "kubernetes-token" in [m["name"] for m in cluster_of(manifests)["autoscalerOptions"]["volumeMounts"]]
+
+
+@EVERY
+def test_secrets_are_only_named(values: dict[str, Any]) -> None:
+    """No object holds a secret: variables that do are taken from a Secret that somebody else has made."""
+    manifests = render(values)
+    variables = [
+        variable
+        for _, template in pods_of(manifests)
+        for container in containers_of(template)
+        for variable in container.get("env", ())
+    ]
+
+    assert {manifest["kind"] for manifest in manifests} & {"Secret", "ConfigMap"} == set()
+    for variable in variables:
+        assert ("secretKeyRef" in variable.get("valueFrom", {})) == (variable["name"] in SECRET_VARIABLES)
+    assert "valueFrom" in cluster_of(manifests)["gcsFaultToleranceOptions"]["redisPassword"]
+
+
+@EVERY
+def test_only_the_migration_may_change_tables(values: dict[str, Any]) -> None:
+    """The role that changes tables is in the migration's pods alone."""
+    for name, template in pods_of(render(values)):
+        (url,) = [
+            each["valueFrom"]["secretKeyRef"]["name"]
+            for each in template["spec"]["containers"][0]["env"]
+            if each["name"] == "UXO_DATABASE_URL"
+        ]
+        assert url == ("uxo-migration" if name.startswith("migrate") else "uxo-database")
+
+
+@EVERY
+def test_ray_asks_for_a_token_and_is_not_public(values: dict[str, Any]) -> None:
+    """Ray's ports want a token, and the head has neither an Ingress nor a Service for strangers."""
+    manifests = render(values)
+    cluster = cluster_of(manifests)
+
+    assert cluster["authOptions"]["mode"] == "token"
+    assert (cluster["headGroupSpec"]["serviceType"], cluster["headGroupSpec"]["enableIngress"]) == ("ClusterIP", False)
+    assert only(manifests, "RayService")["spec"]["excludeHeadPodFromServeSvc"]
+    assert {manifest["kind"] for manifest in manifests} & {"Ingress", "Service"} == set()
+
+
+@EVERY
+def test_everything_is_closed_that_is_not_opened(values: dict[str, Any]) -> None:
+    """All our pods are closed both ways, and strangers are let in at two ports: calls, and the operator's."""
+    policies = of_kind(render(values), "NetworkPolicy")
+    closed = policies.pop("closed")["spec"]
+    doors = {
+        name: [port["port"] for rule in policy["spec"].get("ingress", ()) for port in rule.get("ports", ())]
+        for name, policy in policies.items()
+        if "Ingress" in policy["spec"]["policyTypes"]
+    }
+
+    assert closed == {
+        "podSelector": {"matchLabels": {"uxo-serve/release": RELEASE}},
+        "policyTypes": ["Ingress", "Egress"],
+    }
+    # Among themselves Ray's pods speak at any port.
+    assert doors == {"ray": [], "callers": [8000], "operator": [8265]}
+
+
+@EVERY
+def test_every_pod_is_meant_by_the_policies(values: dict[str, Any]) -> None:
+    """Every pod bears the label that all of them are closed by, and a part that a policy opens a door for."""
+    manifests = render(values)
+    parts = {
+        part
+        for policy in of_kind(manifests, "NetworkPolicy").values()
+        for rule in policy["spec"]["podSelector"].get("matchExpressions", ())
+        for part in rule["values"]
+    }
+
+    for name, template in pods_of(manifests):
+        labels = template["metadata"]["labels"]
+        assert labels["uxo-serve/release"] == RELEASE, name
+        assert labels["uxo-serve/part"] in parts, name
+
+
+@pytest.mark.parametrize(
+    ("address", "is_open"),
+    [
+        ("93.184.216.34", True),
+        ("2606:2800:220:1::1", True),
+        ("169.254.169.254", False),
+        ("10.42.1.7", False),
+        ("203.0.114.9", False),
+        ("127.0.0.1", False),
+        ("100.100.100.200", False),
+        ("fd00:ec2::254", False),
+        ("::1", False),
+        ("fe80::1", False),
+    ],
+)
+def test_the_public_internet_is_what_is_not_closed(address: str, is_open: bool) -> None:  # noqa: FBT001 -- a table
+    """References, webhooks and uploads reach public addresses, and neither the cluster nor its metadata."""
+    manifests = render({"network": {"clusterRanges": ["10.42.0.0/16", "203.0.114.0/24"]}})
+    (rule,) = of_kind(manifests, "NetworkPolicy")["public"]["spec"]["egress"]
+
+    reached = [
+        block
+        for block in (peer["ipBlock"] for peer in rule["to"])
+        if ip_address(address) in ip_network(block["cidr"])
+        and not any(ip_address(address) in ip_network(each) for each in block["except"])
+    ]
+
+    assert bool(reached) == is_open
+
+
+@EVERY
+def test_a_stop_is_long_enough(values: dict[str, Any]) -> None:
+    """A pod that is told to stop has longer than Serve gives its replica."""
+    manifests = render(values)
+    grace_s = serve_config_of(manifests)["applications"][0]["args"]["grace_s"]
+
+    for name, template in pods_of(manifests):
+        if not name.startswith("migrate"):
+            assert template["spec"]["terminationGracePeriodSeconds"] > grace_s, name
+
+
+@EVERY
+def test_one_pod_of_a_kind_leaves_at_a_time(values: dict[str, Any]) -> None:
+    """Every group of pods has a budget whose labels are its own."""
+    manifests = render(values)
+    budgets = of_kind(manifests, "PodDisruptionBudget")
+    groups = {group["groupName"]: group["template"] for group in cluster_of(manifests)["workerGroupSpecs"]}
+
+    assert set(budgets) == set(groups)
+    for name, budget in budgets.items():
+        wanted = budget["spec"]["selector"]["matchLabels"].items()
+        assert [group for group, pod in groups.items() if wanted <= pod["metadata"]["labels"].items()] == [name]
+        assert budget["spec"]["maxUnavailable"] == 1

@@ -33,6 +33,7 @@ from deployments.database.database import Database, open_database
 from deployments.database.schema import tasks
 from deployments.delivery.files import FilesSink
 from deployments.delivery.kept import KeptPictures
+from deployments.delivery.kept_space import KeptSpace
 from deployments.dialects import DIALECTS
 from deployments.ingress.application import make_ingress
 from deployments.ingress.parts import Parts
@@ -134,7 +135,7 @@ async def serving(url: str, scene: Scene, *, port: int) -> AsyncIterator[Databas
         directory = TenantDirectory(database)
         await directory.change(Tenant(id=POLITE[0], max_queued=None))
         keys = KeyRing({POLITE[0]: (KEY,)}, directory=directory, secret=SECRET)
-        kept = KeptPictures(files, secret=SECRET)
+        kept = KeptPictures(files, KeptSpace(database), secret=SECRET)
         parts = Parts(operations=operations, keys=keys, files=files, kept=kept, store=store)
 
         @asynccontextmanager

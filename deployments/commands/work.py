@@ -7,6 +7,7 @@ imported in here, at the last moment: ``uxo --help`` needs none of it.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -71,10 +72,12 @@ def with_redelivering(work: Callable[[Overview, Redelivering], Awaitable[Result]
     from deployments.outbound.rules import Rules  # noqa: PLC0415
     from deployments.tasks.overview import Overview  # noqa: PLC0415
     from deployments.tasks.store import TaskStore  # noqa: PLC0415
+    from deployments.telemetry import configure_logging  # noqa: PLC0415
     from deployments.tenants.directory import TenantDirectory  # noqa: PLC0415
 
     with one_line():
         settings = read_settings()
+        configure_logging(level=logging.WARNING, secrets=settings.known_secrets)
         sinks = open_sinks(settings)
 
         def opened(database: Database) -> Awaitable[Result]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -53,6 +53,12 @@ def test_what_cannot_be_read_is_not_judged(query: str) -> None:
 def link(left_s: int) -> str:
     """Return an address that holds for so long from noon."""
     return f"https://pictures.example/a.jpg?Expires={int(NOON.timestamp()) + left_s}&Signature=00"
+
+
+@pytest.mark.parametrize("url", ["http://[127.0.0.1]/?sig=a&se=2026-11-20", "http://[::1/?a=b", "?", ""])
+def test_an_address_that_is_none_is_left_to_the_guard(url: str) -> None:
+    """Reading until when an address holds raises nothing, however broken it is."""
+    check_upload(url, now=NOON - timedelta(days=1))
 
 
 @pytest.mark.parametrize("left_s", [60, 3600])

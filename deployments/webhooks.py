@@ -5,7 +5,8 @@
        └── a change of the store, the next due time, or a send that has ended
 
 A host that hangs holds up four sends at most, and one once it has failed; no claim takes more of it, so webhooks of
-other hosts never wait behind it. At least once: a receiver sees a repeat by its event's id. Knows no dialect's words.
+other hosts never wait behind it. What is told may hold pictures, so large bodies are read only as there is room for
+them in memory. At least once: a receiver sees a repeat by its event's id. Knows no dialect's words.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING
 import structlog
 from cachetools import TTLCache
 
+from deployments.byte_room import ByteRoom, NoRoom
 from deployments.clock import utc_now
 from deployments.dialects.dialect import Event, Letter, Telling
 from deployments.errors import NotReached, UxoError
@@ -39,6 +41,12 @@ log = structlog.get_logger()
 
 #: Sends at once, in all, to one host, to a host whose last send failed, and for one tenant.
 AT_ONCE, PER_HOST, PER_FAILING_HOST, PER_TENANT = 64, 4, 1, 32
+#: Bytes of bodies that are in memory at once, in all and of one tenant, and those of a body that nobody counts. While
+#: it is written, a body is there about five times.
+MAX_BYTES, MAX_TENANT_BYTES, UNCOUNTED_BYTES = 192 * 1024**2, 96 * 1024**2, 256 * 1024
+#: Seconds for which a large body waits for room, and after which it is taken again when there was none; with the send
+#: itself that is less than a lease.
+ROOM_PATIENCE_S, NO_ROOM_PAUSE_S = 5.0, 1.0
 #: Seconds for which a claimed webhook is this process's; longer than a send can take, and what a lost one waits.
 LEASE_S = 25.0
 #: Tries before a webhook is given up.
@@ -125,6 +133,8 @@ class Scribe:
             Untellable: when no dialect can.
         """
         task = told.task
+        if any(one.sink not in self.sinks for one in task.outputs):
+            raise Untellable("the pictures are in a bucket that this server is not set up for")
         links = [self.sinks[one.sink].link(one.value, base_url=due.base_url) for one in task.outputs]
         outcome = TaskOutcome(task=task, pictures=tuple(links), body=told.body)
         event = Event(id=due.id, outcome=outcome, picture=due.picture, base_url=due.base_url)
@@ -188,6 +198,11 @@ class Hands:
         return PER_FAILING_HOST if host in self.failing else PER_HOST
 
 
+def default_room() -> ByteRoom:
+    """Return room for the bodies that one process has in memory at once."""
+    return ByteRoom(total=MAX_BYTES, per_tenant=MAX_TENANT_BYTES, uncounted=UNCOUNTED_BYTES, patience_s=ROOM_PATIENCE_S)
+
+
 class WebhookSender:
     """Sends what is due, for as long as it runs; any number of them share one outbox."""
 
@@ -199,6 +214,7 @@ class WebhookSender:
         client: GuardedClient,
         scribe: Scribe,
         pause_s: Callable[[int], float] = random_pause_s,
+        room: ByteRoom | None = None,
     ) -> None:
         """Take the doors it works through; ``pause_s`` says how long to wait after which failed try."""
         self._outbox = outbox
@@ -207,6 +223,7 @@ class WebhookSender:
         self._scribe = scribe
         self._pause_s = pause_s
         self._hands = Hands()
+        self._room = room or default_room()
         self._sending: set[asyncio.Task[None]] = set()
         self._hand_is_free = asyncio.Event()
 
@@ -265,18 +282,21 @@ class WebhookSender:
             verdict = await self._try(due)
             self._hands.note(due.host, is_failing=verdict.is_host_failing)
             await self._write_down(due, verdict)
+        except NoRoom:
+            await self._outbox.hand_back(due, pause_s=NO_ROOM_PAUSE_S)
         except Exception:  # one webhook must not end the others; its lease ends, and it is tried again
             log.exception("webhook_not_sent", webhook_id=due.id, task_id=due.task_id, attempt=due.attempt)
 
     async def _try(self, due: DueWebhook) -> Verdict:
-        dialect = await self._outbox.read_dialect(due.task_id)
-        if dialect is None:
+        burden = await self._outbox.measure(due)
+        if burden is None:
             return _GONE
         if due.attempt > TRIES:  # earlier tries were lost without a word, with their process or by a mistake of ours
             return Verdict(state=WebhookState.DEAD, answer="no try was finished")
         try:
-            body = due.body or await self._first_body(due)
-            return await self._post(due, dialect, body.encode()) if body else _SILENCE
+            async with self._room.of(burden.size_bytes, tenant_id=due.tenant_id):
+                body = await self._outbox.read_body(due) or await self._first_body(due)
+                return await self._post(due, burden.dialect, body.encode()) if body else _SILENCE
         except NotReached as failure:
             if failure.status is not None:  # it has answered, and only the rest of the answer is missing
                 return judge_status(failure.status, attempt=due.attempt)

@@ -23,7 +23,7 @@ from deployments.database.schema import webhooks
 from deployments.tasks import outbox_statements as statements
 from deployments.tasks.rows import from_row, read_webhook, storable
 from deployments.tasks.task import TaskState, Webhook
-from deployments.tasks.webhook import DueWebhook, Told, WebhookLine, WebhookState
+from deployments.tasks.webhook import Burden, DueWebhook, Told, WebhookLine, WebhookState
 
 log = structlog.get_logger(__name__)
 
@@ -122,10 +122,15 @@ class Outbox:
         rows = await self._database.rows(statements.READ_TOLD, {"this_id": task_id})
         return Told(task=from_row(rows[0]), body=rows[0].body) if rows else None
 
-    async def read_dialect(self, task_id: str) -> str | None:
-        """Read in which dialect a task is told again; None when it was deleted."""
-        rows = await self._database.rows(statements.READ_DIALECT, {"this_id": task_id})
-        return str(rows[0].dialect) if rows else None
+    async def measure(self, due: DueWebhook) -> Burden | None:
+        """Read what a webhook would be to carry; None when its task was deleted."""
+        rows = await self._database.rows(statements.MEASURE, {"this_id": due.id})
+        return Burden(dialect=rows[0].dialect, size_bytes=int(rows[0].size_bytes)) if rows else None
+
+    async def read_body(self, due: DueWebhook) -> str | None:
+        """Read what was sent before; None before the first try."""
+        rows = await self._database.rows(statements.READ_BODY, {"this_id": due.id})
+        return rows[0].body if rows else None
 
     async def keep_body(self, due: DueWebhook, body: str) -> str:
         """Keep what is sent on the first try; return what every try sends, which is what was kept first."""
@@ -145,6 +150,13 @@ class Outbox:
         values = _mine(due) | {"pause_s": pause_s, "this_answer": answer}
         return bool(
             await self._database.write(lambda connection: connection.execute(statements.PUT_OFF, values).rowcount)
+        )
+
+    async def hand_back(self, due: DueWebhook, *, pause_s: float) -> bool:
+        """Note that a try never began, and does not count; False when somebody else has taken it since."""
+        values = _mine(due) | {"pause_s": pause_s}
+        return bool(
+            await self._database.write(lambda connection: connection.execute(statements.HAND_BACK, values).rowcount)
         )
 
     async def list(
@@ -255,7 +267,6 @@ def _due(row: Row[Any]) -> DueWebhook:
         base_url=row.base_url,
         picture=row.picture,
         attempt=row.attempts,
-        body=row.body,
     )
 
 

@@ -22,7 +22,7 @@ from sqlalchemy import (
     update,
 )
 
-from deployments.database.schema import database_now, task_bodies, tasks, webhooks
+from deployments.database.schema import database_now, octets, task_bodies, tasks, webhooks
 
 _THIS_ID = bindparam("this_id", type_=Text)
 _ANSWER = bindparam("this_answer", type_=Text)
@@ -80,8 +80,9 @@ def _claim_of_host() -> Update:
     )
 
 
-#: Take up to :at_most due webhooks of one host for a while; skip rows that another sender is taking right now.
-CLAIM_OF_HOST = _claim_of_host().returning(webhooks)
+#: Take up to :at_most due webhooks of one host for a while; skip rows that another sender is taking right now. What
+#: they say stays where it is: together it may be gigabytes.
+CLAIM_OF_HOST = _claim_of_host().returning(*(column for column in webhooks.c if column is not webhooks.c.body))
 
 #: Read the ended task that is told, and what its caller had sent; one that was deleted is told to nobody.
 READ_TOLD = (
@@ -90,8 +91,18 @@ READ_TOLD = (
     .where(tasks.c.id == _THIS_ID, tasks.c.deleted_at.is_(None))
 )
 
-#: Read in which dialect an ended task is told, for a repeat of what was written before.
-READ_DIALECT = select(tasks.c.dialect).where(tasks.c.id == _THIS_ID, tasks.c.deleted_at.is_(None))
+_WRITTEN_FROM = octets(tasks.c.outputs) + func.coalesce(octets(task_bodies.c.body), 0)
+
+#: Read in which dialect an ended task is told, and how much there is to tell, without reading that.
+MEASURE = (
+    select(tasks.c.dialect, func.coalesce(octets(webhooks.c.body), _WRITTEN_FROM).label("size_bytes"))
+    .join_from(webhooks, tasks, tasks.c.id == webhooks.c.task_id)
+    .outerjoin(task_bodies, task_bodies.c.task_id == tasks.c.id)
+    .where(webhooks.c.id == _THIS_ID, tasks.c.deleted_at.is_(None))
+)
+
+#: Read what was sent before.
+READ_BODY = select(webhooks.c.body).where(webhooks.c.id == _THIS_ID)
 
 #: Keep what is sent, for all repeats, unless something is kept already.
 KEEP_BODY = (
@@ -121,6 +132,13 @@ PUT_OFF = (
     update(webhooks)
     .where(_MINE)
     .values(due_at=database_now() + bindparam("pause_s", type_=Double), last_answer=_ANSWER)
+)
+
+#: Note that a try never began, so that it counts as none.
+HAND_BACK = (
+    update(webhooks)
+    .where(_MINE)
+    .values(attempts=webhooks.c.attempts - 1, due_at=database_now() + bindparam("pause_s", type_=Double))
 )
 
 #: Read the newest webhooks, without what they say; narrowed by what the operator asks for.

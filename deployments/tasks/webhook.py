@@ -49,8 +49,16 @@ class DueWebhook:
     picture: int | None
     #: Which try this is, counted from 1.
     attempt: int
-    #: What was sent before; None before the first try.
-    body: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Burden:
+    """What a webhook would be to carry, known before any of it is read."""
+
+    #: The dialect that its task came in.
+    dialect: str
+    #: Bytes of what was sent before, or else of what it is written from.
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from deployments.tasks import outbox_statements as statements
 from deployments.tasks.outbox import MAX_HOST, Outbox, Room
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Fault, Success, Task, Webhook
-from deployments.tasks.webhook import WebhookState
+from deployments.tasks.webhook import Burden, WebhookState
 from models.request import GenerationRequest
 
 MakeTask = Callable[..., Task]
@@ -159,7 +159,7 @@ async def test_what_is_claimed_is_taken(outbox: Outbox, end_one: EndOne) -> None
 
     [due] = await outbox.claim_due(ROOM, lease_s=LEASE_S)
 
-    assert (due.task_id, due.attempt, due.body) == (task.id, 1, None)
+    assert (due.task_id, due.attempt, await outbox.read_body(due)) == (task.id, 1, None)
     assert await outbox.claim_due(ROOM, lease_s=LEASE_S) == []
     due_in_s = await outbox.next_due(ROOM)
     assert due_in_s is not None
@@ -286,7 +286,7 @@ async def test_what_is_sent_first_is_kept(database: Database, outbox: Outbox, en
 
     await make_due(database)
     [again] = await outbox.claim_due(ROOM, lease_s=LEASE_S)
-    assert again.body == "the first ☃"
+    assert await outbox.read_body(again) == "the first ☃"
 
 
 async def test_what_is_told_of(database: Database, outbox: Outbox, end_one: EndOne) -> None:
@@ -331,7 +331,7 @@ async def test_a_replay_begins_anew(outbox: Outbox, end_one: EndOne) -> None:
 
     assert replayed == {due.id}
     [again] = await outbox.claim_due(ROOM, lease_s=LEASE_S)
-    assert (again.id, again.attempt, again.body) == (due.id, 1, "said")
+    assert (again.id, again.attempt, await outbox.read_body(again)) == (due.id, 1, "said")
 
 
 async def test_a_replay_of_many(outbox: Outbox, end_one: EndOne) -> None:
@@ -395,3 +395,18 @@ def explain(connection: Connection, statement: Any) -> str:
     )
     rows = connection.exec_driver_sql(words + written.statement, written.positional_parameters)
     return "\n".join(str(row[-1]) for row in rows)
+
+
+async def test_what_never_began_is_no_try(outbox: Outbox, end_one: EndOne) -> None:
+    """Handed back, a webhook is due after its pause with the number of tries that it had; it is weighed unread."""
+    await end_one()
+    [due] = await outbox.claim_due(ROOM, lease_s=LEASE_S)
+    burden = await outbox.measure(due)
+
+    assert await outbox.hand_back(due, pause_s=-1)
+    assert not await outbox.hand_back(due, pause_s=-1)
+
+    [again] = await outbox.claim_due(ROOM, lease_s=LEASE_S)
+    assert (again, burden) == (due, Burden(dialect="fal", size_bytes=len('[]{"a": 1}')))
+    await outbox.keep_body(due, "☃")
+    assert await outbox.measure(due) == Burden(dialect="fal", size_bytes=3)

@@ -14,6 +14,7 @@ import pytest
 from receiver import PATIENCE_S, Receiver, receiving, status
 from structlog.testing import capture_logs
 
+from deployments.byte_room import ByteRoom
 from deployments.clock import utc_now
 from deployments.database.database import Database
 from deployments.database.signals import StoreSignal
@@ -24,7 +25,7 @@ from deployments.outbound.client import GuardedClient
 from deployments.outbound.rules import Rules
 from deployments.tasks.outbox import Outbox, Room
 from deployments.tasks.store import TaskStore
-from deployments.tasks.task import Task, Webhook
+from deployments.tasks.task import Output, Success, Task, Webhook
 from deployments.tasks.webhook import DueWebhook, WebhookLine, WebhookState
 from deployments.tenants.webhook_keys import WebhookSigner
 from deployments.webhooks import PER_HOST, TRIES, Scribe, WebhookSender
@@ -90,7 +91,7 @@ def running(outbox: Outbox, signal: StoreSignal, teller: Teller, sinks: dict[str
 
     @asynccontextmanager
     async def run(
-        *, pause_s: float = 0.0, total_s: float = 15.0, private: bool = True, box: Outbox = outbox
+        *, pause_s: float = 0.0, total_s: float = 15.0, private: bool = True, box: Outbox = outbox, **more: Any
     ) -> AsyncIterator[WebhookSender]:
         sender = WebhookSender(
             outbox=box,
@@ -98,6 +99,7 @@ def running(outbox: Outbox, signal: StoreSignal, teller: Teller, sinks: dict[str
             client=GuardedClient(Rules(allows_private=private), total_s=total_s),
             scribe=Scribe(dialects={"teller": teller, "mute": object()}, sinks=sinks, signer=SIGNER),
             pause_s=lambda _attempt: pause_s,
+            **more,
         )
         stopping = asyncio.Event()
         async with asyncio.TaskGroup() as group:
@@ -114,10 +116,10 @@ def running(outbox: Outbox, signal: StoreSignal, teller: Teller, sinks: dict[str
 def accept(store: TaskStore, make_task: Callable[..., Task], make_request: Callable[..., GenerationRequest]) -> Accept:
     """Return what accepts a task whose end is told to an address."""
 
-    async def one(url: str, *, pictures: int = 0, **fields: Any) -> Task:
+    async def one(url: str, *, pictures: int = 0, body: str = '{"prompt": "a cat"}', **fields: Any) -> Task:
         webhook = Webhook(url=url, base_url=BASE_URL, pictures=pictures)
         task = make_task(**({"dialect": "teller", "webhook": webhook} | fields))
-        return await store.accept(task, make_request(), body='{"prompt": "a cat"}')
+        return await store.accept(task, make_request(), body=body)
 
     return one
 
@@ -537,3 +539,41 @@ async def test_logs_hold_no_secret(
     assert {"webhook_put_off", "webhook_delivered"} <= set(events)
     assert "secret" not in repr(logs)
     assert f"127.0.0.1:{receiver.port}" in repr(logs)
+
+
+async def test_a_large_body_waits_for_room_and_no_try_is_counted(
+    running: Running, accept: Accept, store: TaskStore, receiver: Receiver, until_told: Until
+) -> None:
+    """While one that hangs has all the room, another is handed back as it was, a small one passes; then it is told."""
+    room = ByteRoom(total=1000, per_tenant=1000, uncounted=100, patience_s=0.02)
+    receiver.hangs("/first")
+    first, second = [await accept(receiver.url(path), body=json.dumps("x" * 900)) for path in ("/first", "/second")]
+    small = await accept(receiver.url("/small"))
+
+    async with running(room=room, total_s=3.0, pause_s=60.0):
+        await store.cancel(first.id, tenant_id="alice")
+        await receiver.until(1, "/first")
+        await store.cancel(second.id, tenant_id="alice")
+        await store.cancel(small.id, tenant_id="alice")
+        await receiver.until(1, "/small")
+        late = receiver.arrived[1:]
+        told = await until_told(second, WebhookState.DELIVERED)
+
+    assert [one.target for one in late] == ["/small"]
+    assert told.attempts == 1
+
+
+async def test_pictures_that_are_elsewhere_are_said_to_be(
+    running: Running, accept: Accept, store: TaskStore, receiver: Receiver, until_told: Until
+) -> None:
+    """Where a bucket is no longer set up, no webhook pretends that there are no pictures; an operator reads why."""
+    task = await accept(receiver.url("/hook"))
+    [claim] = await store.claim(models=["uno"], limit=1, replica_id="r1", lease_s=60)
+    output = Output(sink="bucket", value="k", content_type="image/jpeg", size_bytes=1, sha256="0" * 64, seed=1)
+    await store.succeed(task.id, fence=claim.task.fence, success=Success(outputs=(output,), inference_ms=5))
+
+    async with running(pause_s=60.0):
+        told = await until_told(task, WebhookState.WAITING)
+
+    assert told.last_answer == "the pictures are in a bucket that this server is not set up for"
+    assert receiver.arrived == []

@@ -36,7 +36,6 @@ def due(number: int = 1, *, host: str = "a:443", tenant_id: str = "alice") -> Du
         base_url="http://us",
         picture=None,
         attempt=1,
-        body=None,
     )
 
 

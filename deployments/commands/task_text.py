@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from deployments.commands.words import age, dollars, in_dollars
 
 if TYPE_CHECKING:
     from deployments.tasks.overview import TaskLine, TaskRecord
+    from deployments.tasks.task import Output, Task
     from models.request import GenerationRequest
 
 
@@ -72,7 +73,7 @@ def record_fields(record: TaskRecord) -> dict[str, object]:
         "claimed_by": record.claimed_by,
         "lease_expires_at": record.lease_expires_at,
         "fault": task.fault and {"kind": task.fault.kind, "message": task.fault.message},
-        "pictures": [{"sink": one.sink, "size_bytes": one.size_bytes, "seed": one.seed} for one in task.outputs],
+        "pictures": [_picture_fields(one) for one in task.outputs],
         "replay_of": task.replay_of,
         "replays": record.replays,
         "request": record.request and _request_fields(record.request),
@@ -97,9 +98,19 @@ def _lines(record: TaskRecord) -> Iterator[tuple[str, object]]:
     yield "price", dollars(task.price)
     yield "charged", dollars(record.charged) if task.state.is_terminal else None
     yield "pictures", len(task.outputs) or None
+    yield from _receipt_lines(task, seen_at)
     yield "replay of", task.replay_of
     yield "replayed as", ", ".join(record.replays) or None
     yield from _request_lines(record.request)
+
+
+def _receipt_lines(task: Task, seen_at: datetime) -> Iterator[tuple[str, object]]:
+    # Every sink that has a picture has its receipt as well; one of them is enough.
+    for number, one in enumerate(task.outputs[:: len(task.sinks)], 1):
+        if one.sent_status:
+            etag = f", ETag {one.sent_etag}" if one.sent_etag else ""
+            when = _ago(datetime.fromtimestamp(one.sent_at_s, UTC), seen_at)
+            yield "receipt", f"picture {number}: {one.sent_status}{etag}, {when}"
 
 
 def _request_lines(request: GenerationRequest | None) -> Iterator[tuple[str, object]]:
@@ -112,6 +123,14 @@ def _request_lines(request: GenerationRequest | None) -> Iterator[tuple[str, obj
     yield "size", f"{request.num_images} x {request.width}x{request.height} {request.output_format}"
     steps = f"{request.num_inference_steps} steps"
     yield "drawn with", f"{steps}, guidance {request.guidance_scale:g}, seed {request.seed}"
+
+
+def _picture_fields(output: Output) -> dict[str, object]:
+    told: dict[str, object] = {"sink": output.sink, "size_bytes": output.size_bytes, "seed": output.seed}
+    if not output.sent_status:
+        return told
+    sent_at = datetime.fromtimestamp(output.sent_at_s, UTC)
+    return told | {"receipt": {"status": output.sent_status, "etag": output.sent_etag, "at": sent_at}}
 
 
 def _request_fields(request: GenerationRequest) -> dict[str, object]:

@@ -38,9 +38,9 @@ def uxo(tmp_path: Path, sqlite_url: str) -> Uxo:
         "UXO_ALLOW_PRIVATE_NETWORKS": "true",
     }
 
-    async def call(*words: str) -> Result:
+    async def call(*words: str, command: str = "redeliver") -> Result:
         return await asyncio.to_thread(
-            lambda: CliRunner().invoke(app, ["tasks", "redeliver", *words], env=CLEAN | settings)
+            lambda: CliRunner().invoke(app, ["tasks", command, *words], env=CLEAN | settings)
         )
 
     return call
@@ -75,6 +75,22 @@ async def test_an_operator_sends_the_pictures(undelivered: Task, uxo: Uxo, *, as
     told: Any = json.loads(answer.stdout) if as_json else answer.stdout
     expected: Any = {"task": undelivered.id, "sent": 1} if as_json else f"sent 1 picture of {undelivered.id}\n"
     assert told == expected
+
+
+async def test_the_receipts_are_shown(undelivered: Task, uxo: Uxo) -> None:
+    """Before there is one nothing is said of any; then a page has a line for each, and JSON all that was answered."""
+    before = [await uxo(undelivered.id, *more, command="show") for more in ([], ["--json"])]
+    async with receiving() as receiver:
+        receiver.says("/a", status(200, 'ETag: "abc"'))
+        await uxo(undelivered.id, receiver.url("/a"))
+
+    page, told = [await uxo(undelivered.id, *more, command="show") for more in ([], ["--json"])]
+
+    assert not any("receipt" in answer.stdout for answer in before)
+    [line] = [line for line in page.stdout.splitlines() if line.startswith("receipt")]
+    assert 'picture 1: 200, ETag "abc", ' in line
+    [picture] = json.loads(told.stdout)["pictures"]
+    assert (picture["receipt"]["status"], picture["receipt"]["etag"]) == (200, '"abc"')
 
 
 async def test_a_refusal_is_one_line(undelivered: Task, uxo: Uxo) -> None:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+import structlog
 from fastapi import FastAPI
 from ray import serve
 from ray.serve import Application
@@ -52,7 +53,9 @@ from deployments.tenants.webhook_keys import WebhookSigner
 from deployments.webhooks import Scribe, WebhookSender
 from models.catalog import CATALOG
 from models.engine import Engine
-from models.loading import load_pipeline
+from models.loading import load_pipelines
+
+log = structlog.get_logger()
 
 #: Calls one ingress holds at once; synchronous ones wait here for their pictures, streams and sockets count as well.
 MAX_ONGOING_CALLS = 8192
@@ -265,7 +268,10 @@ def open_scribe(settings: Settings) -> Scribe:
 
 
 def load_engine(models: list[str], settings: Settings) -> Engine:
-    """Load the pipelines of one device."""
-    return Engine(
-        {name: load_pipeline(CATALOG[name], weights=settings.weights, device=settings.device) for name in models}
-    )
+    """Load the pipelines of one device; every file of weights is logged with its digest."""
+    specs = [CATALOG[name] for name in models]
+    return Engine(load_pipelines(specs, weights=settings.weights, device=settings.device, read=_log_weights))
+
+
+def _log_weights(file: str, digest: str) -> None:
+    log.info("weights_file_read", file=file, sha256=digest)

@@ -21,9 +21,10 @@ from deployments.commands.work import check_database
 from deployments.delivery.sink import open_sinks
 from deployments.errors import UxoError
 from deployments.first_light import curl_command, first_wishes, take
-from deployments.settings import Settings, read_settings
+from deployments.settings import Settings, SettingsInvalid, read_settings
 from deployments.tenants.keys import configured_keys
 from deployments.terminal import foreground, interruptible, progress
+from models.loading import TINY, UnusableWeights, find_weights
 
 app = typer.Typer(
     add_completion=False,
@@ -67,6 +68,7 @@ def _serve(settings: Settings, config: Path, *, report: Callable[[str], None], f
     address = f"http://{authority(settings.host, settings.port)}"
     key = _first_key(settings)
     open_sinks(settings)  # refuses what is set up by half, before anything is started
+    _check_weights(settings.weights)
     asyncio.run(check_database(settings.store_url))
     with running(config, host=settings.host, port=settings.port, report=report):
         for wish in first_wishes() if first_light else []:
@@ -76,6 +78,15 @@ def _serve(settings: Settings, config: Path, *, report: Callable[[str], None], f
         report("serving")
         while True:
             time.sleep(ATTENTION_S)
+
+
+def _check_weights(weights: str) -> None:
+    if weights == TINY:
+        return
+    try:
+        find_weights(weights)
+    except UnusableWeights as error:
+        raise SettingsInvalid(str(error)) from error
 
 
 def _first_key(settings: Settings) -> str:

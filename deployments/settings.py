@@ -108,8 +108,8 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     #: Port that ``uxo run`` listens on.
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
-    #: Which weights: small random ones; released ones cannot be loaded yet.
-    weights: Literal["tiny"] = "tiny"
+    #: Which weights: ``tiny`` for small random ones, a folder of released ones, or a hub id that is in the cache.
+    weights: Annotated[str, StringConstraints(min_length=1)] = "tiny"
     #: A torch device name.
     device: Annotated[str, StringConstraints(min_length=1)] = "cpu"
     #: ``name=model,name=model``: further names under which callers of Runware's dialect may ask for a model.

@@ -1,11 +1,14 @@
-"""From a catalog entry to a pipeline that is ready to step.
+"""From catalog entries to pipelines that are ready to step.
 
-Imports nothing heavy by itself: torch arrives with the first ``load_pipeline``, inside a replica.
+Imports nothing heavy by itself: torch arrives with the first ``load_pipelines``, inside a replica.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
@@ -15,21 +18,86 @@ if TYPE_CHECKING:
 
 #: The value of ``UXO_WEIGHTS`` that stands for small random weights made on the spot.
 TINY = "tiny"
+#: A repository of the Hugging Face hub.
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+
+
+class UnusableWeights(ValueError):
+    """The weights that ``UXO_WEIGHTS`` names cannot be loaded; says what is wrong with them."""
+
+
+def load_pipelines(
+    specs: Sequence[ModelSpec],
+    *,
+    weights: str,
+    device: str,
+    read: Callable[[str, str], None] = lambda _file, _digest: None,
+) -> dict[str, Pipeline]:
+    """Build the pipelines of the models that share a device, by name; released weights lie there once.
+
+    Args:
+        specs: which models.
+        weights: ``tiny``, a folder that holds the weights, or a hub id whose files are in this machine's cache.
+        device: a torch device name.
+        read: hears the path and the SHA-256 of every file that was read.
+
+    Raises:
+        UnusableWeights: when a file is missing, broken, or another one than it should be.
+    """
+    names = [spec.name for spec in specs]
+    components: Mapping[str, object]
+    if weights == TINY:
+        tiny = import_module("models.tiny")
+        components = {name: tiny.components(name, device=device) for name in names}
+    else:
+        components = _released(find_weights(weights), names, device=device, read=read)
+    return {spec.name: resolve_name(spec.pipeline)(components[spec.name]) for spec in specs}
 
 
 def load_pipeline(spec: ModelSpec, *, weights: str, device: str) -> Pipeline:
-    """Build a model's pipeline.
-
-    Args:
-        spec: which model.
-        weights: ``tiny``, or a folder that holds the checkpoint.
-        device: a torch device name.
+    """Build one model's pipeline, as ``load_pipelines`` does.
 
     Raises:
-        ValueError: for weights that this version cannot load.
+        UnusableWeights: for weights that cannot be loaded.
     """
-    if weights != TINY:
-        raise ValueError(f"UXO_WEIGHTS={weights!r} cannot be loaded yet; use UXO_WEIGHTS={TINY}")
-    components = import_module("models.tiny").components(spec.name, device=device)
-    pipeline: Pipeline = resolve_name(spec.pipeline)(components)
-    return pipeline
+    return load_pipelines([spec], weights=weights, device=device)[spec.name]
+
+
+def find_weights(weights: str) -> Path:
+    """Return the folder that a value of ``UXO_WEIGHTS`` other than ``tiny`` stands for; nothing is downloaded.
+
+    Raises:
+        UnusableWeights: when there is none.
+    """
+    if weights and Path(weights).is_dir():
+        return Path(weights)
+    if HUB_ID.fullmatch(weights):
+        return _cached(weights)
+    raise UnusableWeights(f"UXO_WEIGHTS={weights!r} cannot be used: write {TINY}, a folder that is there, or a hub id")
+
+
+def _cached(hub_id: str) -> Path:
+    try:
+        hub = import_module("huggingface_hub")
+    except ImportError as error:
+        raise UnusableWeights(
+            f"UXO_WEIGHTS={hub_id!r} cannot be used: huggingface_hub is not installed; name a folder"
+        ) from error
+    try:
+        return Path(hub.snapshot_download(hub_id, local_files_only=True))
+    except (OSError, ValueError) as error:
+        raise UnusableWeights(
+            f"UXO_WEIGHTS={hub_id!r} cannot be used: it is no folder, and not in this machine's Hugging Face cache; "
+            f"nothing is downloaded by a server, so fetch it first"
+        ) from error
+
+
+def _released(
+    folder: Path, models: Sequence[str], *, device: str, read: Callable[[str, str], None]
+) -> Mapping[str, object]:
+    weights, released = import_module("models.flux.weights"), import_module("models.flux.weights.released")
+    try:
+        found: Mapping[str, object] = released.Released(folder, device=device, read=read).components(models)
+    except weights.WeightsError as error:
+        raise UnusableWeights(f"UXO_WEIGHTS={str(folder)!r} cannot be loaded: {error}") from error
+    return found

@@ -79,18 +79,19 @@ def load_bfl(transformer: UxoTransformer, tensors: Mapping[str, Tensor]) -> None
     check_exactly(tensors, bfl_shapes(transformer))
     targets: dict[str, Tensor] = transformer.state_dict()
     state: dict[str, Tensor] = {}
-    for source, names in _cuts(transformer.config):
-        state |= _cut_rows(source, tensors[source], {name: targets[name].shape[0] for name in names})
+    for source, names in cuts(transformer.config):
+        state |= cut_rows(source, tensors[source], {name: targets[name].shape[0] for name in names})
     load_exactly(transformer, state)
 
 
 def bfl_shapes(transformer: UxoTransformer) -> dict[str, tuple[int, ...]]:
     """List what a checkpoint for this transformer holds in BFL's layout."""
     targets: dict[str, Tensor] = transformer.state_dict()
-    return {source: _joined_shape(targets, names) for source, names in _cuts(transformer.config)}
+    return {source: _joined_shape(targets, names) for source, names in cuts(transformer.config)}
 
 
-def _cuts(config: Any) -> Iterator[Cut]:
+def cuts(config: Any) -> Iterator[Cut]:
+    """Yield every tensor of a checkpoint for this configuration, with the diffusers names its rows go to."""
     embedders = _EMBEDDERS | (_GUIDANCE_EMBEDDERS if config.guidance_embeds else {})
     for source, target in embedders.items():
         yield from _linear(source, (target,))
@@ -121,7 +122,8 @@ def _joined_shape(targets: Mapping[str, Tensor], names: tuple[str, ...]) -> tupl
     return rows, *targets[names[0]].shape[1:]
 
 
-def _cut_rows(source: str, tensor: Tensor, rows: Mapping[str, int]) -> dict[str, Tensor]:
+def cut_rows(source: str, tensor: Tensor, rows: Mapping[str, int]) -> dict[str, Tensor]:
+    """Cut a tensor's rows over diffusers' names, as many for each as ``rows`` says."""
     if source.startswith(SWAPPED):
         tensor = torch.cat(tuple(reversed(tensor.chunk(2))))
     return dict(zip(rows, torch.split(tensor, list(rows.values())), strict=True))

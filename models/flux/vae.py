@@ -124,12 +124,12 @@ def load_bfl(tensors: Mapping[str, Tensor], sizes: AutoencoderSizes) -> Autoenco
         WeightsError: when a tensor is unknown, missing or of the wrong shape.
     """
     network = build(sizes)
-    names = {key: _bfl_name(key, levels=len(sizes.channels)) for key in network.state_dict()}
+    names = bfl_names(network)
     if unknown := tensors.keys() - set(names.values()):
         raise WeightsError(f"unknown tensors: {listed(unknown)}")
     if missing := set(names.values()) - tensors.keys():
         raise WeightsError(f"missing tensors: {listed(missing)}")
-    load_exactly(network, {key: _as_linear(key, tensors[name]) for key, name in names.items()})
+    load_exactly(network, {key: as_linear(key, tensors[name]) for key, name in names.items()})
     return Autoencoder(network)
 
 
@@ -149,6 +149,12 @@ _RENAMES: tuple[tuple[str, str], ...] = (
 )
 
 
+def bfl_names(network: AutoencoderKL) -> dict[str, str]:
+    """Return what each of diffusers' names is called in the file."""
+    levels = len(network.config.block_out_channels)
+    return {key: _bfl_name(key, levels=levels) for key in network.state_dict()}
+
+
 def _bfl_name(key: str, *, levels: int) -> str:
     for pattern, replacement in _RENAMES:
         key = re.sub(pattern, replacement, key)
@@ -156,6 +162,7 @@ def _bfl_name(key: str, *, levels: int) -> str:
     return re.sub(r"\bup\.(\d+)", lambda match: f"up.{levels - 1 - int(match[1])}", key)
 
 
-def _as_linear(key: str, tensor: Tensor) -> Tensor:
+def as_linear(key: str, tensor: Tensor) -> Tensor:
+    """Return a tensor of the file in the shape that diffusers has it in; ``key`` is diffusers' name."""
     is_pointwise = tensor.ndim == 4 and "attentions" in key  # the file keeps these linears as 1x1 convolutions
     return tensor[:, :, 0, 0] if is_pointwise else tensor

@@ -47,6 +47,7 @@ def test_with_nothing_set_one_machine_serves_the_tiny_models() -> None:
         ("UXO_HOST", "0.0.0.0", "0.0.0.0"),  # noqa: S104 -- nothing is bound here
         ("UXO_PORT", "65535", 65535),
         ("UXO_WEIGHTS", "tiny", "tiny"),
+        ("UXO_WEIGHTS", "/srv/flux", "/srv/flux"),
         ("UXO_DEVICE", "cuda:1", "cuda:1"),
         ("UXO_FOLDER", "/srv/uxo", Path("/srv/uxo")),
         ("UXO_ALLOW_PRIVATE_NETWORKS", "true", True),
@@ -125,7 +126,6 @@ def test_a_public_address_begins_links(set_variable: SetVariable, text: str, bas
         ("UXO_PORT", "65536"),
         ("UXO_PUBLIC_URL", "pictures.example"),
         ("UXO_PUBLIC_URL", "ftp://pictures.example"),
-        ("UXO_WEIGHTS", "/srv/flux"),
         ("UXO_ALLOW_PRIVATE_NETWORKS", "perhaps"),
         ("UXO_DENIED_NETWORKS", "the cluster"),
         ("UXO_DENIED_NETWORKS", "10.42.0.1/16"),

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from deployments import pictures
 from deployments.commands import config as configs
-from deployments.commands import keys, tasks, tenants, webhooks
+from deployments.commands import keys, tasks, tenants, webhooks, weights
 from deployments.commands.migrate import migrate
 from deployments.commands.queue import queue
 from deployments.commands.work import check_database
@@ -116,6 +116,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(configs.app, name="config")
+app.add_typer(weights.app, name="weights")
 app.command()(queue)
 app.command()(migrate)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from models.catalog import ModelSpec
+    from models.flux.weights.accounts import PartReport
     from models.pipeline import Pipeline
 
 #: The value of ``UXO_WEIGHTS`` that stands for small random weights made on the spot.
@@ -90,6 +91,39 @@ def _cached(hub_id: str) -> Path:
             f"UXO_WEIGHTS={hub_id!r} cannot be used: it is no folder, and not in this machine's Hugging Face cache; "
             f"nothing is downloaded by a server, so fetch it first"
         ) from error
+
+
+def account_for(folder: Path, models: tuple[str, ...]) -> list[PartReport]:
+    """Say of every part that these models need what is there and what is wrong, from the files' headers."""
+    layouts = import_module("models.flux.weights.layouts").Layouts()
+    reports: list[PartReport] = import_module("models.flux.weights.accounts").check_folder(folder, models, layouts)
+    return reports
+
+
+def hash_file(path: Path, *, progress: Callable[[int], object]) -> str:
+    """Return the SHA-256 of a file; ``progress`` hears how many bytes were read since it last did."""
+    digest: str = import_module("models.flux.weights.stream").digest_of(path, progress=progress)
+    return digest
+
+
+def recorded(folder: Path) -> dict[str, str]:
+    """Return the digests that the folder's ``SHA256SUMS`` holds, by path in the folder.
+
+    Raises:
+        UnusableWeights: when it cannot be read.
+    """
+    weights, reading = import_module("models.flux.weights"), import_module("models.flux.weights.stream")
+    try:
+        sums: dict[str, str] = reading.read_sums(folder)
+    except weights.WeightsError as error:
+        raise UnusableWeights(str(error)) from error
+    return sums
+
+
+def record(folder: Path, digests: Mapping[Path, str]) -> None:
+    """Write ``SHA256SUMS`` into the folder."""
+    sums = {path.relative_to(folder).as_posix(): digest for path, digest in digests.items()}
+    import_module("models.flux.weights.stream").write_sums(folder, sums)
 
 
 def _released(

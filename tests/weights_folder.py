@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeAlias
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -56,6 +58,8 @@ SMALL = Sizes(
     style_tokens=3,
     ranks=MappingProxyType({"uno": 4, "uso": 2}),
 )
+#: Of parts: the place in the folder, the layout, and the format of the numbers.
+Places: TypeAlias = Mapping[str, tuple[str, str, torch.dtype]]
 #: Where each part lies, which layout it has there, and its numbers' format.
 DIFFUSERS = MappingProxyType(
     {
@@ -83,7 +87,7 @@ OTHERS = MappingProxyType(
 TEXT_SIDE = MappingProxyType({"text_model.head.bias": torch.ones(3), "logit_scale": torch.ones(1)})
 
 
-def write_folder(folder: Path, *, sizes: Sizes = SMALL, flux: Mapping[str, tuple[str, str, torch.dtype]] = BFL) -> Path:
+def write_folder(folder: Path, *, sizes: Sizes = SMALL, flux: Places = BFL) -> Path:
     """Write every part and both tokenizers."""
     layouts = Layouts(sizes)
     for part, (place, layout, dtype) in {**flux, **OTHERS}.items():
@@ -103,6 +107,28 @@ def save(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Write one file and the folders it lies in."""
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(dict(tensors), path)
+
+
+def write_hollow(folder: Path, *, flux: Places = BFL) -> Path:
+    """Write a folder of full-size files that have headers and a hole where values would be: no disk, no values."""
+    layouts = Layouts()
+    for part, (place, layout, dtype) in {**flux, **OTHERS}.items():
+        hollow(folder / place, layouts.of(part, layout).shapes, dtype=dtype)
+    write_tokenizers(folder)
+    return folder
+
+
+def hollow(path: Path, shapes: Mapping[str, tuple[int, ...]], *, dtype: torch.dtype) -> None:
+    """Write one such file."""
+    name, end, header = {torch.bfloat16: "BF16", torch.float32: "F32"}[dtype], 0, {}
+    for key, shape in shapes.items():
+        start, end = end, end + math.prod(shape) * dtype.itemsize
+        header[key] = {"dtype": name, "shape": shape, "data_offsets": [start, end]}
+    written = json.dumps(header).encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.write(len(written).to_bytes(8, "little") + written)
+        file.truncate(8 + len(written) + end)
 
 
 def write_tokenizers(folder: Path) -> None:

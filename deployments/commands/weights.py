@@ -1,0 +1,139 @@
+"""``uxo weights``: whether a folder of released weights is what it should be, without a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
+
+from deployments.commands.words import AsJson, output, print_json, print_table, remarks
+from models.catalog import CATALOG
+from models.loading import UnusableWeights, account_for, find_weights, hash_file, record, recorded
+
+if TYPE_CHECKING:
+    from models.flux.weights.accounts import PartReport
+
+app = typer.Typer(no_args_is_help=True, help="Released weights: whether a folder holds them.")
+
+#: File by file: its digest, and whether it is the recorded one.
+Digests = Mapping[Path, str]
+
+
+@app.callback()
+def weights() -> None:
+    """Look at released weights."""
+
+
+@app.command()
+def check(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="A folder, laid out as docs/weights.md says.")],
+    *,
+    model: Annotated[list[str] | None, typer.Option(help="Only what this model needs; repeat for more.")] = None,
+    digests: Annotated[bool, typer.Option("--digests", help="Read every file and show its SHA-256.")] = False,
+    write: Annotated[bool, typer.Option("--record", help="Write the digests to SHA256SUMS in the folder.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Account for every tensor that the models need, by the files' headers; exit with 1 when something is wrong."""
+    place = _found(folder)
+    reports = account_for(place, _models(model))
+    sums = _hash(reports, quiet=as_json) if digests or write else {}
+    differing = _differing(place, sums)
+    if write and not any(report.problems for report in reports):
+        _record(place, sums)
+    if as_json:
+        print_json(_for_scripts(place, reports, sums, differing))
+    else:
+        _print(place, reports, sums, differing)
+    if differing or any(report.problems for report in reports):
+        raise typer.Exit(1)
+
+
+def _found(folder: str) -> Path:
+    try:
+        return find_weights(folder)
+    except UnusableWeights as error:
+        raise typer.BadParameter(str(error).replace("UXO_WEIGHTS=", "", 1)) from error
+
+
+def _models(names: list[str] | None) -> tuple[str, ...]:
+    unknown = sorted(set(names or ()) - set(CATALOG))
+    if unknown:
+        raise typer.BadParameter(f"there is no model {unknown[0]!r}; there are: {', '.join(sorted(CATALOG))}")
+    return tuple(names or CATALOG)
+
+
+def _hash(reports: Sequence[PartReport], *, quiet: bool) -> dict[Path, str]:
+    paths = [path for report in reports if report.found for path in report.found.paths]
+    columns = ("{task.description}", BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=remarks, transient=True, disable=quiet) as progress:
+        bar = progress.add_task("SHA-256", total=sum(path.stat().st_size for path in paths))
+        return {path: hash_file(path, progress=lambda size: progress.advance(bar, size)) for path in paths}
+
+
+def _differing(folder: Path, sums: Digests) -> frozenset[Path]:
+    try:
+        known = recorded(folder) if sums else {}
+    except UnusableWeights as error:
+        remarks.print(str(error), style="red")
+        raise typer.Exit(1) from error
+    names = {path: path.relative_to(folder).as_posix() for path in sums}
+    return frozenset(path for path, digest in sums.items() if known.get(names[path], digest) != digest)
+
+
+def _record(folder: Path, sums: Digests) -> None:
+    try:
+        record(folder, sums)
+    except OSError as error:
+        remarks.print(f"SHA256SUMS cannot be written: {error}", style="red")
+        raise typer.Exit(1) from error
+
+
+def _print(folder: Path, reports: Sequence[PartReport], sums: Digests, differing: frozenset[Path]) -> None:
+    columns = ("part", "layout", "files", "tensors", "not needed", "size", "numbers", "verdict")
+    print_table(columns, [_row(folder, report) for report in reports], empty="nothing")
+    for path, digest in sums.items():
+        verdict = "  differs from SHA256SUMS" if path in differing else ""
+        output.print(f"{digest}  {path.relative_to(folder)}{verdict}", soft_wrap=True)
+
+
+def _row(folder: Path, report: PartReport) -> tuple[object, ...]:
+    verdict = "; ".join(report.problems) or "ok"
+    found = report.found
+    if found is None:
+        return (report.part, None, None, None, None, None, None, verdict)
+    files = str(found.paths[0].relative_to(folder)) + (f" +{len(found.paths) - 1}" if len(found.paths) > 1 else "")
+    size = f"{sum(entry.size_bytes for entry in found.entries) / 1e9:.2f} GB"
+    return (report.part, found.layout, files, len(found.entries), report.spare, size, _formats(report), verdict)
+
+
+def _formats(report: PartReport) -> str:
+    entries = report.found.entries if report.found else ()
+    return ", ".join(sorted({entry.dtype for entry in entries}))
+
+
+def _for_scripts(
+    folder: Path, reports: Sequence[PartReport], sums: Digests, differing: frozenset[Path]
+) -> dict[str, Any]:
+    is_ok = not differing and not any(report.problems for report in reports)
+    files = {
+        path.relative_to(folder).as_posix(): {"sha256": digest, "differs": path in differing}
+        for path, digest in sums.items()
+    }
+    return {"folder": str(folder), "ok": is_ok, "parts": [_part(folder, each) for each in reports], "files": files}
+
+
+def _part(folder: Path, report: PartReport) -> dict[str, Any]:
+    found = report.found
+    return {
+        "part": report.part,
+        "layout": found.layout if found else None,
+        "files": [path.relative_to(folder).as_posix() for path in found.paths] if found else [],
+        "tensors": len(found.entries) if found else None,
+        "not_needed": report.spare,
+        "size_bytes": sum(entry.size_bytes for entry in found.entries) if found else None,
+        "numbers": _formats(report),
+        "problems": list(report.problems),
+    }

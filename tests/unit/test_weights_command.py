@@ -1,0 +1,108 @@
+"""``uxo weights check``: an operator learns without a GPU whether a folder is what it should be."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+from weights_folder import BFL, DIFFUSERS, Places, hollow, write_folder, write_hollow
+
+from deployments.cli import app
+
+PROJECTOR = "uso_flux_v1.0/projector.safetensors"
+
+
+def uxo(*words: str) -> Result:
+    """Call the command."""
+    return CliRunner().invoke(app, words)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a folder of small files, none of which has a released size; nobody changes it."""
+    return write_folder(tmp_path_factory.mktemp("small"))
+
+
+@pytest.mark.parametrize("flux", [BFL, DIFFUSERS], ids=["bfl", "diffusers"])
+def test_files_of_the_released_sizes_are_all_right(tmp_path: Path, flux: Places) -> None:
+    """A folder whose headers are the released ones passes, with the published counts of tensors."""
+    folder = write_hollow(tmp_path, flux=flux)
+
+    answer = uxo("weights", "check", str(folder), "--json")
+
+    found = json.loads(answer.output)
+    counts = {part["part"]: part["tensors"] for part in found["parts"] if part["files"]}
+    assert (answer.exit_code, found["ok"]) == (0, True)
+    assert counts.pop("transformer") == (780 if flux is BFL else 1160)
+    assert counts == {"vae": 244, "clip": 196, "t5": 219, "uno": 304, "uso": 304, "projector": 18, "siglip": 448}
+
+
+def test_one_model_needs_its_own_files_alone(tmp_path: Path) -> None:
+    """Files of a model that is not asked for may be missing."""
+    folder = write_hollow(tmp_path)
+    shutil.rmtree(folder / "uso_flux_v1.0")
+
+    answers = [uxo("weights", "check", str(folder), *words).exit_code for words in (["--model", "uno"], [])]
+
+    assert answers == [0, 1]
+
+
+def test_people_read_what_is_wrong(tmp_path: Path) -> None:
+    """The table says of each part where it lies, how much it is, and what is wrong."""
+    folder = write_hollow(tmp_path)
+    hollow(folder / PROJECTOR, {"feature_embedder.odd": (2,)}, dtype=torch.bfloat16)
+
+    answer = uxo("weights", "check", str(folder))
+
+    lines = {line.split()[0]: line for line in answer.output.splitlines()}
+    assert answer.exit_code == 1
+    assert "23.80 GB" in lines["transformer"]
+    assert lines["transformer"].rstrip().endswith("ok")
+    assert "projector.safetensors is another model's" in lines["projector"]
+
+
+@pytest.mark.parametrize("words", [("/no/such/folder",), (".", "--model", "dream")])
+def test_what_is_not_there_is_said(words: tuple[str, ...]) -> None:
+    """A folder or a model that there is not is refused as a wrong word."""
+    answer = uxo("weights", "check", *words)
+
+    assert answer.exit_code == 2
+    assert "Traceback" not in answer.output
+
+
+def test_digests_are_shown(small: Path) -> None:
+    """Every file is named with its SHA-256, as sha256sum writes it."""
+    answer = uxo("weights", "check", str(small), "--digests", "--json")
+
+    files = json.loads(answer.output)["files"]
+    assert len(files) == 8
+    assert all(len(each["sha256"]) == 64 and not each["differs"] for each in files.values())
+
+
+def test_nothing_wrong_is_recorded(small: Path, tmp_path: Path) -> None:
+    """Digests of files that are not what they should be are not written down."""
+    folder = Path(shutil.copytree(small, tmp_path / "weights"))
+
+    answer = uxo("weights", "check", str(folder), "--record")
+
+    assert answer.exit_code == 1
+    assert not (folder / "SHA256SUMS").exists()
+
+
+def test_a_changed_byte_is_found(small: Path, tmp_path: Path) -> None:
+    """A file that differs from what was recorded is pointed out."""
+    folder = Path(shutil.copytree(small, tmp_path / "weights"))
+    shown = json.loads(uxo("weights", "check", str(folder), "--digests", "--json").output)["files"]
+    (folder / "SHA256SUMS").write_text("".join(f"{each['sha256']}  {name}\n" for name, each in shown.items()))
+    content = bytearray((folder / PROJECTOR).read_bytes())
+    content[-1] ^= 1
+    (folder / PROJECTOR).write_bytes(content)
+
+    answer = uxo("weights", "check", str(folder), "--digests")
+
+    differing = [line.split()[1] for line in answer.output.splitlines() if line.endswith("differs from SHA256SUMS")]
+    assert differing == [PROJECTOR]

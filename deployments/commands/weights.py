@@ -1,8 +1,9 @@
-"""``uxo weights``: whether a folder of released weights is what it should be, without a GPU."""
+"""``uxo weights``: whether a folder of released weights is what it should be, and what it asks of a GPU."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,11 +13,12 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 from deployments.commands.words import AsJson, output, print_json, print_table, remarks
 from models.catalog import CATALOG
 from models.loading import UnusableWeights, account_for, find_weights, hash_file, record, recorded
+from models.plan import GPUS, TABLES_GPU, WORKING_BYTES, Timing, fits, memory, timings
 
 if TYPE_CHECKING:
     from models.flux.weights.accounts import PartReport
 
-app = typer.Typer(no_args_is_help=True, help="Released weights: whether a folder holds them.")
+app = typer.Typer(no_args_is_help=True, help="Released weights: whether a folder holds them, what they ask of a GPU.")
 
 #: File by file: its digest, and whether it is the recorded one.
 Digests = Mapping[Path, str]
@@ -49,6 +51,35 @@ def check(
         _print(place, reports, sums, differing)
     if differing or any(report.problems for report in reports):
         raise typer.Exit(1)
+
+
+@app.command()
+def plan(
+    *,
+    gpu: Annotated[str, typer.Option(help=f"One of {', '.join(GPUS)}.")] = TABLES_GPU,
+    model: Annotated[list[str] | None, typer.Option(help="Only this model; repeat for more.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what released weights take of a GPU and how long pictures take on it; computed, not measured."""
+    if gpu not in GPUS:
+        raise typer.BadParameter(f"there is no GPU {gpu!r} here; there are: {', '.join(GPUS)}")
+    models, device = frozenset(_models(model)), GPUS[gpu]
+    parts, times, is_room = memory(models), timings(device), fits(models, device)
+    if as_json:
+        print_json({"gpu": gpu, "fits": is_room, "bytes": parts, "times": [asdict(each) for each in times]})
+        return
+    rows = [*parts.items(), ("kept free to work", WORKING_BYTES), ("in all", sum(parts.values()) + WORKING_BYTES)]
+    print_table(("part", "GB"), [(name, f"{size / 1e9:.2f}") for name, size in rows], empty="nothing")
+    verdict = "fits" if is_room else "does not fit"
+    output.print(f"\n{' and '.join(sorted(models))}: {verdict} into {device.memory_bytes / 1e9:.0f} GB of {gpu}\n")
+    columns = ("size", "references", "a step, ms", "28 steps, s")
+    print_table(columns, [_times(each) for each in times], empty="nothing")
+    output.print("\ncomputed from a cost table, not measured", soft_wrap=True)
+
+
+def _times(timing: Timing) -> tuple[object, ...]:
+    side = f"{timing.side}x{timing.side}"
+    return (side, timing.references, f"{timing.step_ms:.0f}", f"{timing.picture_s:.1f}")
 
 
 def _found(folder: str) -> Path:

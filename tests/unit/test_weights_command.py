@@ -106,3 +106,21 @@ def test_a_changed_byte_is_found(small: Path, tmp_path: Path) -> None:
 
     differing = [line.split()[1] for line in answer.output.splitlines() if line.endswith("differs from SHA256SUMS")]
     assert differing == [PROJECTOR]
+
+
+def test_a_plan_says_what_fits() -> None:
+    """A plan names the parts, their bytes, and whether they fit."""
+    shown, asked = uxo("weights", "plan", "--gpu", "l40s"), uxo("weights", "plan", "--gpu", "h100", "--json")
+
+    assert "uno and uso: does not fit into 48 GB of l40s" in shown.output
+    assert "computed from a cost table, not measured" in shown.output
+    assert json.loads(asked.output)["fits"] is True
+    assert json.loads(asked.output)["bytes"]["transformer"] == 23_802_816_640
+
+
+def test_an_unknown_gpu_is_said() -> None:
+    """A GPU that nothing is known of is refused, with those that are known."""
+    answer = uxo("weights", "plan", "--gpu", "abacus")
+
+    assert answer.exit_code == 2
+    assert "h200" in answer.output

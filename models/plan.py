@@ -1,0 +1,119 @@
+"""What released weights take of a GPU's memory, and how long its steps and pictures take; pure arithmetic.
+
+Computed, not measured: bytes follow from the counts of parameters, times from the usual cost table, scaled by how fast
+a GPU multiplies matrices of bfloat16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from models.cost import cost_table, rows_of, tokens_of
+from models.request import GenerationRequest, Reference, Role
+
+#: Bytes of a number in bfloat16 and in float32.
+BF16, F32 = 2, 4
+#: Parameters of each part. Source: shapes of the released files; the tests count them again.
+PARAMETERS: Mapping[str, int] = MappingProxyType(
+    {
+        "transformer": 11_901_408_320,
+        "t5": 4_762_310_656,
+        "clip": 123_060_480,
+        "vae": 83_819_683,
+        "siglip": 428_225_600,
+        "projector": 10_773_120,
+    }
+)
+#: Parameters of the transformer's matrices that a LoRA touches: 19 blocks with 8 and 38 with 3 and a long one.
+TOUCHED = 19 * 8 * 3072**2 + 38 * (3 * 3072**2 + 3072 * 15360)
+#: Parts that stay in float32.
+WIDE = frozenset({"vae", "siglip"})
+#: Parts that USO has besides.
+STYLE_PARTS = frozenset({"siglip", "projector"})
+#: Bytes kept free for what is in flight: a step's activations and a decode of 1024x1024 in float32, and the allocator's
+#: own waste. An estimate; a decode of 2048x2048 takes about four times what it does at 1024x1024.
+WORKING_BYTES = 6_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """One kind of GPU."""
+
+    #: Its memory, in bytes.
+    memory_bytes: int
+    #: What it multiplies at most in bfloat16, in TFLOP/s, without sparsity.
+    tflops: float
+
+
+#: By the name that people give them. Source: NVIDIA's data sheets of each, seen 2026-11; SXM where there are several.
+GPUS: Mapping[str, Gpu] = MappingProxyType(
+    {
+        "h200": Gpu(memory_bytes=141_000_000_000, tflops=989),
+        "h100": Gpu(memory_bytes=80_000_000_000, tflops=989),
+        "a100": Gpu(memory_bytes=80_000_000_000, tflops=312),
+        "a100-40": Gpu(memory_bytes=40_000_000_000, tflops=312),
+        "l40s": Gpu(memory_bytes=48_000_000_000, tflops=362),
+        "a10g": Gpu(memory_bytes=24_000_000_000, tflops=70),
+    }
+)
+#: The GPU that the usual cost table is about.
+TABLES_GPU = "h100"
+#: Sides of square pictures, and counts of references, that times are told of.
+SIDES, REFERENCES = (512, 768, 1024, 1536, 2048), (0, 1, 4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """How long one kind of picture takes alone."""
+
+    #: Width and height in pixels.
+    side: int
+    #: Subjects.
+    references: int
+    #: One denoising step, in milliseconds.
+    step_ms: float
+    #: A whole picture of 28 steps, from prompt to pixels, in seconds.
+    picture_s: float
+
+
+def memory(models: frozenset[str]) -> dict[str, int]:
+    """Return the bytes of each part on the device when these models share it."""
+    needed = PARAMETERS.keys() - (frozenset() if "uso" in models else STYLE_PARTS)
+    parts = {part: PARAMETERS[part] * (F32 if part in WIDE else BF16) for part in PARAMETERS if part in needed}
+    copies = len(models) - 1
+    return parts | ({"second LoRA": copies * TOUCHED * BF16} if copies > 0 else {})
+
+
+def fits(models: frozenset[str], gpu: Gpu) -> bool:
+    """Whether the weights of these models leave a GPU room to work."""
+    return sum(memory(models).values()) + WORKING_BYTES <= gpu.memory_bytes
+
+
+def timings(gpu: Gpu) -> list[Timing]:
+    """Return the times of every size and count of references."""
+    slower = GPUS[TABLES_GPU].tflops / gpu.tflops
+    return [_timing(side, count, slower=slower) for side in SIDES for count in REFERENCES]
+
+
+def _timing(side: int, references: int, *, slower: float) -> Timing:
+    costs, request = cost_table(), _request(side, references)
+    return Timing(
+        side=side,
+        references=references,
+        step_ms=slower * costs.step(tokens_of(request), rows=rows_of(request)),
+        picture_s=slower * costs.request(request) / 1e3,
+    )
+
+
+def _request(side: int, references: int) -> GenerationRequest:
+    return GenerationRequest(
+        model="uno",
+        prompt="",
+        references=(Reference(role=Role.SUBJECT, source=""),) * references,
+        width=side,
+        height=side,
+        guidance_scale=4.0,
+        seed=0,
+    )

@@ -1,0 +1,56 @@
+"""What released weights ask of a GPU is told from the true counts."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from models.catalog import CATALOG
+from models.flux.weights.layouts import Layouts
+from models.plan import GPUS, PARAMETERS, TABLES_GPU, TOUCHED, fits, memory, timings
+
+UNO, USO, BOTH = frozenset({"uno"}), frozenset({"uso"}), frozenset(CATALOG)
+
+
+def test_counts_are_those_of_the_networks() -> None:
+    """Every part has as many parameters as the released layouts have, and so have the matrices of the LoRAs."""
+    layouts = Layouts()
+    names = {"transformer": "diffusers", "vae": "bfl", "projector": "projector"}
+
+    counts = {part: _count(layouts.of(part, names.get(part, "transformers")).shapes) for part in PARAMETERS}
+    up_and_down = layouts.of("uno", "lora").shapes
+
+    assert counts == PARAMETERS
+    downs = {name: shape for name, shape in up_and_down.items() if ".down." in name}
+    ups = {name.replace(".up.", ".down."): shape for name, shape in up_and_down.items() if ".up." in name}
+    assert sum(ups[name][0] * down[1] for name, down in downs.items()) == TOUCHED
+
+
+def _count(shapes: object) -> int:
+    assert isinstance(shapes, dict)
+    return sum(math.prod(shape) for shape in shapes.values())
+
+
+@pytest.mark.parametrize(("models", "gigabytes"), [(UNO, 34), (USO, 36), (BOTH, 44)])
+def test_weights_are_counted_once(models: frozenset[str], gigabytes: int) -> None:
+    """Models on one device share what they can."""
+    assert round(sum(memory(models).values()) / 1e9) == gigabytes
+
+
+def test_what_fits() -> None:
+    """Both families fit into 80 GB, one of them into 48 GB, and none into 24 GB."""
+    fitting = {name: [fits(models, gpu) for models in (UNO, USO, BOTH)] for name, gpu in GPUS.items()}
+
+    assert fitting["h100"] == [True, True, True]
+    assert fitting["l40s"] == [True, True, False]
+    assert fitting["a10g"] == [False, False, False]
+
+
+def test_slower_gpus_take_longer() -> None:
+    """Times grow with size, with references, and as the GPU multiplies more slowly."""
+    times = {(each.side, each.references): each for each in timings(GPUS[TABLES_GPU])}
+    slower = {(each.side, each.references): each for each in timings(GPUS["l40s"])}
+
+    assert times[512, 0].step_ms < times[512, 1].step_ms < times[512, 4].step_ms < times[1024, 4].step_ms
+    assert all(slower[key].picture_s > times[key].picture_s for key in times)

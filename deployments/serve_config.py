@@ -100,6 +100,51 @@ class ActorOptions(Part):
     resources: dict[str, Share] = {}
 
 
+class Aims(Part):
+    """What our policy aims at; ``deployments.autoscaling.Aim`` says what holds without."""
+
+    #: The models whose backlog counts: those that the deployment holds.
+    models: Annotated[list[str], Field(min_length=1)]
+    #: Seconds that what waits now should take at most.
+    wait_s: Positive = 30.0
+    #: Seconds for which fewer replicas have to be enough before there are fewer.
+    calm_s: Positive = 300.0
+    #: Tasks that a replica holds at once.
+    capacity: Annotated[int, Field(ge=1)] = 4
+    #: Work units that a replica does in a second, until it is measured.
+    units_per_s: Positive = 1.0
+
+
+class Policy(Part):
+    """Who says how many replicas there are to be."""
+
+    #: Ours: replicas get no calls, so a policy that counts them would never start one.
+    policy_function: Literal["deployments.autoscaling:BacklogPolicy"]
+    #: What it aims at.
+    policy_kwargs: Aims
+
+
+class Autoscaling(Part):
+    """Between how many replicas a deployment has."""
+
+    #: At least so many.
+    min_replicas: Annotated[int, Field(ge=0)]
+    #: At most so many.
+    max_replicas: Annotated[int, Field(ge=1)]
+    #: Serve waits no longer than our policy does, which is up at once and down after its calm time.
+    upscale_delay_s: Literal[0]
+    #: The same.
+    downscale_delay_s: Literal[0]
+    #: Who says how many.
+    policy: Policy
+
+    @model_validator(mode="after")
+    def _least_is_not_most(self) -> Self:
+        if self.min_replicas > self.max_replicas:
+            raise ValueError(f"min_replicas {self.min_replicas} is more than max_replicas {self.max_replicas}")
+        return self
+
+
 class Deployment(Part):
     """How many replicas a deployment has, and on what; how long each takes to stop is the ``grace_s`` of ``args``."""
 
@@ -107,6 +152,8 @@ class Deployment(Part):
     name: str
     #: How many; not beside ``autoscaling_config``.
     num_replicas: Annotated[int, Field(ge=0)] | None = None
+    #: Between how many, by what waits; for deployments that hold models.
+    autoscaling_config: Autoscaling | None = None
     #: What each of them reserves.
     ray_actor_options: ActorOptions | None = None
     #: At most so many on a node.
@@ -119,6 +166,12 @@ class Deployment(Part):
     health_check_timeout_s: Positive | None = None
     #: The part of the replicas that an update stops at once.
     rolling_update_percentage: Annotated[float, Field(gt=0, le=1)] | None = None
+
+    @model_validator(mode="after")
+    def _has_one_number(self) -> Self:
+        if self.num_replicas is not None and self.autoscaling_config is not None:
+            raise ValueError("give num_replicas or autoscaling_config, not both")
+        return self
 
 
 class Application(Part):
@@ -144,7 +197,17 @@ class Application(Part):
             raise ValueError(f"there is no deployment {', '.join(unknown)}; there are {', '.join(there_are)}")
         if len(set(names)) < len(names):
             raise ValueError("a deployment stands there twice")
+        for each in filter(lambda one: one.autoscaling_config, self.deployments):
+            self._counts_its_own(each)
         return self
+
+    def _counts_its_own(self, deployment: Deployment) -> None:
+        held = self.args.replicas.get(deployment.name, [])
+        scaling = deployment.autoscaling_config
+        counted = scaling.policy.policy_kwargs.models if scaling else []
+        if sorted(counted) != sorted(held):
+            holds = f"holds {', '.join(held)}" if held else "holds no models"
+            raise ValueError(f"{deployment.name} is to count the work of {', '.join(counted)}, but {holds}")
 
 
 class ServeConfig(Part):

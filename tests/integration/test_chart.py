@@ -39,10 +39,12 @@ VALUES: dict[str, dict[str, Any]] = {
     "defaults": {},
     "one-gpu": values_of("values-one-gpu.yaml"),
     "fleet": values_of("values-fleet.yaml"),
+    "scale-to-zero": values_of("values-scale-to-zero.yaml"),
     "copied-weights": {"weights": COPIED},
     "bootstrap-keys": {"secrets": {"bootstrapKeys": {"name": "first-keys"}, "bucket": {"name": ""}}},
     "post-migration": {"migration": {"post": True}},
 }
+SCALE = {"scale": {"maxPods": 2, "waitS": 9, "calmS": 9, "unitsPerS": 1}}
 EVERY = pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
 
 
@@ -55,7 +57,9 @@ def test_both_majors_of_helm_make_the_same(values: dict[str, Any]) -> None:
     assert old == new
 
 
-@pytest.mark.parametrize("name", ["values.yaml", "values-one-gpu.yaml", "values-fleet.yaml"])
+@pytest.mark.parametrize(
+    "name", ["values.yaml", "values-one-gpu.yaml", "values-fleet.yaml", "values-scale-to-zero.yaml"]
+)
 def test_helm_finds_nothing_wrong(name: str) -> None:
     """Helm's own lint passes, warnings too."""
     render({})
@@ -108,18 +112,21 @@ def test_ray_serve_and_we_take_the_config(values: dict[str, Any]) -> None:
 
 @EVERY
 def test_every_replica_has_its_place(values: dict[str, Any]) -> None:
-    """Each deployment asks for what one group offers, and its replicas are as many as that group's pods."""
+    """Each deployment asks for what one group offers, and has as many replicas as that group has pods."""
     manifests = render(values)
     groups = {group["groupName"]: group for group in cluster_of(manifests)["workerGroupSpecs"]}
     offers = {
-        resource: group["replicas"]
+        resource: (group["minReplicas"], group["maxReplicas"])
         for group in groups.values()
         for resource in re.findall(r'\\"([a-z-]+)\\"', group["rayStartParams"]["resources"])
     }
 
     for deployment in serve_config_of(manifests)["applications"][0]["deployments"]:
         (resource,) = deployment["ray_actor_options"]["resources"]
-        assert deployment["num_replicas"] == (1 if deployment["name"] == "housekeeper" else offers[resource])
+        scaling = deployment.get("autoscaling_config", {})
+        count = deployment.get("num_replicas")
+        least_and_most = (scaling.get("min_replicas", count), scaling.get("max_replicas", count))
+        assert least_and_most == ((1, 1) if deployment["name"] == "housekeeper" else offers[resource])
 
 
 @EVERY
@@ -173,6 +180,10 @@ def test_every_other_setting_can_be_given() -> None:
         ({"network": {"clusterRanges": []}}, "clusterRanges"),
         ({"network": {"callers": {"from": []}}}, "from"),
         ({"gateway": {"pods": 0}}, "pods"),
+        ({"gpuGroups": {"flux": {"pods": 0}}}, "nothing would ever change that"),
+        ({"gpuGroups": {"flux": {"scale": {"maxPods": 2}}}}, "flux"),
+        ({"gpuGroups": {"flux": SCALE | {"pods": 3}}}, "maxPods is less than pods"),
+        ({"gpuGroups": {"flux": SCALE}, "autoscaler": {"enabled": False}}, "scale needs autoscaler.enabled"),
     ],
 )
 def test_a_value_that_there_is_not_is_refused(values: dict[str, Any], named: str, major: int) -> None:

@@ -22,6 +22,7 @@ VALUES: dict[str, dict[str, Any]] = {
     "defaults": {},
     "one-gpu": values_of("values-one-gpu.yaml"),
     "fleet": values_of("values-fleet.yaml"),
+    "scale-to-zero": values_of("values-scale-to-zero.yaml"),
     "copied-weights": {
         "weights": {"source": "copy", "copy": {"image": "weights:1", "command": ["cp"], "secret": "store"}}
     },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from deployments.autoscaling import Aim
 from deployments.cli import app
 from deployments.serve_config import ServeConfigInvalid, check_serve_config, read_serve_config
 
@@ -23,6 +25,25 @@ def config_with(*, deployment: dict[str, Any] | None = None, **fields: Any) -> d
     if deployment:
         application["deployments"] = [{"name": "uno"} | deployment]
     return {"applications": [application]}
+
+
+def scaling(*, models: list[str] | None = None, **fields: Any) -> dict[str, Any]:
+    """Return what a deployment says of its autoscaling."""
+    policy = {
+        "policy_function": "deployments.autoscaling:BacklogPolicy",
+        "policy_kwargs": {"models": models or ["uno"]},
+    }
+    delays = {"upscale_delay_s": 0, "downscale_delay_s": 0}
+    return {"autoscaling_config": {"min_replicas": 0, "max_replicas": 2, **delays, "policy": policy} | fields}
+
+
+def test_a_deployment_may_scale_from_nothing() -> None:
+    """A deployment may have no replicas at least, and what its policy aims at has sensible values."""
+    (application,) = check_serve_config(config_with(deployment=scaling()), HERE).applications
+
+    (uno,) = application.deployments
+    assert uno.autoscaling_config is not None
+    assert asdict(Aim()) == uno.autoscaling_config.policy.policy_kwargs.model_dump(exclude={"models"})
 
 
 def test_our_own_file_is_understood() -> None:
@@ -55,6 +76,26 @@ def test_our_own_file_is_understood() -> None:
         (config_with(deployment={"name": "flux"}), "applications.0: there is no deployment flux; there are ingress, "),
         (config_with(deployments=[{"name": "uno"}] * 2), "applications.0: a deployment stands there twice"),
         (config_with(deployment={"num_replicas": -1}), "applications.0.deployments.0.num_replicas: Input should be "),
+        (
+            config_with(deployment=scaling(min_replicas=3)),
+            "applications.0.deployments.0.autoscaling_config: min_replicas 3 is more than max_replicas 2",
+        ),
+        (
+            config_with(deployment=scaling(policy={"policy_function": "ray:x"})),
+            "applications.0.deployments.0.autoscaling_config.policy.policy_function: Input should be 'deployments.auto",
+        ),
+        (
+            config_with(deployment=scaling() | {"num_replicas": 1}),
+            "applications.0.deployments.0: give num_replicas or autoscaling_config, not both",
+        ),
+        (
+            config_with(deployment=scaling(models=["uso"])),
+            "applications.0: uno is to count the work of uso, but holds uno",
+        ),
+        (
+            config_with(deployment={"name": "ingress"} | scaling()),
+            "applications.0: ingress is to count the work of uno, but holds no models",
+        ),
         (
             config_with(deployment={"ray_actor_options": {"num_gpu": 1}}),
             "applications.0.deployments.0.ray_actor_options: there is no field num_gpu; there are num_cpus, num_gpus",

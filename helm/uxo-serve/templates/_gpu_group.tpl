@@ -1,10 +1,19 @@
 {{/* One group of GPU pods. Takes the root, the group's name and the group. */}}
 {{- define "uxo.gpuGroup" -}}
 {{- $weights := .root.Values.weights -}}
+{{- if and .group.scale (not .root.Values.autoscaler.enabled) }}
+{{- fail (printf "gpuGroups.%s.scale needs autoscaler.enabled" .name) }}
+{{- end }}
+{{- if and .group.scale (lt (int (default dict .group.scale).maxPods) (int .group.pods)) }}
+{{- fail (printf "gpuGroups.%s.scale.maxPods is less than pods" .name) }}
+{{- end }}
+{{- if and (not .group.scale) (lt (int .group.pods) 1) }}
+{{- fail (printf "gpuGroups.%s.pods is 0, and without scale nothing would ever change that" .name) }}
+{{- end }}
 - groupName: {{ .name }}
   replicas: {{ .group.pods }}
   minReplicas: {{ .group.pods }}
-  maxReplicas: {{ .group.pods }}
+  maxReplicas: {{ ternary .group.pods (default dict .group.scale).maxPods (empty .group.scale) }}
   rayStartParams:
     resources: '"{\"group-{{ .name }}\": 1}"'
   template:

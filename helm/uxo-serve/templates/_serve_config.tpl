@@ -33,7 +33,23 @@ applications:
 {{- range $name, $group := .Values.gpuGroups }}
 {{- if $group }}
       - name: {{ $name }}
+{{- with $group.scale }}
+        autoscaling_config:
+          min_replicas: {{ $group.pods }}
+          max_replicas: {{ .maxPods }}
+          upscale_delay_s: 0
+          downscale_delay_s: 0
+          policy:
+            policy_function: deployments.autoscaling:BacklogPolicy
+            policy_kwargs:
+              models: {{ toJson $group.models }}
+              wait_s: {{ .waitS }}
+              calm_s: {{ .calmS }}
+              units_per_s: {{ .unitsPerS }}
+              capacity: {{ $.Values.serve.capacity }}
+{{- else }}
         num_replicas: {{ $group.pods }}
+{{- end }}
         max_replicas_per_node: 1
         rolling_update_percentage: {{ $.Values.serve.updateFraction }}
         ray_actor_options: {num_cpus: 1, num_gpus: {{ $group.gpus }}, resources: {group-{{ $name }}: 1}}

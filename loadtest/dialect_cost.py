@@ -9,8 +9,6 @@ The dialects take turns inside each round, so whatever else the machine does fal
 from __future__ import annotations
 
 import asyncio
-import base64
-import io
 import json
 import statistics
 import sys
@@ -25,7 +23,6 @@ from typing import Annotated, Any
 
 import typer
 import uvicorn
-from PIL import Image
 from rich.console import Console
 from sqlalchemy import delete
 
@@ -44,15 +41,9 @@ from loadtest.closed_loop import closed_loop, connected, wire_call
 from loadtest.figures import percentile
 from loadtest.flood import OUTPUTS, POLITE, SECRET, Scene, service
 from loadtest.machine import commit, machine
+from loadtest.reference import small_reference
 
 KEY = "key-of-the-load-test-0123"
-
-
-def small_reference() -> str:
-    """Draw a grey picture as a data URI, so that nothing has to be fetched."""
-    file = io.BytesIO()
-    Image.new("RGB", (64, 64), "grey").save(file, format="PNG")
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 
 _SCENE = Scene(replicas=2, capacity=1, task_s=0.01, polite_load=0, flood_load=0, seconds=0)

@@ -1,0 +1,83 @@
+"""fal's queue from the caller's side.
+
+Source: the provider's queue pages and Python package, seen 2026-11; its package asks for the state ten times a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from loadtest.openloop.order import Order
+from loadtest.openloop.speech import PROMPT, Ask, Seen, State, mapping, wire
+
+_QUEUE = "/fal/queue/fal-ai/uso"
+
+
+class Fal:
+    """fal's words for a load; USO alone."""
+
+    scheme = "Key"
+    poll_s = 0.1
+
+    def submission(self, order: Order, *, reference: str, webhook: str) -> Ask:
+        """Queue an order; what is bad asks for more pictures than there can be."""
+        query = f"?fal_webhook={quote(webhook, safe='')}" if webhook else ""
+        body = {
+            "prompt": PROMPT,
+            "input_image_urls": [reference] * min(max(order.references, 1), 3),
+            "image_size": {"width": order.width, "height": order.height},
+            "num_images": 99 if order.is_bad else min(order.images, 4),
+            "num_inference_steps": order.steps,
+            "seed": 7,
+        }
+        return Ask(method="POST", path=_QUEUE + query, body=wire(body))
+
+    def accepted(self, body: Mapping[str, Any]) -> str | None:
+        """Find the request's id."""
+        found = body.get("request_id")
+        return found if isinstance(found, str) else None
+
+    def reading(self, task_id: str) -> Ask:
+        """Ask for the state."""
+        return Ask(method="GET", path=f"{_QUEUE}/requests/{task_id}/status")
+
+    def seen(self, status: int, body: Mapping[str, Any]) -> Seen | None:
+        """Read the state; an end with an error is a failure, or was asked for."""
+        if status == 404:
+            return Seen(state=State.GONE)
+        match body.get("status"):
+            case "IN_QUEUE":
+                return Seen(state=State.WAITING)
+            case "IN_PROGRESS":
+                return Seen(state=State.WORKING)
+            case "COMPLETED":
+                return _ended(body)
+        return None
+
+    def cancelling(self, task_id: str) -> Ask:
+        """Ask for the end of a request."""
+        return Ask(method="PUT", path=f"{_QUEUE}/requests/{task_id}/cancel")
+
+    def told(self, body: Mapping[str, Any]) -> tuple[str, Seen] | None:
+        """Read a webhook: OK with a payload, or ERROR."""
+        task_id, state = (
+            body.get("request_id"),
+            {"OK": State.SUCCEEDED, "ERROR": State.FAILED}.get(str(body.get("status"))),
+        )
+        if state is None or not isinstance(task_id, str):
+            return None
+        return task_id, Seen(state=state, error="" if state is State.SUCCEEDED else _word(mapping(body)))
+
+
+def _ended(body: Mapping[str, Any]) -> Seen:
+    if not body.get("error"):
+        return Seen(state=State.SUCCEEDED)
+    if "cancel" in str(body.get("error_type", "")) or "cancel" in str(body["error"]):
+        return Seen(state=State.CANCELLED)
+    return Seen(state=State.FAILED, error=_word(body))
+
+
+def _word(body: Mapping[str, Any]) -> str:
+    return f"failed with {body.get('error_type') or 'an error'}"

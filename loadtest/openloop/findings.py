@@ -1,0 +1,131 @@
+"""From records to the figures of a report: one mapping that is written as JSON and drawn as pages. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from loadtest.figures import percentile
+from loadtest.openloop.ledger import Ledger
+from loadtest.openloop.order import tenants_of
+from loadtest.openloop.record import End, Record
+from loadtest.openloop.slo import Verdict, error_share, latencies_of
+
+#: Points in time that a plot shows at most.
+POINTS = 60
+RANKS = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+
+
+def findings(
+    records: Sequence[Record], *, wall_s: float, not_sent: int, ledger: Ledger, verdicts: Sequence[Verdict]
+) -> dict[str, Any]:
+    """Return everything that a report says of a load."""
+    return {
+        "orders": len(records),
+        "not_sent": not_sent,
+        "wall_s": round(wall_s, 3),
+        "offered_per_s": _rate(len(records), max((each.order.at_s for each in records), default=0.0)),
+        "succeeded_per_s": _rate(_count(records, End.SUCCEEDED), wall_s),
+        "latency_s": percentiles(latencies_of(records)),
+        "lateness_s": percentiles([each.lateness_s for each in records]),
+        "error_share": round(error_share(records), 6) if records else None,
+        "ends": dict(Counter(str(each.end) for each in records)),
+        "errors": dict(Counter(each.error or str(each.end) for each in records if each.is_error).most_common()),
+        "tenants": {tenant: _tenant(records, tenant) for tenant in tenants_of([each.order for each in records])},
+        "fairness": fairness(records),
+        "ledger": asdict(ledger) | {"is_sound": ledger.is_sound, "text": str(ledger)},
+        "slo": [
+            {"goal": each.goal.text, "found": _finite(each.found), "is_met": each.is_met, "text": str(each)}
+            for each in verdicts
+        ],
+        "series": series(records, wall_s=wall_s),
+    }
+
+
+def percentiles(values: Sequence[float]) -> dict[str, float | None]:
+    """Return the usual percentiles and the largest value; None where there is none, or where it never ended."""
+    if not values:
+        return dict.fromkeys((*RANKS, "max"))
+    return {**{name: _finite(percentile(values, rank)) for name, rank in RANKS.items()}, "max": _finite(max(values))}
+
+
+def fairness(records: Sequence[Record]) -> float | None:
+    """Return Jain's index over the tenants' median latencies: 1 when all wait alike, 1/n when one waits for all.
+
+    Source: R. Jain, D. Chiu, W. Hawe, "A Quantitative Measure of Fairness", DEC-TR-301, 1984.
+    """
+    tenants = tenants_of([each.order for each in records])
+    medians = [_tenant(records, tenant)["p50"] for tenant in tenants]
+    known = [median for median in medians if median]
+    return round(sum(known) ** 2 / (len(known) * sum(each**2 for each in known)), 4) if known else None
+
+
+def series(records: Sequence[Record], *, wall_s: float) -> dict[str, Any]:
+    """Return what happened in each span of time; latencies stand where their orders were due, not where they ended."""
+    width_s = max(wall_s / POINTS, 0.1)
+    spans = range(max(math.ceil(wall_s / width_s), 1))
+    by_due = _grouped(records, [each.order.at_s for each in records], width_s)
+    ended = [each for each in records if each.end is End.SUCCEEDED]
+    by_end = _grouped(ended, [each.ended_s or 0.0 for each in ended], width_s)
+    latencies = [percentiles(latencies_of(by_due.get(span, []))) for span in spans]
+    kinds = sorted({each.error or str(each.end) for each in records if each.is_error})
+    return {
+        "width_s": width_s,
+        "at_s": [round(span * width_s, 3) for span in spans],
+        "due_per_s": [len(by_due.get(span, [])) / width_s for span in spans],
+        "succeeded_per_s": [len(by_end.get(span, [])) / width_s for span in spans],
+        **{name: [each[name] for each in latencies] for name in RANKS},
+        "queue_age_s": queue_ages(records, [span * width_s for span in spans]),
+        "errors": {
+            kind: [
+                sum(each.is_error and (each.error or str(each.end)) == kind for each in by_due.get(span, []))
+                for span in spans
+            ]
+            for kind in kinds
+        },
+    }
+
+
+def queue_ages(records: Sequence[Record], moments: Sequence[float]) -> list[float]:
+    """Return, for each moment, for how long the oldest accepted order that nothing was seen of has been due."""
+    waits = [
+        (each.accepted_s, math.inf if each.started_s is None else each.started_s, each.order.at_s)
+        for each in records
+        if each.accepted_s is not None
+    ]
+    return [
+        max((moment - due for accepted, started, due in waits if accepted <= moment < started), default=0.0)
+        for moment in moments
+    ]
+
+
+def _tenant(records: Sequence[Record], tenant: str) -> dict[str, Any]:
+    own = [each for each in records if each.order.tenant == tenant]
+    return {
+        "orders": len(own),
+        "succeeded": _count(own, End.SUCCEEDED),
+        "errors": sum(each.is_error for each in own),
+        **percentiles(latencies_of(own)),
+    }
+
+
+def _grouped(records: Sequence[Record], moments: Sequence[float], width_s: float) -> Mapping[int, Sequence[Record]]:
+    groups: dict[int, list[Record]] = {}
+    for record, moment in zip(records, moments, strict=True):
+        groups.setdefault(int(moment / width_s), []).append(record)
+    return groups
+
+
+def _count(records: Sequence[Record], end: End) -> int:
+    return sum(each.end is end for each in records)
+
+
+def _rate(count: int, seconds: float) -> float | None:
+    return round(count / seconds, 3) if seconds else None
+
+
+def _finite(value: float) -> float | None:
+    return round(value, 4) if math.isfinite(value) else None

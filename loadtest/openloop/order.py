@@ -1,0 +1,44 @@
+"""One request that comes in at a set time: what profiles draw, what traces hold, and what a run sends. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One request of a load; it holds neither a prompt nor a picture."""
+
+    #: When it is due, in seconds after the start.
+    at_s: float
+    #: Whose it is; tenants are given the run's keys in the order of their names.
+    tenant: str
+    #: In which dialect it is asked.
+    dialect: str = "wavespeed"
+    #: Catalog name of the model.
+    model: str = "uno"
+    #: Pixels.
+    width: int = 1024
+    #: Pixels.
+    height: int = 1024
+    #: How many reference pictures.
+    references: int = 1
+    #: Denoising steps per picture.
+    steps: int = 28
+    #: Pictures.
+    images: int = 1
+    #: Seconds after acceptance at which it is cancelled; None means never.
+    cancel_after_s: float | None = None
+    #: Whether it is asked in a way that has to be refused.
+    is_bad: bool = False
+
+
+def hurried(orders: Sequence[Order], speed: float) -> list[Order]:
+    """Let orders come ``speed`` times as fast; what happens between an order and its cancel takes as long as before."""
+    return [replace(order, at_s=order.at_s / speed) for order in orders]
+
+
+def tenants_of(orders: Sequence[Order]) -> list[str]:
+    """Return who asks, each once, sorted by name."""
+    return sorted({order.tenant for order in orders})

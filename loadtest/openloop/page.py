@@ -1,0 +1,108 @@
+"""A report as one HTML page that needs nothing else: verdicts first, then figures, then plots. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from loadtest.openloop.drawing import bar_plot, line_plot
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1a1a1a; --paper: #ffffff; --faint: #8885; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e8e8e8; --paper: #161616; } }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
+       max-width: 1360px; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.05rem; margin: .5rem 0; }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(480px, 100%), 1fr)); gap: 1rem 2rem; }
+svg { width: 100%; height: auto; } svg text { fill: var(--ink); font-size: 12px; } .grid { stroke: var(--faint); }
+table { border-collapse: collapse; } td, th { padding: .15rem .9rem .15rem 0; text-align: right; }
+td:first-child, th:first-child { text-align: left; } tr { border-bottom: 1px solid var(--faint); }
+.good::before { content: "✓ "; color: #009e73; } .bad::before { content: "✗ "; color: #d55e00; }
+.legend { margin: 0; font-size: 13px; } pre { white-space: pre-wrap; font-size: 12px; }
+ul { list-style: none; padding: 0; }
+"""
+
+
+def page(facts: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    """Write a report.
+
+    Args:
+        facts: what was run, on what and when; shown as it is.
+        found: what ``findings`` returned.
+    """
+    title = f"Load test: {facts['profile']}"
+    plots = "".join(
+        f"<section><h2>{escape(name)}</h2>{plot}</section>" for name, plot in _plots(found, found["series"])
+    )
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>'
+        f"<h1>{escape(title)}</h1><p>{escape(str(facts['target']))} · {escape(str(facts['started_at']))}"
+        f" · commit {escape(str(facts['commit']))}</p>"
+        f"{_verdicts(facts, found)}{_figures(found)}<div class=plots>{plots}</div>"
+        f"<h2>By tenant</h2>{_tenants(found['tenants'])}"
+        f"<details><summary>What was run</summary><pre>{escape(json.dumps(facts, indent=1))}</pre></details></html>\n"
+    )
+
+
+def _verdicts(facts: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    lines = [(each["is_met"], each["text"]) for each in found["slo"]]
+    lines.append((found["ledger"]["is_sound"], f"ledger {found['ledger']['text']}"))
+    if facts["was_stopped"]:
+        lines.append((False, f"stopped early: {found['not_sent']} orders were never sent"))
+    if found["error_share"] in (None, 1.0):
+        lines.append((False, "nothing succeeded: every order went wrong"))
+    items = "".join(f'<li class="{"good" if good else "bad"}">{escape(text)}</li>' for good, text in lines)
+    return f"<ul>{items}</ul>"
+
+
+def _figures(found: Mapping[str, Any]) -> str:
+    rows = [
+        ["orders sent", found["orders"]],
+        ["offered per second", found["offered_per_s"]],
+        ["succeeded per second", found["succeeded_per_s"]],
+        *([f"latency {name}, s", value] for name, value in found["latency_s"].items()),
+        ["errors", "none" if not found["error_share"] else f"{found['error_share']:.2%}"],
+        ["own lateness p99, ms", _ms(found["lateness_s"]["p99"])],
+        ["fairness between tenants (Jain)", found["fairness"]],
+    ]
+    return _table([], rows)
+
+
+def _plots(found: Mapping[str, Any], series: Mapping[str, Any]) -> list[tuple[str, str]]:
+    at_s = series["at_s"]
+    rates = {"due": series["due_per_s"], "succeeded": series["succeeded_per_s"]}
+    waits = {name: series[name] for name in ("p50", "p95", "p99")}
+    medians = {tenant: each["p50"] or 0.0 for tenant, each in found["tenants"].items()}
+    plots = [
+        ("Throughput", line_plot(rates, at_s=at_s, unit="per s")),
+        ("Latency from the due time, by due time", line_plot(waits, at_s=at_s, unit="s")),
+        ("Age of the queue", line_plot({"oldest not begun": series["queue_age_s"]}, at_s=at_s, unit="s")),
+        ("Median latency by tenant", bar_plot(medians, unit="s")),
+    ]
+    errors = line_plot(series["errors"], at_s=at_s, unit="orders") if series["errors"] else "<p>There were none.</p>"
+    ends = bar_plot({name: float(count) for name, count in found["ends"].items()}, unit="orders")
+    return [*plots, ("Errors by kind", errors), ("What became of the orders", ends)]
+
+
+def _tenants(tenants: Mapping[str, Mapping[str, Any]]) -> str:
+    heading = ["tenant", "orders", "succeeded", "errors", "p50 s", "p95 s", "p99 s", "max s"]
+    return _table(heading, [[tenant, *each.values()] for tenant, each in tenants.items()])
+
+
+def _table(heading: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    head = f"<tr>{''.join(f'<th>{escape(each)}</th>' for each in heading)}</tr>" if heading else ""
+    lines = (f"<tr>{''.join(f'<td>{_text(each)}</td>' for each in row)}</tr>" for row in rows)
+    return f"<table>{head}{''.join(lines)}</table>"
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds * 1000

@@ -1,0 +1,160 @@
+"""A profile: what a load is made of, as a YAML file says it. Unknown keys are refused; knows no server.
+
+seconds: 60                          arrivals: {kind: poisson, rate: 5}
+tenants: 3                           noisy: {rate: 50, from_s: 20, for_s: 10}
+dialects: {wavespeed: 3, fal: 1}     cancels: {share: 0.1, within_s: 2}
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
+
+from loadtest.policy_trace import PICTURES, REFERENCES, SIZES, STEPS
+
+#: Where profiles lie that are asked for by name.
+PROFILES = Path(__file__).parents[1] / "profiles"
+
+Share = Annotated[float, Field(ge=0, le=1)]
+DialectName = Literal["wavespeed", "fal", "runware"]
+
+
+class UnreadableProfile(ValueError):
+    """The file is no profile; the message says where and why in one line."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Steady(_Strict):
+    """Arrivals at even distances."""
+
+    kind: Literal["steady"]
+    #: Per second.
+    rate: PositiveFloat
+
+
+class Poisson(_Strict):
+    """Arrivals that know nothing of one another, as those of many callers within an hour."""
+
+    kind: Literal["poisson"]
+    #: Per second.
+    rate: PositiveFloat
+
+
+class Burst(_Strict):
+    """Poisson arrivals that change between a calm rate and a peak; how long each lasts is drawn, too."""
+
+    kind: Literal["burst"]
+    #: Per second, while it is calm.
+    rate: PositiveFloat
+    #: Per second, in a burst.
+    peak: PositiveFloat
+    #: Mean seconds of calm.
+    calm_s: PositiveFloat = 30.0
+    #: Mean seconds of a burst.
+    peak_s: PositiveFloat = 5.0
+
+
+class Noisy(_Strict):
+    """One tenant more, who floods for a while."""
+
+    #: Per second.
+    rate: PositiveFloat
+    #: When the flood begins.
+    from_s: NonNegativeFloat = 0.0
+    #: How long it lasts.
+    for_s: PositiveFloat
+
+
+class Cancels(_Strict):
+    """Orders that are taken back."""
+
+    #: How many of all orders.
+    share: Share
+    #: They are cancelled between 0 and so many seconds after they were accepted.
+    within_s: NonNegativeFloat = 2.0
+
+
+def _shares(choice: tuple[tuple[int, ...], tuple[int, ...]]) -> dict[int, float]:
+    return dict(zip(*choice, strict=True))
+
+
+class Wishes(_Strict):
+    """What is asked for, each thing with its weight; where nothing is said, as in the synthetic trace."""
+
+    #: Models of the catalog.
+    models: dict[Literal["uno", "uso"], PositiveFloat] = {"uno": 1.0}
+    #: Width by height, such as ``512x512``.
+    sizes: dict[Annotated[str, Field(pattern=r"^[1-9]\d{1,4}x[1-9]\d{1,4}$")], PositiveFloat] = {
+        f"{width}x{height}": share for (width, height), share in zip(*SIZES, strict=True)
+    }
+    #: Steps per picture.
+    steps: dict[PositiveInt, PositiveFloat] = _shares(STEPS)
+    #: Pictures of one order.
+    images: dict[PositiveInt, PositiveFloat] = _shares(PICTURES)
+    #: Reference pictures of one order.
+    references: dict[Annotated[int, Field(ge=0)], PositiveFloat] = _shares(REFERENCES)
+
+
+class Profile(_Strict):
+    """What a load is made of."""
+
+    #: Seconds in which orders come.
+    seconds: PositiveFloat
+    #: When they come.
+    arrivals: Annotated[Steady | Poisson | Burst, Field(discriminator="kind")]
+    #: Everything is drawn from it.
+    seed: int = 7
+    #: How many tenants ask, each less than the one before.
+    tenants: PositiveInt = 1
+    #: One tenant more, who floods.
+    noisy: Noisy | None = None
+    #: In which dialects, each with its weight.
+    dialects: dict[DialectName, PositiveFloat] = {"wavespeed": 1.0}
+    #: What is asked for.
+    wishes: Wishes = Wishes()
+    #: What is taken back.
+    cancels: Cancels | None = None
+    #: How many of all orders have to be refused.
+    bad_input: Share = 0.0
+    #: How a run hears of an end.
+    ends: Literal["poll", "webhook"] = "poll"
+    #: Seconds between two reads; None means as each provider's own package does it.
+    poll_s: PositiveFloat | None = None
+    #: Seconds after its due time at which an order is given up.
+    patience_s: PositiveFloat = 120.0
+
+    def at_rate(self, rate: float) -> Profile:
+        """Return the same load at another rate; the peak of a burst moves with it."""
+        changes = {"rate": rate}
+        if isinstance(self.arrivals, Burst):
+            changes["peak"] = self.arrivals.peak * rate / self.arrivals.rate
+        return self.model_copy(update={"arrivals": self.arrivals.model_copy(update=changes)})
+
+
+def read_profile(name: str) -> Profile:
+    """Read a profile from a file, or one of ours by its name.
+
+    Raises:
+        UnreadableProfile: when there is none, it is no YAML, or a key is unknown, missing or wrong.
+    """
+    ours = PROFILES / f"{name}.yaml"
+    path = ours if ours.is_file() else Path(name)
+    try:
+        return Profile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        raise UnreadableProfile(f"{name}: {_in_one_line(error)}") from error
+    except yaml.YAMLError as error:
+        raise UnreadableProfile(f"{name}: no YAML: {' '.join(str(error).split())}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        known = ", ".join(sorted(each.stem for each in PROFILES.glob("*.yaml")))
+        raise UnreadableProfile(f"{name}: cannot be read ({error}); ours are {known}") from error
+
+
+def _in_one_line(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, each['loc'])) or 'the file'}: {each['msg']}" for each in error.errors())

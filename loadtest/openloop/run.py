@@ -1,0 +1,190 @@
+"""One run of a load against a server: greet it, drive, look at every task once more, reckon.
+
+Ctrl-C ends the driving at once; what was under way is counted and reckoned with all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from pkgutil import resolve_name
+from typing import Any
+
+from loadtest.openloop.drive import Follower, Manner, drive
+from loadtest.openloop.findings import findings
+from loadtest.openloop.ledger import Ledger, reckon
+from loadtest.openloop.letterbox import Letterbox, receiving
+from loadtest.openloop.order import Order, tenants_of
+from loadtest.openloop.record import Book, End, Record
+from loadtest.openloop.slo import Goal, verdicts
+from loadtest.openloop.speech import SPEECHES, Seen, Speech
+from loadtest.openloop.wire import NoAnswer, Wire, connected
+from loadtest.reference import small_reference
+
+#: Seconds after which a target that says nothing to a greeting is given up.
+GREETING_S = 10.0
+#: Tasks that are read a second time at once, and how long all of that may take.
+READERS, REREADING_S = 16, 60.0
+
+
+class UnusableTarget(Exception):
+    """No load can be put on the target; the message says why in one line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What is run against whom."""
+
+    #: Every order, by due time.
+    orders: Sequence[Order]
+    #: Start of every address.
+    target: str
+    #: Keys of tenants, dealt to the load's tenants in turn.
+    keys: Sequence[str]
+    #: Seconds between two reads; None means as each provider's package does it.
+    poll_s: float | None
+    #: Seconds after its due time at which an order is given up.
+    patience_s: float
+    #: Where the server reaches our receiver of webhooks, such as ``http://10.0.0.7:9000``; if empty, ends are read.
+    webhooks_at: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What came of a load."""
+
+    #: Every order that was sent.
+    records: Sequence[Record]
+    #: Orders that were not.
+    not_sent: int
+    #: From the first due time to the last end.
+    wall_s: float
+    #: The reckoning.
+    ledger: Ledger
+    #: Whether somebody stopped it.
+    was_stopped: bool
+
+    def found(self, goals: Sequence[Goal]) -> dict[str, Any]:
+        """Return the figures of a report."""
+        judged = verdicts(goals, self.records)
+        return findings(self.records, wall_s=self.wall_s, not_sent=self.not_sent, ledger=self.ledger, verdicts=judged)
+
+
+async def perform(load: Load, *, watch: Callable[[Book], None], clears: bool = False) -> Result:
+    """Run a load once.
+
+    Args:
+        load: what to run.
+        watch: told about twice a second how it goes.
+        clears: whether what has no end yet is taken back afterwards, so that the next run begins with an idle server.
+
+    Raises:
+        UnusableTarget: when the target is down, refuses a key, or speaks another language.
+    """
+    book = Book(load.orders)
+    async with _ways(load) as (wire, manner):
+        await _greet(wire, manner, load)
+        started = time.monotonic()
+        driving = drive(load.orders, book, wire=wire, manner=manner)
+        was_stopped = await _until_done_or_stopped(driving, lambda: watch(book))
+        wall_s = time.monotonic() - started
+        again: dict[str, Seen | None] = {}
+        await _until_done_or_stopped(_read_again(book.records, again, wire=wire, manner=manner), lambda: watch(book))
+        if clears:
+            await _clear(book.records, wire=wire, manner=manner)
+    told = manner.letterbox.ends_told() if manner.letterbox else None
+    ledger = reckon(book.records, again=again, told=told)
+    return Result(records=book.records, not_sent=book.not_sent, wall_s=wall_s, ledger=ledger, was_stopped=was_stopped)
+
+
+@asynccontextmanager
+async def _ways(load: Load) -> AsyncIterator[tuple[Wire, Manner]]:
+    speeches: dict[str, Speech] = {
+        name: resolve_name(SPEECHES[name])() for name in {order.dialect for order in load.orders} or {"wavespeed"}
+    }
+    tenants = tenants_of(load.orders)
+    manner = Manner(
+        keys={tenant: load.keys[number % len(load.keys)] for number, tenant in enumerate(tenants)},
+        speeches=speeches,
+        reference=small_reference(),
+        poll_s=load.poll_s,
+        patience_s=load.patience_s,
+    )
+    async with AsyncExitStack() as stack:
+        wire = await stack.enter_async_context(connected(load.target))
+        if load.webhooks_at:
+            letterbox = Letterbox(load.webhooks_at, speeches)
+            port = int(load.webhooks_at.rstrip("/").rpartition(":")[2])
+            await stack.enter_async_context(receiving(letterbox, host="0.0.0.0", port=port))  # noqa: S104 -- asked for
+            manner = replace(manner, letterbox=letterbox)
+        yield wire, manner
+
+
+async def _greet(wire: Wire, manner: Manner, load: Load) -> None:
+    """Ask with each key for a task that cannot be, in a dialect of the load."""
+    name, speech = min(manner.speeches.items())
+    for number, key in enumerate(load.keys, start=1):
+        ask = speech.reading(str(uuid.uuid4()))
+        try:
+            answer = await wire.send(ask, authorization=f"{speech.scheme} {key}", timeout_s=GREETING_S)
+        except NoAnswer as error:
+            raise UnusableTarget(f"{load.target}: {error}") from error
+        if answer.status in {401, 403}:
+            raise UnusableTarget(f"{load.target}: refuses key number {number} with {answer.status}")
+        if not answer.body or speech.seen(answer.status, answer.body) is None:
+            raise UnusableTarget(f"{load.target}: speaks no {name}; it answered {answer.status} to {ask.path}")
+
+
+async def _until_done_or_stopped(work: Coroutine[Any, Any, None], look: Callable[[], None]) -> bool:
+    """Do something and have it looked at; return whether Ctrl-C, or who ends services, cut it short."""
+    loop, task = asyncio.get_running_loop(), asyncio.create_task(work)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        while not (await asyncio.wait([task], timeout=0.5))[0]:
+            look()
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+        task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    look()
+    return task.cancelled()
+
+
+async def _read_again(records: Sequence[Record], again: dict[str, Seen | None], *, wire: Wire, manner: Manner) -> None:
+    follower = Follower(Book([]), wire=wire, manner=manner, started=0.0)
+    turns = asyncio.Semaphore(READERS)
+
+    async def read(record: Record) -> None:
+        async with turns:
+            again[record.task_id] = await follower.read(record.order, record.task_id)
+
+    with suppress(TimeoutError):
+        async with asyncio.timeout(REREADING_S), asyncio.TaskGroup() as group:
+            for record in records:
+                if record.task_id:
+                    group.create_task(read(record))
+
+
+async def _clear(records: Sequence[Record], *, wire: Wire, manner: Manner) -> None:
+    turns = asyncio.Semaphore(READERS)
+
+    async def clear(record: Record) -> None:
+        speech = manner.speeches[record.order.dialect]
+        ask = speech.cancelling(record.task_id)
+        authorization = f"{speech.scheme} {manner.keys[record.order.tenant]}"
+        async with turns:
+            with suppress(NoAnswer):
+                await wire.send(ask, authorization=authorization, timeout_s=GREETING_S) if ask else None
+
+    async with asyncio.TaskGroup() as group:
+        for record in records:
+            if record.end in {End.UNFINISHED, End.IN_FLIGHT} and record.task_id:
+                group.create_task(clear(record))

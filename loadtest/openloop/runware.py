@@ -1,0 +1,77 @@
+"""Runware's task arrays over REST from the caller's side.
+
+Source: the provider's pages and Python package 0.5, seen 2026-11; its package reads once a second.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from loadtest.openloop.order import Order
+from loadtest.openloop.speech import PROMPT, Ask, Seen, State, mapping, wire
+
+_MODELS = {"uno": "bytedance:uno@1", "uso": "bytedance:uso@1"}
+_STATES = {"processing": State.WORKING, "success": State.SUCCEEDED, "error": State.FAILED}
+
+
+class Runware:
+    """Runware's words for a load. It has none for taking a task back."""
+
+    scheme = "Bearer"
+    poll_s = 1.0
+
+    def submission(self, order: Order, *, reference: str, webhook: str) -> Ask:
+        """Ask for an order under a UUID of its own; what is bad has an empty prompt."""
+        task = {
+            "taskType": "imageInference",
+            "taskUUID": str(uuid.uuid4()),
+            "model": _MODELS[order.model],
+            "positivePrompt": "" if order.is_bad else PROMPT,
+            "inputs": {"referenceImages": [reference] * min(max(order.references, 1), 4)},
+            "width": order.width,
+            "height": order.height,
+            "steps": order.steps,
+            "numberResults": min(order.images, 4),
+            "seed": 7,
+            "deliveryMethod": "async",
+        }
+        return Ask(method="POST", path="/v1", body=wire([task | ({"webhookURL": webhook} if webhook else {})]))
+
+    def accepted(self, body: Mapping[str, Any]) -> str | None:
+        """Find the UUID in the acknowledgement."""
+        found = _first(body, "data").get("taskUUID")
+        return found if isinstance(found, str) else None
+
+    def reading(self, task_id: str) -> Ask:
+        """Ask for the results so far."""
+        return Ask(method="POST", path="/v1", body=wire([{"taskType": "getResponse", "taskUUID": task_id}]))
+
+    def seen(self, status: int, body: Mapping[str, Any]) -> Seen | None:
+        """Read the first item's state; its items turn together. An error of a server under load says nothing."""
+        error = _first(body, "errors")
+        if error.get("code") == "taskFailedOrNotFound" and status == 404:
+            return Seen(state=State.GONE)
+        if error and status < 500 and status != 429:
+            return Seen(state=State.FAILED, error=f"failed with {error.get('code')}")
+        state = _STATES.get(str(_first(body, "data").get("status")))
+        return Seen(state=state, error="failed" if state is State.FAILED else "") if state else None
+
+    def cancelling(self, _task_id: str) -> None:
+        """Say nothing, for there are no words for it."""
+
+    def told(self, body: Mapping[str, Any]) -> tuple[str, Seen] | None:
+        """Read a webhook: a result, or an error."""
+        found, error = _first(body, "data"), _first(body, "errors")
+        task_id = (found or error).get("taskUUID")
+        if not isinstance(task_id, str):
+            return None
+        return task_id, Seen(state=State.SUCCEEDED) if found else Seen(
+            state=State.FAILED, error=f"failed with {error.get('code')}"
+        )
+
+
+def _first(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = body.get(name)
+    return mapping(found[0]) if isinstance(found, list) and found else {}

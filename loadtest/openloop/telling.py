@@ -1,0 +1,62 @@
+"""What a load says while it runs, and at its end: a line that moves on a terminal, one every few seconds elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from loadtest.openloop.record import Book, End
+
+#: Seconds between two lines where there is no terminal.
+EVERY_S = 5.0
+
+
+@contextmanager
+def watching(console: Console, orders: int) -> Iterator[Callable[[Book], None]]:
+    """Yield what is told how a load goes; it speaks for the first time at once."""
+    started = time.monotonic()
+    if console.is_terminal:
+        with console.status("0 sent") as status:
+            yield lambda book: status.update(progress_line(book, time.monotonic() - started, orders))
+        return
+    told_at = -EVERY_S
+
+    def tell(book: Book) -> None:
+        nonlocal told_at
+        at = time.monotonic() - started
+        if at - told_at >= EVERY_S:
+            told_at = at
+            console.print("  " + progress_line(book, at, orders))
+
+    yield tell
+
+
+def progress_line(book: Book, seconds: float, orders: int) -> str:
+    """Say how a load goes."""
+    records = book.records
+    in_flight = sum(each.end is End.IN_FLIGHT for each in records)
+    succeeded = sum(each.end is End.SUCCEEDED for each in records)
+    errors = sum(each.is_error for each in records)
+    return f"{seconds:.0f} s: {len(records)} of {orders} sent, {in_flight} in flight, {succeeded} ok, {errors} errors"
+
+
+def tell_findings(console: Console, found: Mapping[str, Any], folder: Path) -> None:
+    """Say what came of a load, in a few lines."""
+    latency = ", ".join(f"{name} {_seconds(value)}" for name, value in found["latency_s"].items())
+    console.print(f"{found['orders']} orders, {found['succeeded_per_s']} a second succeeded; latency {latency}")
+    console.print(f"the generator's own lateness: p99 {_seconds(found['lateness_s']['p99'])}")
+    for kind, count in found["errors"].items():
+        console.print(f"  {count} errors: {kind}", markup=False)
+    console.print(f"ledger {found['ledger']['text']}", markup=False)
+    for each in found["slo"]:
+        console.print(f"SLO {each['text']}", markup=False)
+    console.print(f"report in {folder / 'report.html'}")
+
+
+def _seconds(value: float | None) -> str:
+    return "never" if value is None else f"{value:.3f} s"

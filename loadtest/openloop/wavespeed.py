@@ -1,0 +1,98 @@
+"""WaveSpeed v3 from the caller's side.
+
+Source: the provider's API pages and Python package 2.0.5, seen 2026-11.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from loadtest.openloop.order import Order
+from loadtest.openloop.speech import PROMPT, Ask, Seen, State, mapping, wire
+from models.catalog import SIZE_PRESETS
+
+_PATHS = {"uno": "/api/v3/wavespeed-ai/uno", "uso": "/api/v3/bytedance/uso"}
+_STATES = {
+    "created": State.WAITING,
+    "processing": State.WORKING,
+    "completed": State.SUCCEEDED,
+    "failed": State.FAILED,
+    "timeout": State.FAILED,
+    "cancelled": State.CANCELLED,
+    "deleted": State.CANCELLED,
+}
+
+
+class WaveSpeed:
+    """WaveSpeed's words for a load."""
+
+    scheme = "Bearer"
+    poll_s = 1.0
+
+    def submission(self, order: Order, *, reference: str, webhook: str) -> Ask:
+        """Ask for an order in the provider's own sizes; what is bad lacks its pictures."""
+        query = f"?webhook={quote(webhook, safe='')}" if webhook else ""
+        body = _uno(order, reference) if order.model == "uno" else _uso(order, reference)
+        return Ask(method="POST", path=_PATHS[order.model] + query, body=wire(body))
+
+    def accepted(self, body: Mapping[str, Any]) -> str | None:
+        """Find the id below ``data``."""
+        found = mapping(body.get("data")).get("id")
+        return found if isinstance(found, str) else None
+
+    def reading(self, task_id: str) -> Ask:
+        """Ask for the result, which is the state until there is one."""
+        return Ask(method="GET", path=f"/api/v3/predictions/{task_id}/result")
+
+    def seen(self, status: int, body: Mapping[str, Any]) -> Seen | None:
+        """Read ``data.status``; a 404 is a task that was deleted or never was."""
+        if status == 404:
+            return Seen(state=State.GONE)
+        return _seen(mapping(body.get("data"))) if status == 200 else None
+
+    def cancelling(self, task_id: str) -> Ask:
+        """Delete the task."""
+        return Ask(method="DELETE", path=f"/api/v3/predictions/{task_id}")
+
+    def told(self, body: Mapping[str, Any]) -> tuple[str, Seen] | None:
+        """Read the flat task of a webhook."""
+        seen = _seen(body)
+        return (str(body.get("id")), seen) if seen else None
+
+
+def _uno(order: Order, reference: str) -> dict[str, Any]:
+    body = {
+        "prompt": PROMPT,
+        # The model wants one picture at least and takes four.
+        "images": [reference] * min(max(order.references, 1), 4),
+        "image_size": nearest_preset(order.width, order.height),
+        "num_images": min(order.images, 4),
+        "num_inference_steps": order.steps,
+        "seed": 7,
+    }
+    return body | ({"images": []} if order.is_bad else {})
+
+
+def _uso(order: Order, reference: str) -> dict[str, Any]:
+    count = 0 if order.is_bad else min(max(order.references, 1), 4)
+    return {"prompt": PROMPT, "reference_images": [reference] * count, "seed": 7}
+
+
+def nearest_preset(width: int, height: int) -> str:
+    """Return the named size whose sides are, as ratios, the nearest to these."""
+
+    def distance(name: str) -> float:
+        preset_width, preset_height = SIZE_PRESETS[name]
+        return abs(math.log(width / preset_width)) + abs(math.log(height / preset_height))
+
+    return min(SIZE_PRESETS, key=distance)
+
+
+def _seen(task: Mapping[str, Any]) -> Seen | None:
+    state = _STATES.get(str(task.get("status")))
+    if state is None:
+        return None
+    return Seen(state=state, error=f"failed with code {task.get('code', 0)}" if state is State.FAILED else "")

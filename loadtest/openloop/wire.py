@@ -1,0 +1,77 @@
+"""The HTTP client of a load: connections without bound, no repeats, and answers of strangers read with care."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from loadtest.openloop.speech import Ask, mapping
+
+#: Bytes of an answer that are read; a picture in base64 has room.
+MAX_BYTES = 64 * 2**20
+
+
+class NoAnswer(Exception):
+    """A call was not answered; the message says how that came, in words that can be counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """An HTTP answer."""
+
+    #: HTTP status.
+    status: int
+    #: The JSON object it held; empty when it held none.
+    body: Mapping[str, Any]
+
+
+class Wire:
+    """A way to one server; made by ``connected``."""
+
+    def __init__(self, session: aiohttp.ClientSession, target: str) -> None:
+        self._session = session
+        self._target = target.rstrip("/")
+
+    async def send(self, ask: Ask, *, authorization: str, timeout_s: float | None = None) -> Answer:
+        """Send a call once.
+
+        Raises:
+            NoAnswer: when there was none, or it broke off, or ``timeout_s`` passed.
+        """
+        headers = {"Authorization": authorization} | ({"Content-Type": "application/json"} if ask.body else {})
+        try:
+            async with self._session.request(
+                ask.method,
+                self._target + ask.path,
+                data=ask.body or None,
+                headers=headers,
+                timeout=aiohttp.ClientTimeout(total=timeout_s),
+                allow_redirects=False,
+            ) as answer:
+                return Answer(status=answer.status, body=_object(await answer.content.read(MAX_BYTES)))
+        except aiohttp.ClientConnectorError as error:
+            raise NoAnswer("no connection") from error
+        except TimeoutError as error:
+            raise NoAnswer("no answer in time") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise NoAnswer("the connection broke") from error
+
+
+@asynccontextmanager
+async def connected(target: str) -> AsyncIterator[Wire]:
+    """Open a way to a server for the length of the block; ``target`` is the start of every address."""
+    # An unbounded connector: one that made calls wait for a free connection would be a closed loop again.
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        yield Wire(session, target)
+
+
+def _object(content: bytes) -> Mapping[str, Any]:
+    try:
+        return mapping(json.loads(content))
+    except ValueError:
+        return {}

@@ -1,0 +1,174 @@
+"""The open loop against the real ingress, store and replicas with a paced model; and against targets that are none."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from running_service import free_port
+
+from loadtest.dialect_cost import KEY, SCENES, serving
+from loadtest.flood import Scene
+from loadtest.openloop.order import Order
+from loadtest.openloop.record import Book, End
+from loadtest.openloop.run import Load, UnusableTarget, perform
+from loadtest.openloop.slo import parse_slo
+
+ROOT = Path(__file__).parents[2]
+TINY = Order(at_s=0, tenant="a", width=512, height=512, steps=1)
+#: Two replicas that take 20 ms for ten steps.
+SCENE = replace(SCENES["carried out"], task_s=0.02)
+
+
+def load_of(orders: Sequence[Order], target: str, **changes: Any) -> Load:
+    """Make a load that reads often and is given up after 20 s."""
+    plain: dict[str, Any] = {"orders": orders, "target": target, "keys": [KEY], "poll_s": 0.05, "patience_s": 20}
+    return Load(**(plain | changes))
+
+
+def unseen(_book: Book) -> None:
+    """Look away."""
+
+
+@asynccontextmanager
+async def served(folder: Path, scene: Scene = SCENE) -> AsyncIterator[str]:
+    """Serve on a port of our own, with files below a folder."""
+    os.chdir(folder)  # where the service keeps its pictures
+    port = free_port()
+    async with serving(f"sqlite:///{folder / 'uxo.db'}", scene, port=port):
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(autouse=True)
+def _come_back() -> Iterator[None]:
+    """Leave the working folder as it was."""
+    before = Path.cwd()
+    yield
+    os.chdir(before)
+
+
+async def test_every_dialect_is_carried_out(tmp_path: Path) -> None:
+    """Orders of three dialects succeed, bad ones do not, and the ledger is sound."""
+    orders = [
+        replace(TINY, at_s=number / 50, dialect=dialect, is_bad=is_bad, model="uso" if dialect == "fal" else "uno")
+        for number, (dialect, is_bad) in enumerate(
+            (dialect, is_bad) for dialect in ("wavespeed", "fal", "runware") for is_bad in (False, False, True)
+        )
+    ]
+
+    async with served(tmp_path) as target:
+        result = await perform(load_of(orders, target), watch=unseen)
+
+    assert result.ledger.is_sound
+    assert not any(record.is_error for record in result.records), [record.error for record in result.records]
+    assert Counter(record.end for record in result.records) == {End.SUCCEEDED: 6, End.REJECTED: 2, End.FAILED: 1}
+    found = result.found(parse_slo("p95=20s,errors=0%"))
+    assert [each["is_met"] for each in found["slo"]] == [True, True]
+
+
+async def test_what_is_taken_back_is_cancelled(tmp_path: Path) -> None:
+    """Behind a task that takes long, those taken back at once are cancelled, and the ledger is sound."""
+    orders = [replace(TINY, steps=50, images=4), *[replace(TINY, at_s=0.05, cancel_after_s=0.0)] * 3]
+
+    async with served(tmp_path, replace(SCENE, replicas=1, task_s=0.2)) as target:
+        result = await perform(load_of(orders, target), watch=unseen)
+
+    assert [record.end for record in result.records] == [End.SUCCEEDED, *[End.CANCELLED] * 3]
+    assert result.ledger.is_sound
+
+
+async def test_a_server_without_replicas_is_unfinished_work(tmp_path: Path) -> None:
+    """What is accepted and never done is given up when patience ends; the ledger and the goals say so."""
+    async with served(tmp_path, replace(SCENE, replicas=0)) as target:
+        result = await perform(load_of([TINY] * 3, target, patience_s=1.0), watch=unseen, clears=True)
+
+    assert [record.end for record in result.records] == [End.UNFINISHED] * 3
+    assert len(result.ledger.unfinished) == 3
+    assert not result.found(parse_slo("p50=1000s"))["slo"][0]["is_met"]
+
+
+async def test_ctrl_c_counts_what_was_in_flight(tmp_path: Path) -> None:
+    """Ctrl-C ends the driving, and the orders under way and those never sent are counted."""
+    orders = [TINY, TINY, replace(TINY, at_s=600)]
+
+    async with served(tmp_path, replace(SCENE, replicas=0)) as target:
+        result = await perform(load_of(orders, target, patience_s=900), watch=interrupting(accepted=2))
+
+    assert result.was_stopped
+    assert (result.ledger.in_flight, result.not_sent) == (2, 1)
+    assert result.ledger.is_sound
+
+
+async def test_a_wrong_key_ends_it_at_once(tmp_path: Path) -> None:
+    """A key that is refused is named by its number, not by itself."""
+    async with served(tmp_path) as target:
+        with pytest.raises(UnusableTarget, match=r"refuses key number 2 with 401") as refused:
+            await perform(load_of([TINY], target, keys=[KEY, "a-wrong-key"]), watch=unseen)
+
+    assert "a-wrong-key" not in str(refused.value)
+
+
+async def test_another_server_is_no_target() -> None:
+    """A web server that speaks something else is told apart by its first answer."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(UnusableTarget, match="speaks no wavespeed; it answered 404"):
+            await perform(load_of([TINY], f"http://127.0.0.1:{port}"), watch=unseen)
+
+
+def test_a_target_that_is_down_is_one_line(tmp_path: Path) -> None:
+    """The command says that there is no connection, and ends with 2 and without a trace."""
+    found = command("run", "poisson", "--key", "k", "--target", f"http://127.0.0.1:{free_port()}", cwd=tmp_path)
+
+    assert found.returncode == 2
+    assert found.stdout.splitlines()[-1].endswith("no connection")
+    assert "Traceback" not in found.stderr
+
+
+def test_a_wrong_goal_is_one_line(tmp_path: Path) -> None:
+    """A goal that cannot be read is named before anything is sent."""
+    found = command("run", "poisson", "--key", "k", "--slo", "p95=fast", cwd=tmp_path)
+
+    assert found.returncode == 2
+    assert "'p95=fast' is no goal" in found.stdout.splitlines()[-1]
+
+
+def interrupting(*, accepted: int) -> Callable[[Book], None]:
+    """Press Ctrl-C once, when so many orders have been accepted."""
+    pressed: list[None] = []
+
+    def look(book: Book) -> None:
+        if not pressed and sum(bool(record.task_id) for record in book.records) == accepted:
+            pressed.append(None)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return look
+
+
+def command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m loadtest``."""
+    return subprocess.run(
+        [sys.executable, "-m", "loadtest", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},  # noqa: TID251 -- handed to a child, not read
+    )

@@ -1,0 +1,166 @@
+"""Reports of loads: goals, figures from canned records, and the files that are read again as others would."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from loadtest.openloop.drawing import line_plot, nice_ceiling
+from loadtest.openloop.files import write_report
+from loadtest.openloop.findings import fairness, findings, queue_ages
+from loadtest.openloop.ledger import reckon
+from loadtest.openloop.order import Order
+from loadtest.openloop.record import End, Record
+from loadtest.openloop.slo import UnreadableSlo, error_share, latencies_of, parse_slo, verdicts
+
+FACTS = {
+    "profile": "<poisson>",
+    "target": "http://load.test",
+    "started_at": "2026-11-21T12:00:00+00:00",
+    "commit": "abc",
+    "was_stopped": False,
+}
+
+
+def record(at_s: float, latency_s: float | None, *, tenant: str = "a", end: End = End.SUCCEEDED, **more: Any) -> Record:
+    """Make a record of an order with its due time and latency."""
+    ended_s = None if latency_s is None else at_s + latency_s
+    return Record(order=Order(at_s=at_s, tenant=tenant), ended_s=ended_s, end=end, **more)
+
+
+def test_goals_are_read_with_their_units() -> None:
+    """Seconds, milliseconds and per cent are understood."""
+    goals = parse_slo("p95=20s, p50=800ms,errors=0.1%")
+
+    assert [(goal.rank, goal.limit) for goal in goals] == [(0.95, 20), (0.5, 0.8), (None, pytest.approx(0.001))]
+    assert parse_slo("") == []
+
+
+@pytest.mark.parametrize("text", ["p95", "p95=20", "p95=20m", "errors=1", "errors=..%", "speed=3s", "p950=1s"])
+def test_a_goal_that_is_none_is_refused(text: str) -> None:
+    """The part that cannot be read is named."""
+    with pytest.raises(UnreadableSlo, match=text.replace(".", r"\.")):
+        parse_slo(f"p50=1s,{text}")
+
+
+def test_what_never_ended_counts_as_endless() -> None:
+    """One of ten orders without an end misses every p95, but leaves the median alone."""
+    records = [record(0, 1.0)] * 9 + [record(0, None, end=End.UNFINISHED)]
+
+    p50, p95, errors = verdicts(parse_slo("p50=1s,p95=60s,errors=20%"), records)
+
+    assert p50.is_met
+    assert (p95.is_met, p95.found) == (False, math.inf)
+    assert errors.is_met
+
+
+def test_quick_failures_make_nothing_fast() -> None:
+    """Refusals, failures, cancels and bad input are in no latency; all but the wanted ones are errors."""
+    bad = Record(order=Order(at_s=0, tenant="a", is_bad=True), ended_s=0.1, end=End.REJECTED)
+    records = [record(0, 2.0), record(0, 0.1, end=End.REFUSED), record(0, 0.1, end=End.CANCELLED), bad]
+
+    assert latencies_of(records) == [2.0]
+    assert error_share(records) == 0.25
+
+
+def test_nothing_meets_no_goal() -> None:
+    """A load without an order that ended proves nothing."""
+    assert not any(each.is_met for each in verdicts(parse_slo("p95=60s,errors=50%"), []))
+
+
+def test_the_queue_is_as_old_as_its_oldest_order() -> None:
+    """An order counts from its due time, from acceptance until it was seen to begin."""
+    records = [record(0, 9.0, accepted_s=1.0, started_s=5.0), record(2, 9.0, accepted_s=2.5, started_s=None)]
+
+    assert queue_ages(records, [0, 1, 4, 6]) == [0, 1, 4, 4]
+
+
+def test_fairness_is_one_where_all_wait_alike() -> None:
+    """Jain's index of equal waits is 1; of one tenant who waits nine times as long, less."""
+    even = [record(0, 2.0, tenant="a"), record(0, 2.0, tenant="b")]
+    uneven = [record(0, 1.0, tenant="a"), record(0, 9.0, tenant="b")]
+
+    assert fairness(even) == 1.0
+    assert fairness(uneven) == pytest.approx(100 / (2 * 82), abs=1e-4)
+
+
+def test_the_report_can_be_read_again(tmp_path: Path) -> None:
+    """The JSON has the figures, the CSV a line per order, and every plot of the page is well-formed."""
+    records = [
+        record(at, 1.0 + at / 10, tenant=f"tenant <{at % 3}>", accepted_s=at + 0.1, started_s=at + 0.5, task_id=str(at))
+        for at in range(20)
+    ] + [record(20, 0.0, end=End.REFUSED, error="HTTP 429 & more")]
+    goals = verdicts(parse_slo("p95=2s"), records)
+    found = findings(records, wall_s=23.0, not_sent=0, ledger=reckon(records, again={}), verdicts=goals)
+
+    write_report(tmp_path, facts=FACTS, found=found, records=records)
+
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert (report["orders"], report["latency_s"]["p50"], report["ends"]["refused"]) == (21, 1.9, 1)
+    assert report["errors"] == {"HTTP 429 & more": 1}
+    assert sum(report["series"]["errors"]["HTTP 429 & more"]) == 1
+    with (tmp_path / "orders.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["tenant"] for row in csv.DictReader(file)][:2] == ["tenant <0>", "tenant <1>"]
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert len(plots_of(page)) == 6
+    assert "missed: p95=2s, found 2.80 s" in Text.of(page)
+    assert "tenant <2>" in Text.of(page)
+    assert "http" not in page.replace("http://load.test", "")
+
+
+def test_a_report_of_nothing_says_so(tmp_path: Path) -> None:
+    """A load that was stopped before its first order still has a page."""
+    found = findings(
+        [], wall_s=0.0, not_sent=5, ledger=reckon([], again={}), verdicts=verdicts(parse_slo("p95=2s"), [])
+    )
+
+    write_report(tmp_path, facts=FACTS | {"was_stopped": True}, found=found, records=[])
+
+    text = Text.of((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "stopped early: 5 orders were never sent" in text
+    assert "nothing succeeded" in text
+
+
+def test_a_gap_in_a_line_is_no_line() -> None:
+    """Where nothing was measured, the line is broken off and begins anew."""
+    plot = line_plot({"p50": [1.0, None, 3.0, 4.0]}, at_s=[0, 1, 2, 3], unit="s")
+
+    path = next(each for each in plots_of(plot)[0].iter("path") if each.get("stroke-width"))
+    assert [step[0] for step in (path.get("d") or "").replace(" L", "|L").replace(" M", "|M").split("|")] == list("MML")
+
+
+def test_axes_end_at_round_numbers() -> None:
+    """The top of an axis is 1, 2 or 5 times a power of ten."""
+    assert [nice_ceiling(value) for value in (0, 0.03, 1, 1.2, 4, 7, 130)] == [1, 0.05, 1, 2, 5, 10, 200]
+
+
+def plots_of(page: str) -> list[ET.Element]:
+    """Return every SVG of a page, parsed strictly."""
+    parts = [part.partition("</svg>")[0] + "</svg>" for part in page.split("<svg")[1:]]
+    return [ET.fromstring(f"<svg{part}") for part in parts]  # noqa: S314 -- written a moment ago, by us
+
+
+class Text(HTMLParser):
+    """Collects what a reader of a page sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def handle_data(self, data: str) -> None:
+        """Keep a piece of text."""
+        self.seen.append(data)
+
+    @classmethod
+    def of(cls, page: str) -> str:
+        """Return the text of a page."""
+        reader = cls()
+        reader.feed(page)
+        return " ".join(reader.seen)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,11 +13,13 @@ import typer
 from rich.console import Console
 
 from deployments.clock import utc_now
+from loadtest import trace_commands
 
 #: How the process ends when the goals were missed or the ledger is broken, when nothing could be run, and after Ctrl-C.
 MISSED, UNUSABLE, STOPPED = 1, 2, 130
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+app.add_typer(trace_commands.app, name="trace")
 console = Console(highlight=False, soft_wrap=True)
 
 
@@ -28,75 +30,54 @@ def loadtest() -> None:
 
 @app.command()
 def run(
-    profile: Annotated[str, typer.Argument(help="A profile: one of ours by name, or a YAML file.")],
+    profile: Annotated[
+        str, typer.Argument(help="A profile, ours by name or a YAML file; or a trace, a file that ends in .jsonl.")
+    ],
     *,
+    speed: Annotated[float, typer.Option(min=0.001, help="How many times as fast orders come.")] = 1.0,
     target: Annotated[str, typer.Option(help="Start of every address.")] = "http://127.0.0.1:8000",
     key: Annotated[
         str, typer.Option("--key", "--tenants", help="Keys of tenants, with commas between; dealt in turn.")
     ],
     slo: Annotated[str, typer.Option(help="What has to be met, such as p95=20s,errors=0.1%.")] = "",
-    webhooks_at: Annotated[str, typer.Option(help="Receive webhooks there, such as http://10.0.0.7:9000.")] = "",
     output: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("var/loadtest"),
 ) -> None:
     """Run a profile once; exit with 1 when a goal is missed or a task was lost, 2 when nothing could be run."""
     console.print(f"{profile} against {target}")
     started_at = utc_now()
-    sys.exit(_ran(profile, started_at, target=target, keys=key, slo=slo, webhooks_at=webhooks_at, output=output))
+    asked = {"profile": profile, "speed": speed, "target": target, "slo": slo}
+    sys.exit(_ran(asked, started_at, keys=keys_of(key), output=output))
 
 
-def _ran(name: str, started_at: datetime, *, output: Path, **asked: str) -> int:
+def _ran(asked: Mapping[str, Any], started_at: datetime, *, keys: Sequence[str], output: Path) -> int:
     from loadtest.openloop.files import write_report  # noqa: PLC0415 -- brings the HTTP client; the first line is out
-    from loadtest.openloop.profile import UnreadableProfile  # noqa: PLC0415 -- as above
-    from loadtest.openloop.run import UnusableTarget  # noqa: PLC0415 -- as above
-    from loadtest.openloop.slo import UnreadableSlo  # noqa: PLC0415 -- as above
-    from loadtest.openloop.telling import tell_findings  # noqa: PLC0415 -- as above
+    from loadtest.openloop.run import UnusableTarget, perform  # noqa: PLC0415 -- as above
+    from loadtest.openloop.slo import UnreadableSlo, parse_slo  # noqa: PLC0415 -- as above
+    from loadtest.openloop.source import UnreadableLoad, load_of  # noqa: PLC0415 -- as above
+    from loadtest.openloop.telling import tell_findings, watching  # noqa: PLC0415 -- as above
 
     try:
-        result, found = _performed(name, **asked)
-    except (UnreadableProfile, UnreadableSlo, UnusableTarget) as error:
+        goals = parse_slo(asked["slo"])
+        load = load_of(asked["profile"], speed=asked["speed"], target=asked["target"], keys=keys)
+        with watching(console, len(load.orders)) as watch:
+            result = asyncio.run(perform(load, watch=watch))
+    except (UnreadableLoad, UnreadableSlo, UnusableTarget) as error:
         console.print(str(error), markup=False)
         return UNUSABLE
-    write_report(output, facts=_facts(name, started_at, asked, result.was_stopped), found=found, records=result.records)
+    facts = {**asked, **_facts(started_at), "keys": len(keys), "was_stopped": result.was_stopped}
+    found = result.found(goals)
+    write_report(output, facts=facts, found=found, records=result.records)
     tell_findings(console, found, output)
     if result.was_stopped:
         return STOPPED
-    is_good = result.ledger.is_sound and all(each["is_met"] for each in found["slo"])
-    return 0 if is_good else MISSED
+    return 0 if result.ledger.is_sound and all(each["is_met"] for each in found["slo"]) else MISSED
 
 
-def _performed(name: str, *, target: str, keys: str, slo: str, webhooks_at: str) -> tuple[Any, dict[str, Any]]:
-    from loadtest.openloop.due import orders_of  # noqa: PLC0415 -- as above
-    from loadtest.openloop.profile import UnreadableProfile, read_profile  # noqa: PLC0415 -- as above
-    from loadtest.openloop.run import Load, perform  # noqa: PLC0415 -- as above
-    from loadtest.openloop.slo import parse_slo  # noqa: PLC0415 -- as above
-    from loadtest.openloop.telling import watching  # noqa: PLC0415 -- as above
-
-    profile, goals = read_profile(name), parse_slo(slo)
-    if profile.ends == "webhook" and not webhooks_at:
-        raise UnreadableProfile(f"{name}: ends come by webhook; say where they are received with --webhooks-at")
-    load = Load(
-        orders=orders_of(profile),
-        target=target,
-        keys=keys_of(keys),
-        poll_s=profile.poll_s,
-        patience_s=profile.patience_s,
-        webhooks_at=webhooks_at,
-    )
-    with watching(console, len(load.orders)) as watch:
-        result = asyncio.run(perform(load, watch=watch))
-    return result, result.found(goals)
-
-
-def _facts(name: str, started_at: datetime, asked: dict[str, str], was_stopped: bool) -> dict[str, Any]:  # noqa: FBT001 -- a fact among others
+def _facts(started_at: datetime) -> dict[str, Any]:
     from loadtest.machine import commit, machine  # noqa: PLC0415 -- asks git and every package
 
     return {
-        "profile": name,
-        "target": asked["target"],
-        "slo": asked["slo"],
-        "keys": len(keys_of(asked["keys"])),
         "started_at": started_at.isoformat(timespec="seconds"),
-        "was_stopped": was_stopped,
         "commit": commit(),
         "machine": dict(machine()),
     }

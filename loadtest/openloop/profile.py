@@ -122,8 +122,8 @@ class Profile(_Strict):
     cancels: Cancels | None = None
     #: How many of all orders have to be refused.
     bad_input: Share = 0.0
-    #: How a run hears of an end.
-    ends: Literal["poll", "webhook"] = "poll"
+    #: Where ends are received as webhooks, as the server reaches it; empty means that they are read.
+    webhooks_at: Annotated[str, Field(pattern=r"^(http://[^/:]+:\d{1,5})?$")] = ""
     #: Seconds between two reads; None means as each provider's own package does it.
     poll_s: PositiveFloat | None = None
     #: Seconds after its due time at which an order is given up.

@@ -119,7 +119,7 @@ async def _ways(load: Load) -> AsyncIterator[tuple[Wire, Manner]]:
         wire = await stack.enter_async_context(connected(load.target))
         if load.webhooks_at:
             letterbox = Letterbox(load.webhooks_at, speeches)
-            port = int(load.webhooks_at.rstrip("/").rpartition(":")[2])
+            port = int(load.webhooks_at.rpartition(":")[2])
             await stack.enter_async_context(receiving(letterbox, host="0.0.0.0", port=port))  # noqa: S104 -- asked for
             manner = replace(manner, letterbox=letterbox)
         yield wire, manner

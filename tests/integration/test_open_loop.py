@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -19,10 +20,14 @@ from running_service import free_port
 
 from loadtest.dialect_cost import KEY, SCENES, serving
 from loadtest.flood import Scene
+from loadtest.openloop.letterbox import Letterbox, receiving
 from loadtest.openloop.order import Order
 from loadtest.openloop.record import Book, End
 from loadtest.openloop.run import Load, UnusableTarget, perform
 from loadtest.openloop.slo import parse_slo
+from loadtest.openloop.speech import Ask, State
+from loadtest.openloop.wavespeed import WaveSpeed
+from loadtest.openloop.wire import connected
 
 ROOT = Path(__file__).parents[2]
 TINY = Order(at_s=0, tenant="a", width=512, height=512, steps=1)
@@ -147,6 +152,33 @@ def test_a_wrong_goal_is_one_line(tmp_path: Path) -> None:
 
     assert found.returncode == 2
     assert "'p95=fast' is no goal" in found.stdout.splitlines()[-1]
+
+
+def test_a_made_trace_can_be_run(tmp_path: Path) -> None:
+    """What ``trace make`` writes is read by ``run``, which then finds nobody to send it to."""
+    made = command("trace", "make", "--output", "day.jsonl", "--seconds", "60", cwd=tmp_path)
+    target = f"http://127.0.0.1:{free_port()}"
+    found = command("run", "day.jsonl", "--speed", "10", "--key", "k", "--target", target, cwd=tmp_path)
+
+    assert made.returncode == 0
+    assert found.stdout.splitlines()[-1].endswith("no connection")
+
+
+async def test_webhooks_are_ends() -> None:
+    """A webhook wakes who waits for its task, and one that comes again is the same event."""
+    letterbox = Letterbox("http://load.test", {"wavespeed": WaveSpeed()})
+    port = free_port()
+    body = json.dumps({"id": "1", "status": "completed"}).encode()
+
+    async with receiving(letterbox, host="127.0.0.1", port=port), connected(f"http://127.0.0.1:{port}") as wire:
+        answers = [await wire.send(Ask(method="POST", path="/wavespeed", body=body), authorization="") for _ in "12"]
+        wrong = await wire.send(Ask(method="POST", path="/wavespeed", body=b"{"), authorization="")
+        seen = await letterbox.first("wavespeed", "1")
+
+    assert [answer.status for answer in answers] == [200, 200]
+    assert wrong.status == 400
+    assert seen.state is State.SUCCEEDED
+    assert letterbox.ends_told() == {"1": {"succeeded"}}
 
 
 def interrupting(*, accepted: int) -> Callable[[Book], None]:

@@ -1,0 +1,64 @@
+"""Where the orders of a run come from: a profile, from which they are drawn, or a trace, which holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from loadtest.openloop.due import orders_of
+from loadtest.openloop.order import Order, hurried
+from loadtest.openloop.profile import Profile, UnreadableProfile, read_profile
+from loadtest.openloop.run import Load
+from loadtest.traces.lines import UnreadableTrace, read_trace
+
+#: How the name of a trace ends.
+TRACE = ".jsonl"
+#: Seconds after its due time at which an order of a trace is given up.
+PATIENCE_S = 120.0
+
+
+class UnreadableLoad(ValueError):
+    """There is no profile or trace to run; the message says why in one line."""
+
+
+def load_of(name: str, *, speed: float, target: str, keys: Sequence[str]) -> Load:
+    """Return what a profile or a trace asks for.
+
+    Args:
+        name: a profile of ours, or a file: a trace if its name ends in ``.jsonl``, a profile otherwise.
+        speed: how many times as fast orders come.
+        target: start of every address.
+        keys: keys of tenants.
+
+    Raises:
+        UnreadableLoad: when it cannot be read.
+    """
+    try:
+        if name.endswith(TRACE):
+            orders = hurried(_trace(Path(name)), speed)
+            return Load(orders=orders, target=target, keys=keys, poll_s=None, patience_s=PATIENCE_S)
+        return profile_load(read_profile(name), speed=speed, target=target, keys=keys)
+    except (UnreadableProfile, UnreadableTrace) as error:
+        raise UnreadableLoad(str(error)) from error
+
+
+def profile_load(profile: Profile, *, speed: float, target: str, keys: Sequence[str]) -> Load:
+    """Return what a profile asks for."""
+    return Load(
+        orders=hurried(orders_of(profile), speed),
+        target=target,
+        keys=keys,
+        poll_s=profile.poll_s,
+        patience_s=profile.patience_s,
+        webhooks_at=profile.webhooks_at,
+    )
+
+
+def _trace(path: Path) -> list[Order]:
+    try:
+        with path.open(encoding="utf-8") as lines:
+            return read_trace(lines)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UnreadableTrace(f"{path} cannot be read: {error}") from error
+    except UnreadableTrace as error:
+        raise UnreadableTrace(f"{path}, {error}") from error

@@ -1,0 +1,69 @@
+"""The search for the highest rate that a server carries: bracket, bisect, and ask twice. Pure but for what it is given.
+
+start ─► met ─► double … ─► missed          a bracket: carried below, not carried above
+                             └─► the middle, the middle … ─► the two are near enough ─► carried again? ─► found
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+#: Rates beyond which nothing is looked for, per second.
+LOWEST, HIGHEST = 0.01, 10_000.0
+
+#: Runs a load at a rate and says whether every goal was met; the number tells runs at one rate apart.
+Carries = Callable[[float, int], Awaitable[bool]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bracket:
+    """Between which rates the answer lies."""
+
+    #: The highest rate that was carried; 0 where none was.
+    carried: float
+    #: The lowest rate that was not; infinite where all were.
+    missed: float
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether the ends are within 5 % of one another."""
+        return self.missed <= self.carried * 1.05
+
+
+async def highest_rate(carries: Carries, *, start: float) -> Bracket:
+    """Find the highest rate that is carried twice; 0 where even the lowest is not.
+
+    Args:
+        carries: asks for a rate.
+        start: a guess, per second.
+    """
+    found = await _bracketed(carries, start)
+    while found.carried > 0 and not math.isinf(found.missed):
+        found = await _bisected(carries, found)
+        if await carries(found.carried, 1):
+            return found
+        # Carried once by luck: the answer lies below.
+        found = await _bracketed(carries, found.carried / 1.1, missed=found.carried)
+    return found
+
+
+async def _bracketed(carries: Carries, start: float, *, missed: float = math.inf) -> Bracket:
+    rate, found = start, Bracket(carried=0.0, missed=missed)
+    while LOWEST <= rate <= HIGHEST and (found.carried == 0 or math.isinf(found.missed)):
+        if await carries(rate, 0):
+            found, rate = Bracket(carried=rate, missed=found.missed), rate * 2
+        else:
+            found, rate = Bracket(carried=found.carried, missed=rate), rate / 2
+    return found
+
+
+async def _bisected(carries: Carries, found: Bracket) -> Bracket:
+    while not found.is_narrow:
+        middle = math.sqrt(found.carried * found.missed)
+        if await carries(middle, 0):
+            found = Bracket(carried=middle, missed=found.missed)
+        else:
+            found = Bracket(carried=found.carried, missed=middle)
+    return found

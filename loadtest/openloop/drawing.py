@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 WIDTH, HEIGHT = 640, 240
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 10, 30
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 26, 30
 #: Colours that people who cannot tell red from green can tell apart. Source: M. Okabe, K. Ito, Color Universal Design.
 COLOURS = ("#0072b2", "#e69f00", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#999999")
 
@@ -86,7 +86,7 @@ def _grid(top: float, unit: str) -> list[str]:
         f'<path class="grid" d="M{_LEFT} {_height(top * part, top):.1f}H{WIDTH - _RIGHT}"/>'
         f'<text x="{_LEFT - 6}" y="{_height(top * part, top) + 4:.1f}" text-anchor="end">{top * part:g}</text>'
         for part in (0, 0.25, 0.5, 0.75, 1)
-    ] + [f'<text x="4" y="{HEIGHT - 8}">{escape(unit)}</text>']
+    ] + [f'<text x="4" y="12">{escape(unit)}</text>']
 
 
 def _ticks(end_s: float) -> list[str]:

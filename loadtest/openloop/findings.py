@@ -14,7 +14,7 @@ from loadtest.openloop.order import tenants_of
 from loadtest.openloop.record import End, Record
 from loadtest.openloop.slo import Verdict, error_share, latencies_of
 
-#: Points in time that a plot shows at most.
+#: Points in time that a plot shows at most; they are a second apart at least, or each would hold an order or none.
 POINTS = 60
 RANKS = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
@@ -65,7 +65,7 @@ def fairness(records: Sequence[Record]) -> float | None:
 
 def series(records: Sequence[Record], *, wall_s: float) -> dict[str, Any]:
     """Return what happened in each span of time; latencies stand where their orders were due, not where they ended."""
-    width_s = max(wall_s / POINTS, 0.1)
+    width_s = max(wall_s / POINTS, 1.0)
     spans = range(max(math.ceil(wall_s / width_s), 1))
     by_due = _grouped(records, [each.order.at_s for each in records], width_s)
     ended = [each for each in records if each.end is End.SUCCEEDED]

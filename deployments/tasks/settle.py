@@ -16,7 +16,6 @@ from deployments.clock import utc_now
 from deployments.database.schema import charges, tenants
 from deployments.errors import FaultKind
 from deployments.tasks.outbox import enqueue
-from deployments.tasks.statements import WIPE_WEBHOOKS
 from deployments.tasks.task import Task, TaskState
 
 #: Give back what was held for a tenant's tasks, and add what they have cost.
@@ -41,7 +40,6 @@ def end(connection: Connection, statement: Executable, values: Mapping[str, Any]
     """
     ended = connection.execute(statement, values).all()
     enqueue(connection, ended)
-    _wipe(connection, ended)
     _settle(connection, ended)
     return len(ended)
 
@@ -54,13 +52,6 @@ def charge(state: TaskState, *, price: int, steps_done: int, steps_total: int) -
         case TaskState.CANCELLED:
             return price * min(steps_done, steps_total) // steps_total
     return 0
-
-
-def _wipe(connection: Connection, ended: Sequence[Row[Any]]) -> None:
-    """Take away what may hold secrets and is needed no more; a failed task may be asked for again, with all it had."""
-    done = [row.id for row in ended if row.state != TaskState.FAILED and row.webhook]
-    if done:
-        connection.execute(WIPE_WEBHOOKS, {"task_ids": sorted(done)})
 
 
 def charge_late(connection: Connection, task: Task) -> None:

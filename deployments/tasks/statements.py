@@ -64,7 +64,6 @@ _SETTLED = (
     tasks.c.steps_total,
     tasks.c.finished_at,
     tasks.c.webhook,
-    tasks.c.upload_url,
 )
 
 #: The columns of a task without the pictures that lie in its row: they may be 80 MB. What lies elsewhere besides is
@@ -157,9 +156,6 @@ REFUSE = (
     )
     .returning(*_SETTLED)
 )
-
-#: Take from ended tasks the addresses at which their end is told; those are in the outbox by now.
-WIPE_WEBHOOKS = update(tasks).where(tasks.c.id.in_(bindparam("task_ids", expanding=True))).values(webhook=None)
 
 #: Note what was sent of an ended task.
 NOTE_SENT = (

@@ -64,6 +64,7 @@ async def deliver(
     *,
     sinks: Mapping[str, Sink],
     upload: Upload,
+    placed: list[Output],
     discloses: bool = False,
 ) -> Delivered:
     """Place the pictures of a task, and send them on; cancel it where they are no longer wanted.
@@ -75,6 +76,7 @@ async def deliver(
         images: its pictures.
         sinks: every sink, by kind.
         upload: sends to its tenant's own address.
+        placed: filled with what our sinks have by now, for whoever has to take it back.
         discloses: whether the files say that a model has drawn them.
 
     Raises:
@@ -86,15 +88,18 @@ async def deliver(
     failure: UploadFailed | None = None
     for index, image in enumerate(images):
         encoded, output = await asyncio.to_thread(_encoded, image, claim.request, discloses=discloses)
-        placed = await _place(task, f"{task.id}-{task.attempt}-{index}", encoded, output=output, sinks=sinks)
+        name = f"{task.id}-{task.attempt}-{index}"
+        mine: list[Output] = []
+        for kind in (placed_in(wanted, sinks) for wanted in task.sinks):
+            value = await sinks[kind].put(name, encoded, tenant_id=task.tenant_id, lifetime_s=task.lifetime_s)
+            mine.append(output(sink=kind, value=value))
+            placed.append(mine[-1])
         if task.upload_url is not None and failure is None:
             try:
-                placed = await sent(
-                    placed, encoded.content, url=task.upload_url, tenant_id=task.tenant_id, upload=upload
-                )
+                mine = await sent(mine, encoded.content, url=task.upload_url, tenant_id=task.tenant_id, upload=upload)
             except UploadFailed as error:
                 failure = error
-        outputs += placed
+        outputs += mine
     return Delivered(outputs=tuple(outputs), failure=failure)
 
 
@@ -123,16 +128,6 @@ async def take_back(task: Task, outputs: Sequence[Output], *, store: TaskStore, 
     for output in outputs:
         if output.value not in shown:
             await sinks[output.sink].remove(output.value)
-
-
-async def _place(
-    task: Task, name: str, encoded: EncodedImage, *, output: Callable[..., Output], sinks: Mapping[str, Sink]
-) -> list[Output]:
-    placed = []
-    for kind in (placed_in(wanted, sinks) for wanted in task.sinks):
-        value = await sinks[kind].put(name, encoded, tenant_id=task.tenant_id, lifetime_s=task.lifetime_s)
-        placed.append(output(sink=kind, value=value))
-    return placed
 
 
 def _encoded(

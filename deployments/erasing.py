@@ -38,22 +38,31 @@ class Eraser:
 
     async def erase(self, task_ids: Sequence[str]) -> int:
         """Erase what some tasks hold; return how many of them it could."""
-        erased = 0
+        erased, away = 0, set[str]()
         for start in range(0, len(task_ids), AT_ONCE):
-            gone = [one for each in task_ids[start : start + AT_ONCE] if (one := await self._without_pictures(each))]
+            some = task_ids[start : start + AT_ONCE]
+            gone = [one for each in some if (one := await self._without_pictures(each, away))]
             await self._contents.blank(gone)
+            # Or what cannot be erased would stand before all that can, round after round.
+            await self._contents.put_off(sorted(set(some) - {one.task_id for one in gone}))
             erased += len(gone)
         return erased
 
-    async def _without_pictures(self, task_id: str) -> Contents | None:
-        """Remove the pictures of a task; None when one could not be, or there is no such task any more."""
+    async def _without_pictures(self, task_id: str, away: set[str]) -> Contents | None:
+        """Remove the pictures of a task; None when one could not be, or there is no such task any more.
+
+        What is found to be ``away`` is not asked again in this round: each time may take half a minute.
+        """
         contents = await self._contents.read(task_id)
         if contents is None:
             return None
-        try:
-            for kind, value in contents.pictures:
+        for kind, value in contents.pictures:
+            if kind in away:
+                return None
+            try:
                 await self._sinks[kind].remove(value)
-        except (OSError, KeyError):  # the sink is away, or another process has it; no other task has to wait
-            log.exception("pictures_not_removed", task_id=task_id)
-            return None
+            except (OSError, KeyError):  # the sink is away, or another process has it; no other task has to wait
+                log.exception("pictures_not_removed", task_id=task_id)
+                away.add(kind)
+                return None
         return contents

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from deployments.tasks.task import Beat, Claim
+from deployments.tasks.task import Beat, Claim, Output
 from models.resident import Standing
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ class Held:
     steps_done: int = 0
     #: How many claims of a lower rank came after it and went before it.
     times_overtaken: int = 0
+    #: What our sinks have of it by now.
+    placed: list[Output] = field(default_factory=list)
     #: Takes its pictures out, once they are drawn.
     delivery: asyncio.Task[Delivered] | None = None
 

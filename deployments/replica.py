@@ -324,31 +324,37 @@ class Replica:
 
     async def _deliver(self, held: Held, images: Sequence[GeneratedImage]) -> None:
         """Place a finished task's pictures, then finish it: bytes first, so that a success always has them."""
+        if not self._is_held(held):
+            return
+        doors = self._doors
+        placing = deliver(
+            held.claim, images, sinks=doors.sinks, upload=doors.upload, placed=held.placed, discloses=doors.discloses
+        )
+        held.delivery = asyncio.create_task(placing)
         try:
-            placing = deliver(
-                held.claim,
-                images,
-                sinks=self._doors.sinks,
-                upload=self._doors.upload,
-                discloses=self._doors.discloses,
-            )
-            held.delivery = asyncio.create_task(placing)
             delivered = await held.delivery
         except TaskFault as error:
             await self._fail(held, error)
+            await self._take_back(held)
+            return
+        except asyncio.CancelledError:
+            if self._is_held(held):  # it is the replica that stops
+                raise
+            await self._take_back(held)
             return
         if delivered.failure is not None:
             await self._fail(held, delivered.failure, delivered.outputs)
             return
         success = Success(outputs=delivered.outputs, inference_ms=held.spent_ms)
-        is_ours = await self._doors.store.succeed(held.task_id, fence=held.fence, success=success)
+        is_ours = await doors.store.succeed(held.task_id, fence=held.fence, success=success)
         log.info("task_succeeded" if is_ours else "task_lost", task_id=held.task_id, inference_ms=held.spent_ms)
         self._drop(held)
         if not is_ours:
-            await take_back(held.claim.task, delivered.outputs, store=self._doors.store, sinks=self._doors.sinks)
+            await self._take_back(held)
 
     async def _fail(self, held: Held, error: Exception, outputs: tuple[Output, ...] = ()) -> None:
         if not self._is_held(held):
+            await self._take_back(held)
             return
         fault = error if isinstance(error, TaskFault) else EngineFailed()
         log.warning("task_failed", task_id=held.task_id, kind=fault.kind, error=repr(error))
@@ -357,7 +363,11 @@ class Replica:
         )
         self._drop(held)
         if not is_ours:
-            await take_back(held.claim.task, outputs, store=self._doors.store, sinks=self._doors.sinks)
+            await self._take_back(held)
+
+    async def _take_back(self, held: Held) -> None:
+        if held.placed:
+            await take_back(held.claim.task, held.placed, store=self._doors.store, sinks=self._doors.sinks)
 
     async def _hand_back(self) -> None:
         """Give every unfinished task back to the queue at once, without waiting for its lease to end."""

@@ -57,6 +57,9 @@ class Arguments(Part):
         unknown = {name for models in self.replicas.values() for name in models} - set(CATALOG)
         if unknown:
             raise ValueError(f"there is no model {', '.join(sorted(unknown))}; there are {', '.join(CATALOG)}")
+        twice = [name for name, models in self.replicas.items() if len(set(models)) < len(models)]
+        if twice:
+            raise ValueError(f"{', '.join(twice)} names a model twice")
         taken = {HTTP_SIDE, TIDYING} & set(self.replicas)
         if taken:
             raise ValueError(f"{', '.join(sorted(taken))} is another deployment; give these replicas another name")

@@ -197,6 +197,8 @@ class Engine:
                 break
             try:
                 self._prepare(request_id, self._parked.pop(request_id))
+            except DeviceBroken:
+                raise
             except Exception as error:  # noqa: BLE001 -- whatever a model raises is this request's alone
                 failed[request_id] = error
         return failed

@@ -43,7 +43,7 @@ def check(
     reports = account_for(place, _models(model))
     sums = _hash(reports, quiet=as_json) if digests or write else {}
     differing = _differing(place, sums)
-    if write and not any(report.problems for report in reports):
+    if write and not differing and not any(report.problems for report in reports):
         _record(place, sums)
     if as_json:
         print_json(_for_scripts(place, reports, sums, differing))

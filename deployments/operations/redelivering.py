@@ -56,8 +56,8 @@ class Redelivering:
             UploadAddressRefused: when the address has expired, or does not take a picture.
         """
         check_upload(wanted.url, now=utc_now())
-        task = await self._task(wanted.task_id, tenant_id)
-        async with self._turns.turn(tenant_id):
+        async with self._turns.turn(tenant_id):  # before the task is read: its pictures may lie in its row
+            task = await self._task(wanted.task_id, tenant_id)
             outputs = [output for placed in _pictures(task) for output in await self._send(placed, wanted, tenant_id)]
         await self._store.note_sent(task, tuple(outputs))
         return await self._task(task.id, tenant_id)

@@ -22,11 +22,14 @@ READ_LOAD = select(
     func.coalesce(func.sum(tasks.c.work_units).filter(is_in_state("queued")), 0.0).label("queued_units"),
 ).where(is_in_state("queued", "running"), tasks.c.model.in_(_MODELS))
 
+# Asked once, in a query of its own: what may change from row to row, as the time does, is not looked up in an index.
+_LATELY = select(database_now() - bindparam("recent_s", type_=Double)).scalar_subquery()
+
 #: Read the newest of the tasks that some models have made lately.
 READ_RUNS = (
     select(tasks.c.claimed_by, tasks.c.work_units, tasks.c.started_at, tasks.c.finished_at)
     .where(
-        tasks.c.finished_at > database_now() - bindparam("recent_s", type_=Double),
+        tasks.c.finished_at > _LATELY,
         tasks.c.state == "succeeded",
         tasks.c.started_at.is_not(None),
         tasks.c.claimed_by.is_not(None),

@@ -23,6 +23,9 @@ from deployments.tasks.webhook import WebhookState
 #: What dialects note of a wish in its caller's own words.
 CONTENT_NOTES = frozenset({"prompt"})
 
+#: Seconds after which a task whose pictures could not be removed is looked at again.
+PUT_OFF_S = 600.0
+
 _AT_MOST = bindparam("at_most", type_=Integer)
 _IDS = bindparam("task_ids", expanding=True, type_=Text)
 # Asked once, in a query of its own: what may change from row to row, as the time does, is not looked up in an index.
@@ -55,6 +58,11 @@ BLANK = (
         erase_at=None,
         erased_at=database_now(),
     )
+)
+
+#: Look at a task again later.
+PUT_OFF = (
+    update(tasks).where(tasks.c.id.in_(_IDS), tasks.c.erased_at.is_(None)).values(erase_at=database_now() + PUT_OFF_S)
 )
 
 #: Forget what a task was to make.
@@ -118,6 +126,11 @@ class ContentStore:
         """Read where the pictures of a task are; None when the task has been forgotten meanwhile."""
         rows = await self._database.rows(READ_PLACES, {"this_id": task_id})
         return _contents(task_id, rows[0]) if rows else None
+
+    async def put_off(self, task_ids: Sequence[str]) -> None:
+        """Let tasks whose pictures could not be removed come up again in ten minutes."""
+        if task_ids:
+            await self._database.write(lambda connection: connection.execute(PUT_OFF, {"task_ids": task_ids}))
 
     async def blank(self, contents: Sequence[Contents]) -> None:
         """Blank what some tasks hold; their pictures have to be gone before, for nobody can find them afterwards."""

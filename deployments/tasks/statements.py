@@ -18,6 +18,7 @@ from sqlalchemy import (
     exists,
     func,
     literal_column,
+    or_,
     select,
     update,
 )
@@ -160,7 +161,7 @@ REFUSE = (
 #: Note what was sent of an ended task.
 NOTE_SENT = (
     update(tasks)
-    .where(tasks.c.id == _THIS_ID, tasks.c.finished_at.is_not(None))
+    .where(tasks.c.id == _THIS_ID, tasks.c.finished_at.is_not(None), tasks.c.erased_at.is_(None))
     .values(outputs=bindparam("this_outputs", type_=Text))
 )
 
@@ -216,7 +217,8 @@ _ENDED_LONG_AGO = tasks.c.finished_at <= _LONG_AGO
 FORGET_TASKS = delete(tasks).where(
     tasks.c.id.in_(
         select(tasks.c.id)
-        .where(_ENDED_LONG_AGO)
+        # As long as a task has pictures somewhere, it alone knows where they are.
+        .where(_ENDED_LONG_AGO, or_(tasks.c.erased_at.is_not(None), tasks.c.outputs == "[]"))
         # The oldest first, which makes PostgreSQL begin there, and not look through all when there are none.
         .order_by(tasks.c.finished_at)
         .limit(bindparam("at_most", type_=Integer))

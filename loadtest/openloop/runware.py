@@ -53,7 +53,8 @@ class Runware:
         error = _first(body, "errors")
         if error.get("code") == "taskFailedOrNotFound" and status == 404:
             return Seen(state=State.GONE)
-        if error and status < 500 and status != 429:
+        # A failed task is told with 500, which is also what a server in trouble says; its code tells them apart.
+        if error.get("code") == "inferenceError" or (error and status < 500 and status != 429):
             return Seen(state=State.FAILED, error=f"failed with {error.get('code')}")
         state = _STATES.get(str(_first(body, "data").get("status")))
         return Seen(state=state, error="failed" if state is State.FAILED else "") if state else None

@@ -53,7 +53,7 @@ class Wire:
                 timeout=aiohttp.ClientTimeout(total=timeout_s),
                 allow_redirects=False,
             ) as answer:
-                return Answer(status=answer.status, body=_object(await answer.content.read(MAX_BYTES)))
+                return Answer(status=answer.status, body=_object(await _whole(answer.content)))
         except aiohttp.ClientConnectorError as error:
             raise NoAnswer("no connection") from error
         except TimeoutError as error:
@@ -68,6 +68,16 @@ async def connected(target: str) -> AsyncIterator[Wire]:
     # An unbounded connector: one that made calls wait for a free connection would be a closed loop again.
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         yield Wire(session, target)
+
+
+async def _whole(stream: aiohttp.StreamReader) -> bytes:
+    """Read an answer to its end; the library's ``read`` with a bound returns what is there so far."""
+    content = bytearray()
+    async for some in stream.iter_any():
+        content += some
+        if len(content) > MAX_BYTES:
+            raise NoAnswer("an answer that is too long")
+    return bytes(content)
 
 
 def _object(content: bytes) -> Mapping[str, Any]:

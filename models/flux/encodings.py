@@ -10,6 +10,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeAlias
 
 from cachetools import TTLCache
@@ -50,9 +51,10 @@ class Encodings:
             make: encodes it.
         """
         key = kind, content
-        if key in self._kept:
+        with suppress(KeyError):  # asked once: between two questions its time may be over
+            kept = self._kept[key]
             self.hits[kind] += 1
-            return self._kept[key]
+            return kept
         self.misses[kind] += 1
         made = make()
         if _size_of(made) <= self._kept.maxsize:

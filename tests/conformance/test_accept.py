@@ -127,6 +127,7 @@ async def test_an_accept_writes_all_there_is_to_write(
         "charges": 0,
         "task_bodies": 0,
         "webhooks": 0,
+        "kept_pictures": 0,
     }
     assert (await find(directory)).held == 60
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Table, select
+from sqlalchemy import Table, select, update
 
 from deployments.database.database import Database
 from deployments.database.schema import task_bodies, task_requests, tasks, webhooks
@@ -107,6 +107,43 @@ async def test_a_task_whose_time_is_over_only_says_how_it_ended(
     assert await eraser.erase_due() == 0
 
 
+async def test_a_sink_that_is_away_holds_up_no_other(
+    contents: ContentStore, eraser: Eraser, end_one: EndOne, store: TaskStore, database: Database
+) -> None:
+    """What it holds is put off, says where it is, and is not forgotten; what comes after it is erased at once."""
+    stuck = await end_one(sinks=("files",), lifetime_s=-2.0)
+    other = await end_one(sinks=("inline",), lifetime_s=-1.0)
+
+    erased = await Eraser(contents, {"inline": InlineSink()}, keep_s=KEEP_S).erase_due()
+
+    assert erased == 1
+    assert await contents.due(keep_s=KEEP_S, limit=9) == []
+    await store.forget(keep_s=-10)
+    assert await store.read(other.id, tenant_id="alice") is None
+    found = await store.read(stuck.id, tenant_id="alice")
+    assert found is not None
+    assert len(found.outputs) == 1
+    await database.write(lambda connection: connection.execute(update(tasks).values(erase_at=0)))
+    assert await eraser.erase_due() == 1
+
+
+async def test_receipts_bring_nothing_back(
+    eraser: Eraser, end_one: EndOne, store: TaskStore, database: Database
+) -> None:
+    """A task that was erased while its pictures were sent once more stays erased."""
+    task = await end_one(lifetime_s=-1.0)
+    sent = await store.read(task.id, tenant_id="alice")
+    assert sent is not None
+    await eraser.erase_due()
+
+    await store.note_sent(sent, sent.outputs)
+
+    assert CANARY not in await left(database)
+    found = await store.read(task.id, tenant_id="alice")
+    assert found is not None
+    assert found.outputs == ()
+
+
 async def test_contents_live_as_long_as_they_may(contents: ContentStore, eraser: Eraser, end_one: EndOne) -> None:
     """Neither a task that has ended lately nor one with time left is touched."""
     await end_one()
@@ -187,19 +224,6 @@ async def test_a_task_that_is_deleted_before_its_end_is_erased(
 
     assert await eraser.erase_due() == 1
     assert CANARY not in await left(database)
-
-
-async def test_a_picture_that_cannot_be_removed_is_tried_again(
-    contents: ContentStore, end_one: EndOne, files: FilesSink
-) -> None:
-    """Its task is left as it was, so that it still says where the picture is; others are erased beside it."""
-    broken, healthy = await end_one(lifetime_s=-1.0), await end_one(lifetime_s=-1.0, sinks=("inline",))
-    without_files = Eraser(contents, {"inline": InlineSink()}, keep_s=KEEP_S)
-
-    assert await without_files.erase_due() == 1
-    assert await contents.due(keep_s=KEEP_S, limit=9) == [broken.id]
-    assert await Eraser(contents, {"files": files}, keep_s=KEEP_S).erase_due() == 1
-    assert healthy.id not in await contents.due(keep_s=KEEP_S, limit=9)
 
 
 async def test_what_is_still_to_be_told_stays_until_it_is(eraser: Eraser, end_one: EndOne, database: Database) -> None:

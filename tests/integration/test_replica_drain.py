@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from running_replica import decode_here, running
@@ -170,6 +171,34 @@ async def test_a_picture_that_nobody_wants_is_not_placed_any_more(
         await until(await submit(), TaskState.SUCCEEDED)
 
     assert (await until(cancelled)).outputs == ()
+
+
+async def test_what_was_placed_of_a_cancelled_task_is_taken_back(
+    make_replica: MakeReplica,
+    slow_sink: SlowSink,
+    store: TaskStore,
+    make_task: Callable[..., Task],
+    make_request: Callable[..., GenerationRequest],
+    tmp_path: Path,
+) -> None:
+    """A task is cancelled between two sinks: the picture that is in the first one by then does not stay there."""
+    task = await store.accept(make_task(sinks=("files", "slow")), make_request())
+
+    async with running(make_replica()):
+        await asyncio.wait_for(slow_sink.asked.wait(), 20)
+        placed = on_disk(tmp_path)
+        await store.cancel(task.id, tenant_id="alice")
+        await asyncio.wait_for(slow_sink.was_left.wait(), 20)
+        async with asyncio.timeout(20):
+            while on_disk(tmp_path):  # noqa: ASYNC110 -- a folder sets no event
+                await asyncio.sleep(0.01)
+
+    assert len(placed) == 1
+
+
+def on_disk(folder: Path) -> list[Path]:
+    """Return the pictures below a folder."""
+    return list(folder.rglob("*.jpg"))
 
 
 async def test_a_replica_with_nothing_to_do_stops_at_once(make_replica: MakeReplica, store: TaskStore) -> None:

@@ -66,7 +66,9 @@ async def test_every_sink_takes_every_picture(make_task: MakeTask, make_request:
     shelf = Shelf()
     claim = Claim(task=make_task(sinks=("shelf", "inline"), lifetime_s=90), request=make_request())
 
-    delivered = await deliver(claim, drawn(7, 8), sinks={"shelf": shelf, "inline": InlineSink()}, upload=no_upload)
+    delivered = await deliver(
+        claim, drawn(7, 8), sinks={"shelf": shelf, "inline": InlineSink()}, upload=no_upload, placed=[]
+    )
 
     assert [(output.sink, output.seed) for output in delivered.outputs] == [
         ("shelf", 7),
@@ -86,7 +88,7 @@ async def test_a_bucket_takes_the_place_of_the_folder(make_task: MakeTask, make_
     claim = Claim(task=make_task(sinks=("files", "inline")), request=make_request())
 
     delivered = await deliver(
-        claim, drawn(7), sinks={"files": folder, "bucket": bucket, "inline": InlineSink()}, upload=no_upload
+        claim, drawn(7), sinks={"files": folder, "bucket": bucket, "inline": InlineSink()}, upload=no_upload, placed=[]
     )
 
     assert [output.sink for output in delivered.outputs] == ["bucket", "inline"]
@@ -98,7 +100,7 @@ async def test_a_picture_is_sent_to_its_tenant_as_it_was_kept(make_task: MakeTas
     shelf, mailbox = Shelf(), Mailbox()
     claim = Claim(task=make_task(sinks=("shelf",), upload_url="http://a/b?c=%2F"), request=make_request())
 
-    delivered = await deliver(claim, drawn(7, 8), sinks={"shelf": shelf}, upload=mailbox)
+    delivered = await deliver(claim, drawn(7, 8), sinks={"shelf": shelf}, upload=mailbox, placed=[])
 
     assert mailbox.taken == [
         ("http://a/b?c=%2F", image.content, "image/jpeg", claim.task.tenant_id) for _, image, _ in shelf.held
@@ -112,7 +114,7 @@ async def test_what_an_address_does_not_take_is_kept(make_task: MakeTask, make_r
     shelf = Shelf()
     claim = Claim(task=make_task(sinks=("shelf",), upload_url="http://a/b"), request=make_request())
 
-    delivered = await deliver(claim, drawn(7, 8), sinks={"shelf": shelf}, upload=no_upload)
+    delivered = await deliver(claim, drawn(7, 8), sinks={"shelf": shelf}, upload=no_upload, placed=[])
 
     assert isinstance(delivered.failure, UploadFailed)
     assert [(output.seed, output.sent_status) for output in delivered.outputs] == [(7, 0), (8, 0)]
@@ -127,7 +129,7 @@ async def test_quality_is_the_requests(make_task: MakeTask, make_request: MakeRe
         shelf = Shelf()
         request = make_request(output_quality=quality, output_format=ImageFormat.WEBP)
         claim = Claim(task=make_task(sinks=("shelf",)), request=request)
-        await deliver(claim, [GeneratedImage(seed=1, image=noise)], sinks={"shelf": shelf}, upload=no_upload)
+        await deliver(claim, [GeneratedImage(seed=1, image=noise)], sinks={"shelf": shelf}, upload=no_upload, placed=[])
         sizes.append(len(shelf.held[0][1].content))
         assert Image.open(io.BytesIO(shelf.held[0][1].content)).format == "WEBP"
 
@@ -142,7 +144,7 @@ async def test_files_disclose_what_drew_them_if_that_is_asked(
     shelf = Shelf()
     claim = Claim(task=make_task(sinks=("shelf",)), request=make_request())
 
-    delivered = await deliver(claim, drawn(7), sinks={"shelf": shelf}, upload=no_upload, discloses=discloses)
+    delivered = await deliver(claim, drawn(7), sinks={"shelf": shelf}, upload=no_upload, placed=[], discloses=discloses)
 
     [(_, image, _)] = shelf.held
     assert (b"trainedAlgorithmicMedia" in image.content) == discloses

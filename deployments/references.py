@@ -54,6 +54,7 @@ class References:
 
         Raises:
             ReferenceRefused: when it may not or cannot be brought; its message is for the tenant.
+            OSError: when our own sink is away, which is not the tenant's fault.
         """
         for scheme, kind in OWN.items():
             if source.startswith(scheme):
@@ -72,5 +73,3 @@ class References:
             return await self._sinks[kind].read(value)
         except LinkUnknown as error:
             raise ReferenceRefused(_GONE) from error
-        except OSError as error:
-            raise ReferenceRefused("could not be read") from error

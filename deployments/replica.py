@@ -313,7 +313,7 @@ class Replica:
         except UnusableReference as error:
             await self._fail(held, ReferenceUnusable(str(error)))
             return
-        except NoDecoder:  # not the task's failure: its lease ends, and it is tried again
+        except (NoDecoder, OSError):  # no decoder, or no sink: not the task's failure, so its lease ends and it goes on
             raise
         except Exception as error:  # noqa: BLE001 -- whatever a model raises is this task's failure, not the replica's
             await self._fail(held, error)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from deployments.errors import SourceRefused
+from deployments.errors import SourceRefused, Unavailable
 from deployments.operations import operation as asked
 from deployments.operations import outcome as came
 from deployments.operations.own_pictures import own_link
@@ -75,3 +75,5 @@ class Keeping:
             return await self._references.fetch(link, tenant_id=caller.tenant_id)
         except ReferenceRefused as error:
             raise SourceRefused(f"the picture {error.message}") from error
+        except OSError as error:
+            raise Unavailable("the picture cannot be read right now") from error

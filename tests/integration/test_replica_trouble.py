@@ -78,6 +78,20 @@ class BadThenGood:
         raise ReferenceRefused("is not a picture")
 
 
+class AwayOnce:
+    """Cannot bring anything the first time, for a reason that is nobody's fault."""
+
+    def __init__(self) -> None:
+        self._was_asked = False
+
+    async def fetch(self, _source: str, *, tenant_id: str) -> bytes:  # noqa: ARG002 -- the protocol's argument
+        """Fail once, then bring a picture."""
+        if not self._was_asked:
+            self._was_asked = True
+            raise OSError("the bucket is away")
+        return read_picture("mug")
+
+
 class KeepingStore(TaskStore):
     """A store in which one task cannot be handed back."""
 
@@ -231,6 +245,21 @@ async def test_a_task_claimed_again_is_fed_for_its_newest_claim(
         ended = await until(task, TaskState.SUCCEEDED, TaskState.FAILED)
 
     assert (ended.state, ended.fence) == (TaskState.SUCCEEDED, 2)
+
+
+async def test_a_sink_that_is_away_fails_no_task(
+    make_replica: Callable[..., Replica], store: TaskStore, submit: Submit, until: Until
+) -> None:
+    """When a reference that lies in our own sink cannot be read, the task is tried again after its lease."""
+    async with running(make_replica(fetcher=AwayOnce())):
+        task = await submit(references=(Reference(role=Role.SUBJECT, source="bucket:tenant-alice/a"),))
+        async with asyncio.timeout(20):
+            while not (await store.rescue()).requeued:  # noqa: ASYNC110 -- the end of a lease sets no event
+                await asyncio.sleep(0.01)
+
+        ended = await until(task, TaskState.SUCCEEDED, TaskState.FAILED)
+
+    assert (ended.state, ended.attempt) == (TaskState.SUCCEEDED, 2)
 
 
 async def test_one_task_that_cannot_be_handed_back_keeps_no_other(

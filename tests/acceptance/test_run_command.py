@@ -105,7 +105,7 @@ def test_a_config_that_serve_refuses_is_one_clear_line(tmp_path: Path) -> None:
     ended = run_to_its_end(tmp_path, "--config", str(config), UXO_PORT=str(free_port()))
 
     assert ended.returncode == 1
-    assert f"{config} is no Serve config: applications.0.deployments.0.name: Field required" in ended.stdout
+    assert f"{config} is no Serve config: applications.0.deployments.0: there is no field replicas" in ended.stdout
     assert "Traceback" not in ended.stdout
 
 

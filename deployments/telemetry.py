@@ -39,7 +39,8 @@ def configure_logging(*, level: int = logging.INFO, secrets: Iterable[str] = (),
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # Looked up with each event: what was standard error when a command began may be closed by now.
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
     # Where records are made, and not where they are written: every library brings handlers of its own.
     logging.setLogRecordFactory(_redacting_records(redactor))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import structlog
 from postgresql_server import PostgresServer, require_postgresql
 from s3_server import S3Server, require_s3
 
@@ -22,6 +24,14 @@ from deployments.tenants.directory import TenantDirectory
 from models.request import GenerationRequest
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def plain_logs_afterwards() -> Iterator[None]:
+    """Undo what a test, or a command that it runs, does about logs, which are one for the whole process."""
+    yield
+    structlog.reset_defaults()
+    logging.setLogRecordFactory(logging.LogRecord)
 
 
 @pytest.fixture

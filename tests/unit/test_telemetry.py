@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,14 +13,6 @@ import structlog
 from deployments.telemetry import configure_logging
 
 log = structlog.get_logger()
-
-
-@pytest.fixture(autouse=True)
-def plain_logs_afterwards() -> Iterator[None]:
-    """Undo what a test configures, for logging is one for the whole process."""
-    yield
-    structlog.reset_defaults()
-    logging.setLogRecordFactory(logging.LogRecord)
 
 
 def divide(prompt: str) -> None:

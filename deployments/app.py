@@ -25,7 +25,7 @@ from deployments.decoding.pool import DecoderPool
 from deployments.delivery.files import FilesSink
 from deployments.delivery.kept_space import KeptSpace
 from deployments.delivery.presigned_put import SealedUpload
-from deployments.delivery.sink import open_sinks
+from deployments.delivery.sink import Sink, open_sinks
 from deployments.dialects import open_dialects
 from deployments.dialects.dialect import Dialect
 from deployments.erasing import Eraser
@@ -159,15 +159,15 @@ async def open_parts() -> AsyncIterator[Parts]:
     settings = read_settings()
     database = await open_database(settings.store_url)
     signal = open_signal(settings.store_url)
-    store, files = TaskStore(database), FilesSink.open(settings)
+    store, files, sinks = TaskStore(database), FilesSink.open(settings), open_sinks(settings)
     secret = server_secret(settings.secret, settings.folder)
     doors = OperationsDoors.over(
         database,
         store=store,
         signal=signal,
         files=files,
-        sinks=open_sinks(settings),
-        references=open_references(settings, database),
+        sinks=sinks,
+        references=open_references(settings, database, sinks),
         upload=open_upload(settings, database),
         secret=secret,
         max_queued=settings.max_queued,
@@ -195,10 +195,10 @@ async def open_keys(settings: Settings, directory: TenantDirectory) -> KeyRing:
     return KeyRing(configured, directory=directory, secret=server_secret(settings.secret, settings.folder))
 
 
-def open_references(settings: Settings, database: Database) -> References:
+def open_references(settings: Settings, database: Database, sinks: Mapping[str, Sink]) -> References:
     """Open what brings references, our own pictures and what is on the web."""
     web = ReferenceFetcher(open_client(settings, database))
-    return References(FilesSink.open(settings), web, sinks=open_sinks(settings))
+    return References(FilesSink.open(settings), web, sinks=sinks)
 
 
 def open_client(settings: Settings, database: Database) -> GuardedClient:
@@ -216,13 +216,13 @@ async def run_replica(engine: Engine, limits: Limits, settings: Settings, stoppi
     database = await open_database(settings.store_url)
     store = TaskStore(database)
     signal = open_signal(settings.store_url)
-    decoders = DecoderPool()
+    decoders, sinks = DecoderPool(), open_sinks(settings)
     doors = Doors(
         store=store,
         signal=signal,
-        fetcher=open_references(settings, database),
+        fetcher=open_references(settings, database, sinks),
         decode=decoders.decode,
-        sinks=open_sinks(settings),
+        sinks=sinks,
         upload=open_upload(settings, database),
         discloses=settings.disclose_ai,
     )
@@ -239,18 +239,19 @@ async def run_housekeeper(settings: Settings, stopping: asyncio.Event) -> None:
     """Open what the housekeeper tidies and what webhooks are sent through, and run both until told to stop."""
     database = await open_database(settings.store_url)
     signal = open_signal(settings.store_url)
+    sinks = open_sinks(settings)
     housekeeper = Housekeeper(
         store=TaskStore(database),
         files=FilesSink.open(settings),
         space=KeptSpace(database),
-        eraser=Eraser(ContentStore(database), open_sinks(settings), keep_s=settings.output_ttl_s),
+        eraser=Eraser(ContentStore(database), sinks, keep_s=settings.output_ttl_s),
         keep_s=max(settings.task_ttl_s, settings.output_ttl_s),
     )
     sender = WebhookSender(
         outbox=Outbox(database),
         signal=signal,
         client=open_client(settings, database),
-        scribe=open_scribe(settings),
+        scribe=open_scribe(settings, sinks),
     )
     try:
         async with asyncio.TaskGroup() as group:
@@ -261,10 +262,10 @@ async def run_housekeeper(settings: Settings, stopping: asyncio.Event) -> None:
         await database.close()
 
 
-def open_scribe(settings: Settings) -> Scribe:
+def open_scribe(settings: Settings, sinks: Mapping[str, Sink]) -> Scribe:
     """Open what webhooks are written and signed with."""
     signer = WebhookSigner(server_secret(settings.secret, settings.folder))
-    return Scribe(dialects=_dialects(settings), sinks=open_sinks(settings), signer=signer)
+    return Scribe(dialects=_dialects(settings), sinks=sinks, signer=signer)
 
 
 def load_engine(models: list[str], settings: Settings) -> Engine:

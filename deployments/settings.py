@@ -60,14 +60,19 @@ def _pairs(text: str) -> list[tuple[str, str]]:
     return [(name.strip(), value.strip()) for name, _, value in pairs]
 
 
+def _entries(text: str) -> list[str]:
+    """Return what stands in a list with commas, without the blanks around it and what is blank itself."""
+    return [entry for each in text.split(",") if (entry := each.strip())]
+
+
 def check_networks(text: str) -> str:
     """Return the text of address ranges as it is.
 
     Raises:
         ValueError: when it is not ``10.42.0.0/16,fd00::/8``.
     """
-    for each in filter(str.strip, text.split(",")):
-        ip_network(each.strip())
+    for each in _entries(text):
+        ip_network(each)
     return text
 
 
@@ -89,7 +94,7 @@ def check_origins(text: str) -> str:
     Raises:
         ValueError: when one is neither ``*`` nor a scheme and a host.
     """
-    for origin in filter(None, map(str.strip, text.split(","))):
+    for origin in _entries(text):
         if not ORIGIN.fullmatch(origin):
             raise ValueError("write https://shop.example,https://admin.example:8443 or *, without a path")
     return text
@@ -174,7 +179,7 @@ class Settings(BaseSettings):
     @property
     def networks_denied(self) -> tuple[IPv4Network | IPv6Network, ...]:
         """Return the ranges that no outgoing call reaches."""
-        return tuple(ip_network(each.strip()) for each in self.denied_networks.split(",") if each.strip())
+        return tuple(map(ip_network, _entries(self.denied_networks)))
 
     @property
     def ports_out(self) -> frozenset[int]:
@@ -184,7 +189,7 @@ class Settings(BaseSettings):
     @property
     def origins(self) -> tuple[str, ...]:
         """Return the origins of the sites whose pages may ask."""
-        return tuple(filter(None, map(str.strip, self.cors_origins.split(","))))
+        return tuple(_entries(self.cors_origins))
 
     @property
     def known_secrets(self) -> tuple[str, ...]:

@@ -12,8 +12,8 @@ help:  ## List the commands
 run: $(VENV)/run.stamp  ## Start everything on this machine, make two pictures, serve until Ctrl-C
 	@$(BIN)/uxo run
 
-test: $(VENV)/dev.stamp  ## Run every test
-	@$(BIN)/python -m pytest
+test: $(VENV)/dev.stamp  ## Run every test, on all cores up to four
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 check: $(VENV)/dev.stamp  ## Check form, types, floors, dependencies and spelling
 	@$(BIN)/ruff format --check .

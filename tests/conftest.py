@@ -23,6 +23,8 @@ from deployments.tasks.task import Task
 from deployments.tenants.directory import TenantDirectory
 from models.request import GenerationRequest
 
+pytest_plugins = ["golden_table", "sharing_out"]
+
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
 import torch
+from golden_table import Measured, remember
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import SiglipVisionConfig, SiglipVisionModel
@@ -36,32 +37,17 @@ EDGE_SHARE = 1e-4
 EDGE_LEVELS = 1e-3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """One comparison with a recorded value."""
-
-    #: What was compared; the summary has one row per group.
-    group: str
-    #: Largest absolute difference of any element.
-    largest: float
-    #: The largest that would have passed.
-    limit: float
-
-
-MEASURED: pytest.StashKey[list[Measured]] = pytest.StashKey()
-
-
 class Differences:
     """Compares with recorded values and remembers how far off each comparison was."""
 
-    def __init__(self, measured: list[Measured]) -> None:
-        self._measured = measured
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        self._request = request
 
     def __call__(self, group: str, actual: Tensor, expected: Tensor, *, limit: float = 0.0) -> None:
         """Record the largest absolute difference under ``group`` and fail when it exceeds ``limit``; 0 means equal."""
         assert actual.shape == expected.shape, f"{group}: {tuple(actual.shape)} is not {tuple(expected.shape)}"
         largest = float((actual.double() - expected.double()).abs().max()) if actual.numel() else 0.0
-        self._measured.append(Measured(group=group, largest=largest, limit=limit))
+        remember(self._request, Measured(group=group, largest=largest, limit=limit))
         assert largest <= limit, f"{group}: off by {largest:.3g}, limit {limit:.3g}"
 
     def picture(self, group: str, actual: Tensor, expected: Tensor, *, decoded: Tensor | None = None) -> None:
@@ -85,7 +71,7 @@ class Differences:
 @pytest.fixture
 def difference(request: pytest.FixtureRequest) -> Differences:
     """Compare and record; the terminal summary lists the largest difference of each group."""
-    return Differences(request.config.stash.setdefault(MEASURED, []))
+    return Differences(request)
 
 
 Golden: TypeAlias = Callable[[str], dict[str, Tensor]]
@@ -228,17 +214,3 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print how far each group was from its recorded values."""
-    measured = config.stash.get(MEASURED, [])
-    if not measured:
-        return
-    terminalreporter.section("golden differences")
-    width = max(len(each.group) for each in measured)
-    terminalreporter.line(f"{'group':<{width}} | cases | largest difference | limit")
-    for group in dict.fromkeys(each.group for each in measured):
-        cases = [each for each in measured if each.group == group]
-        largest, limit = max(each.largest for each in cases), max(each.limit for each in cases)
-        terminalreporter.line(f"{group:<{width}} | {len(cases):5} | {largest:18.3g} | {limit:.3g}")

@@ -25,6 +25,9 @@ RUSH = 60.0
 #: Of how many tenants each counts as one: what a tenant asks for beyond that share counts as if it had come later.
 #: Source: docs/benchmarks/policy.md; at 2 a flood is felt, at 8 the busiest of ordinary tenants is held back.
 SHARE = 4.0
+#: Seconds after its arrival from which a request counts as waiting at the latest, however much its tenant asked for
+#: before: what follows an endless flood waits for this long, then for its patience, and no longer.
+MOST_DEBT_S = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,14 +103,16 @@ class Accounts:
 
     A tenant counts as asking for one thing after the other, each ``SHARE`` times as long as it takes: what it asks for
     beyond that share of the device is urgent as if it had come later, and a flood makes way for whoever floods less.
-    Nobody saves up for idle time, and a debt is forgotten once its time has passed.
+    Nobody saves up for idle time, and a debt is forgotten once its time has passed; none exceeds ``MOST_DEBT_S``.
     """
 
     def __init__(self) -> None:
         self._until_s: dict[str, float] = {}
 
     def arrive(self, tenant: str, *, arrived_s: float, work_s: float) -> float:
-        """Enter a request; return the moment from which it counts as waiting, not before it arrived.
+        """Enter a request; return the moment from which it counts as waiting.
+
+        That is not before it arrived, and no more than ``MOST_DEBT_S`` after.
 
         Args:
             tenant: whose it is.
@@ -115,6 +120,6 @@ class Accounts:
             work_s: seconds of the device that it needs.
         """
         self._until_s = {other: until for other, until in self._until_s.items() if until > arrived_s}
-        counts_from_s = max(arrived_s, self._until_s.get(tenant, arrived_s))
+        counts_from_s = min(max(arrived_s, self._until_s.get(tenant, arrived_s)), arrived_s + MOST_DEBT_S)
         self._until_s[tenant] = counts_from_s + SHARE * work_s
         return counts_from_s

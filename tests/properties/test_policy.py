@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.policy import Accounts, Candidate, choose_group, patience_s, urgency_s
+from models.policy import MOST_DEBT_S, Accounts, Candidate, choose_group, patience_s, urgency_s
 from models.sample import ShapeKey
 
 SHAPES = [
@@ -167,6 +167,25 @@ def test_a_tenants_account_never_runs_ahead_of_what_it_asked(wishes: list[Wish])
         at_s += wish.gap_s
         asked_s = sum(4 * other.steps * other.step_s for other in wishes[:number] if other.tenant == wish.tenant)
         assert at_s <= counts_from_s[number] <= at_s + asked_s + 1e-6
+
+
+@given(floods=st.lists(st.integers(1, 300), min_size=1, max_size=20), gap_s=st.sampled_from([0.0, 0.1, 5.0]))
+def test_no_flood_is_held_against_its_tenant_for_longer_than_the_bound(floods: list[int], gap_s: float) -> None:
+    """However much a tenant has asked for, its next request counts as waiting ten minutes after it came at the latest.
+
+    So nobody whose request comes later than that, and a patience, is put before it.
+    """
+    accounts = Accounts()
+    moments = [
+        accounts.arrive("flood", arrived_s=number * gap_s, work_s=60.0 * work) for number, work in enumerate(floods)
+    ]
+
+    next_s = accounts.arrive("flood", arrived_s=len(floods) * gap_s, work_s=1.0)
+
+    stranger_s = accounts.arrive("stranger", arrived_s=len(floods) * gap_s + MOST_DEBT_S + patience_s(1.0), work_s=1e-3)
+    assert next_s <= len(floods) * gap_s + MOST_DEBT_S
+    assert [*moments, next_s] == sorted([*moments, next_s])
+    assert urgency_s(next_s, work_s=1.0, left_s=1.0) <= urgency_s(stranger_s, work_s=1e-3, left_s=1e-3)
 
 
 @given(wishes=WISHES, steps=st.integers(1, 5), max_group=CAPS)

@@ -17,13 +17,13 @@ from itertools import islice
 from models.sample import ShapeKey
 
 #: How late a request may end without being called slow: three times as late as alone, and never within 2 s of that.
-#: Source: the promise to which docs/benchmarks/policy.md holds every order.
+#: Source: the promise to which docs/benchmarks/scheduler.md holds every order.
 SLACK_FACTOR, SLACK_S = 3.0, 2.0
 #: Seconds of waiting that weigh as much as a second of work that is left: what is nearly done goes first.
-#: Source: docs/benchmarks/policy.md; 30 to 100 do nearly as well.
+#: Source: docs/benchmarks/scheduler.md; 30 to 100 do nearly as well.
 RUSH = 60.0
 #: Of how many tenants each counts as one: what a tenant asks for beyond that share counts as if it had come later.
-#: Source: docs/benchmarks/policy.md; at 2 a flood is felt, at 8 the busiest of ordinary tenants is held back.
+#: Source: docs/benchmarks/scheduler.md; at 2 a flood is felt, at 8 the busiest of ordinary tenants is held back.
 SHARE = 4.0
 #: Seconds after its arrival from which a request counts as waiting at the latest, however much its tenant asked for
 #: before: what follows an endless flood waits for this long, then for its patience, and no longer.

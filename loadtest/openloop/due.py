@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from loadtest.openloop.order import Order
 from loadtest.openloop.profile import Burst, Profile, Steady
-from loadtest.policy_trace import EXPONENT, NOISY
+from loadtest.scheduler.arrivals import EXPONENT, NOISY
 
 Drawn = TypeVar("Drawn")
 

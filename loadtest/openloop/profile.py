@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
 
-from loadtest.policy_trace import PICTURES, REFERENCES, SIZES, STEPS
+from loadtest.scheduler.arrivals import PICTURES, REFERENCES, SIZES, STEPS
 
 #: Where profiles lie that are asked for by name.
 PROFILES = Path(__file__).parents[1] / "profiles"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from loadtest.policy import decision_us, figures_of
-from loadtest.policy_run import ORDERS, run
-from loadtest.policy_trace import NOISY, noisy, poisson
+from loadtest.scheduler.__main__ import decision_us, figures_of
+from loadtest.scheduler.arrivals import NOISY, noisy, poisson
+from loadtest.scheduler.orders import ORDERS, run
 from models.cost import cost_table
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from loadtest.policy_trace import Arrival
+from loadtest.scheduler.arrivals import Arrival
 from models.cost import CostTable, target_tokens, tokens_of
 from models.policy import Accounts, Candidate, choose_group, urgency_s
 from models.sample import ShapeKey

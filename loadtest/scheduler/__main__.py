@@ -1,4 +1,4 @@
-"""Which order of steps serves best? ``python -m loadtest.policy``: the real policy on a virtual clock.
+"""Which order of steps serves best? ``python -m loadtest.scheduler``: the real policy on a virtual clock.
 
 One device, open-loop arrivals, and the cost table for a clock, beside orders that are written in the same few lines.
 """
@@ -18,8 +18,8 @@ import typer
 
 from loadtest.figures import percentile
 from loadtest.machine import commit, machine
-from loadtest.policy_run import ORDERS, Job, run
-from loadtest.policy_trace import NOISY, Arrival, noisy, poisson
+from loadtest.scheduler.arrivals import NOISY, Arrival, noisy, poisson
+from loadtest.scheduler.orders import ORDERS, Job, run
 from models.cost import CostTable, cost_table
 from models.policy import Candidate, choose_group
 from models.sample import ShapeKey
@@ -38,7 +38,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def compare(
     *,
-    output: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("var/bench/policy.json"),
+    output: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("var/bench/scheduler.json"),
     requests: Annotated[int, typer.Option(min=1)] = 400,
     seeds: Annotated[int, typer.Option(min=1)] = 2,
 ) -> None:
@@ -50,7 +50,7 @@ def compare(
         for order in ORDERS
     ]
     facts = {
-        "benchmark": "policy",
+        "benchmark": "scheduler",
         "commit": commit(),
         "machine": machine(),
         "costs": costs.device,

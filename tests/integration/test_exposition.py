@@ -1,0 +1,114 @@
+"""Several processes of a node, and one address at which what they measured is read."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+from running_service import free_port
+
+from deployments.exposition import FolderRefused, enter, folder_of
+
+SCRIPT = Path(__file__).parents[1] / "metered_process.py"
+#: Seconds until what must come has come.
+PATIENCE_S = 30
+
+
+class Node:
+    """Processes that share a folder and a port."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self.port = free_port()
+        self._folder, self._stack = folder, stack
+
+    def start(self) -> subprocess.Popen[str]:
+        """Start one more process, and return once it has joined."""
+        command = [sys.executable, str(SCRIPT), str(self._folder), str(self.port)]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._stack.enter_context(process)
+        self._stack.callback(process.kill)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "joined\n"
+        return process
+
+    def scrape(self, *expected: str) -> list[str]:
+        """Read the metrics again and again, until these lines are among them."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                lines = httpx.get(f"http://127.0.0.1:{self.port}/metrics", trust_env=False).text.splitlines()
+            except httpx.TransportError:
+                lines = []
+            if set(expected) <= set(lines):
+                return lines
+            assert time.monotonic() < deadline, lines
+
+
+@pytest.fixture
+def start_node(tmp_path: Path) -> Iterator[Callable[[], Node]]:
+    """Return what makes nodes on one folder."""
+    with ExitStack() as stack:
+        yield lambda: Node(tmp_path / "metrics", stack)
+
+
+def tell(process: subprocess.Popen[str], line: str) -> None:
+    """Have a process note something."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(f"{line}\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "noted\n"
+
+
+def test_a_node_answers_for_all_its_processes_and_outlives_each(start_node: Callable[[], Node]) -> None:
+    """What two processes say is read as one; the one that answered dies, its counts stay, its gauges go."""
+    node = start_node()
+    first = node.start()
+    node.scrape()
+    second = node.start()
+    for process, samples in ((first, "3"), (second, "4")):
+        tell(process, "count")
+        tell(process, samples)
+    counted = 'uxo_webhooks_total{outcome="delivered"}'
+    node.scrape(f"{counted} 2.0", "uxo_resident_samples 7.0")
+
+    first.kill()
+    first.wait()
+
+    node.scrape(f"{counted} 2.0", "uxo_resident_samples 4.0")
+
+
+def test_a_new_start_counts_anew(start_node: Callable[[], Node]) -> None:
+    """Once every process of a node has gone, the next one finds nothing of theirs."""
+    old = start_node().start()
+    tell(old, "count")
+    old.kill()
+    old.wait()
+    node = start_node()
+
+    tell(node.start(), "count")
+
+    node.scrape('uxo_webhooks_total{outcome="delivered"} 1.0')
+
+
+def test_a_strangers_folder_is_refused(tmp_path: Path) -> None:
+    """A link that somebody has laid where the folder should be is not followed."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "metrics").symlink_to(tmp_path / "mine")
+
+    with pytest.raises(FolderRefused):
+        enter(tmp_path / "metrics")
+
+
+def test_each_service_of_a_machine_has_its_own(tmp_path: Path) -> None:
+    """Two services whose folders or ports differ write to different places; one always writes to the same."""
+    folders = [folder_of(tmp_path / name, port) for name, port in (("a", 1), ("a", 2), ("b", 1), ("a", 1))]
+
+    assert len(set(folders)) == 3
+    assert folders[0] == folders[3]

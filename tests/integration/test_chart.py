@@ -33,7 +33,10 @@ from deployments.settings import Settings
 
 #: What the variable names that says where the schema of KubeRay's RayService lies.
 RAYSERVICE_SCHEMA = "UXO_TEST_RAYSERVICE_SCHEMA"
-COPIED = {"source": "copy", "copy": {"image": "registry.example/weights:1", "command": ["cp", "-r", "/w", "/weights"]}}
+COPIED: dict[str, Any] = {
+    "source": "copy",
+    "copy": {"image": "registry.example/weights:1", "command": ["cp", "-r", "/w", "/weights"]},
+}
 #: The values that everything is tested with, by what they are.
 VALUES: dict[str, dict[str, Any]] = {
     "defaults": {},
@@ -232,3 +235,14 @@ def test_a_claim_of_our_own_is_used() -> None:
         if "persistentVolumeClaim" in volume
     }
     assert claims == {"ours"}
+
+
+def test_copied_weights_have_a_volume_of_their_size() -> None:
+    """What is copied lies in a volume of the pod's own, which its bound on local disk does not count."""
+    values = {"weights": COPIED | {"copy": COPIED["copy"] | {"size": "120Gi", "storageClassName": "fast"}}}
+
+    pods = dict(pods_of(render(values)))
+
+    (volume,) = [volume for volume in pods["flux"]["spec"]["volumes"] if volume["name"] == "weights"]
+    claim = volume["ephemeral"]["volumeClaimTemplate"]["spec"]
+    assert (claim["storageClassName"], claim["resources"]["requests"]["storage"]) == ("fast", "120Gi")

@@ -77,6 +77,13 @@
           persistentVolumeClaim: {claimName: {{ $weights.claim }}, readOnly: true}
 {{- else if eq $weights.source "copy" }}
         - name: weights
-          emptyDir: {sizeLimit: {{ $weights.copy.size }}}
+          ephemeral:
+            volumeClaimTemplate:
+              spec:
+                accessModes: [ReadWriteOnce]
+{{- with $weights.copy.storageClassName }}
+                storageClassName: {{ . }}
+{{- end }}
+                resources: {requests: {storage: {{ $weights.copy.size }}}}
 {{- end }}
 {{- end }}

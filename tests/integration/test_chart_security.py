@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from helm_chart import (
+    API_SERVER,
     RELEASE,
     cluster_of,
     containers_of,
@@ -22,7 +23,7 @@ VALUES: dict[str, dict[str, Any]] = {
     "defaults": {},
     "one-gpu": values_of("values-one-gpu.yaml"),
     "fleet": values_of("values-fleet.yaml"),
-    "scale-to-zero": values_of("values-scale-to-zero.yaml"),
+    "scale-to-zero": values_of("values-scale-to-zero.yaml") | {"network": API_SERVER},
     "copied-weights": {
         "weights": {"source": "copy", "copy": {"image": "weights:1", "command": ["cp"], "secret": "store"}}
     },

@@ -23,7 +23,7 @@ from deployments.database.sqlite import SqliteDatabase
 from deployments.errors import Unavailable
 from loadtest.openloop.order import Order
 from loadtest.openloop.speech import SPEECHES
-from models.catalog import SIZE_PRESETS
+from models.catalog import CATALOG, SIZE_PRESETS
 from models.cost import work_units
 from models.request import GenerationRequest, Reference, Role
 
@@ -83,8 +83,9 @@ async def record(url: str) -> list[Order]:
 def order_of(row: Row[Any], *, at_s: float, tenant: str) -> Order:
     """Return the order that a task's row tells of."""
     pictures = json.loads(row.outputs)
+    roles = _roles(row.model, row.dialect)
     width, height, images, references = _fitting(
-        row.model, row.steps_total, row.work_units, len(pictures), _size_of(pictures)
+        row.model, roles, row.steps_total, row.work_units, len(pictures), _size_of(pictures)
     )
     was_cancelled = row.state == "cancelled" and row.finished_at is not None
     return Order(
@@ -130,9 +131,17 @@ def _size_of(pictures: Sequence[Any]) -> tuple[int, int] | None:
     return sizes[0] if sizes and all(sizes[0]) else None
 
 
+def _roles(model: str, dialect: str) -> tuple[Role, ...]:
+    """Return what each reference of a request is to a model, in the order in which its dialect takes them."""
+    allowed = CATALOG[model].max_references
+    if dialect == "wavespeed" and Role.STYLE in allowed:  # its USO takes styles and nothing else
+        return (Role.STYLE,) * allowed[Role.STYLE]
+    return tuple(role for role in Role for _ in range(allowed.get(role, 0)))
+
+
 @cache
 def _fitting(
-    model: str, steps_total: int, units: float, pictures: int, size: tuple[int, int] | None
+    model: str, roles: tuple[Role, ...], steps_total: int, units: float, pictures: int, size: tuple[int, int] | None
 ) -> tuple[int, int, int, int]:
     """Return width, height, pictures and references whose work is nearest to what was counted; fewest where it ties."""
     sizes = [size] if size else list(dict.fromkeys(SIZE_PRESETS.values()))
@@ -143,7 +152,7 @@ def _fitting(
         wish = GenerationRequest(
             model=model,
             prompt="",
-            references=(Reference(role=Role.SUBJECT, source=""),) * references,
+            references=tuple(Reference(role=role, source="") for role in roles[:references]),
             width=width,
             height=height,
             num_images=images,
@@ -153,5 +162,5 @@ def _fitting(
         )
         return abs(work_units(wish) - units)
 
-    (width, height), images, references = min(product(sizes, counts, range(5)), key=distance)
+    (width, height), images, references = min(product(sizes, counts, range(len(roles) + 1)), key=distance)
     return width, height, images, references

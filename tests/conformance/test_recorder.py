@@ -51,6 +51,33 @@ async def test_orders_come_as_they_came(
     assert not any(word in text for word in ("secret", "alice", "bob"))
 
 
+@pytest.mark.parametrize(
+    ("dialect", "roles"),
+    [
+        ("wavespeed", (Role.STYLE, Role.STYLE, Role.STYLE)),
+        ("fal", (Role.CONTENT, Role.STYLE, Role.STYLE)),
+        ("runware", (Role.CONTENT,)),
+    ],
+)
+async def test_styles_are_counted_as_styles(
+    database_url: str,
+    store: TaskStore,
+    make_task: Callable[..., Task],
+    make_request: Callable[..., GenerationRequest],
+    dialect: str,
+    roles: tuple[Role, ...],
+) -> None:
+    """A style costs less than a picture of content; how many there were is told by what the dialect makes of them."""
+    references = tuple(Reference(role=role, source="http://a.test/a.png") for role in roles)
+    wish = make_request(model="uso", references=references, width=1024, height=1024, num_inference_steps=9)
+    task = make_task(model="uso", dialect=dialect, work_units=work_units(wish), steps_total=9)
+    await store.accept(task, wish)
+
+    [order] = await record(database_url)
+
+    assert order.references == len(roles)
+
+
 async def test_pictures_say_what_was_asked_for(
     database: Database,
     database_url: str,

@@ -34,7 +34,7 @@ class Ledger:
     changed: Sequence[str]
     #: Tasks without an end when patience was at an end.
     unfinished: Sequence[str]
-    #: Tasks whose second reading was not answered.
+    #: Ended tasks whose second reading was not answered, so that nobody knows whether they are lost.
     unchecked: Sequence[str]
     #: Tasks that were under way when the load was stopped.
     in_flight: int
@@ -43,16 +43,21 @@ class Ledger:
 
     @property
     def is_sound(self) -> bool:
-        """Whether no promise was broken; what was stopped, or could not be read again, breaks none."""
-        return not (self.lost or self.doubled or self.changed or self.unfinished)
+        """Whether every promise was seen to be kept; what was stopped breaks none."""
+        return not (self.is_broken or self.unchecked)
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether a promise was seen to be broken."""
+        return bool(self.lost or self.doubled or self.changed or self.unfinished)
 
     def __str__(self) -> str:
         """Say it in a line."""
         if self.is_sound:
-            unsure = f", {len(self.unchecked)} could not be read again" if self.unchecked else ""
-            return f"sound: {self.accepted} accepted, {self.ended} ended once, {self.in_flight} in flight{unsure}"
-        broken = {name: len(each) for name, each in asdict(self).items() if isinstance(each, Sequence) and each}
-        return f"broken: {self.accepted} accepted, " + ", ".join(f"{count} {name}" for name, count in broken.items())
+            return f"sound: {self.accepted} accepted, {self.ended} ended once, {self.in_flight} in flight"
+        found = {name: len(each) for name, each in asdict(self).items() if isinstance(each, Sequence) and each}
+        verdict = "broken" if self.is_broken else "unproven"
+        return f"{verdict}: {self.accepted} accepted, " + ", ".join(f"{count} {name}" for name, count in found.items())
 
 
 def reckon(
@@ -77,7 +82,7 @@ def reckon(
             two_ends | {record.task_id for record in accepted if _is_changed(record, again.get(record.task_id))}
         ),
         unfinished=[record.task_id for record in accepted if record.end is End.UNFINISHED],
-        unchecked=[record.task_id for record in accepted if again.get(record.task_id) is None],
+        unchecked=[record.task_id for record in accepted if record.end in _AGAIN and again.get(record.task_id) is None],
         in_flight=sum(record.end is End.IN_FLIGHT for record in records),
         unanswered=sum(record.end is End.UNANSWERED for record in records),
     )

@@ -67,11 +67,19 @@ def test_two_ends_told_of_are_a_change() -> None:
     assert list(ledger.changed) == ["1"]
 
 
-def test_what_was_not_accepted_or_not_read_again_breaks_nothing() -> None:
-    """A refusal leaves no task; a task under way or unread is counted, not condemned."""
+def test_what_was_not_accepted_breaks_nothing() -> None:
+    """A refusal leaves no task; a task that was stopped on its way is counted, not condemned."""
     records = [record("", End.REFUSED), record("", End.UNANSWERED), record("1", End.IN_FLIGHT)]
 
     ledger = reckon(records, again={"1": None})
 
     assert ledger.is_sound
-    assert (ledger.accepted, ledger.in_flight, ledger.unanswered, list(ledger.unchecked)) == (1, 1, 1, ["1"])
+    assert (ledger.accepted, ledger.in_flight, ledger.unanswered, list(ledger.unchecked)) == (1, 1, 1, [])
+
+
+def test_what_could_not_be_read_again_is_not_called_sound() -> None:
+    """That a success is still there is a promise too, and nobody saw it kept."""
+    ledger = reckon([record("1", End.SUCCEEDED)], again={"1": None})
+
+    assert (ledger.is_sound, ledger.is_broken) == (False, False)
+    assert str(ledger) == "unproven: 1 accepted, 1 unchecked"

@@ -104,15 +104,13 @@ class Follower:
 
     async def _follow(self, number: int, order: Order, task_id: str) -> None:
         speech = self._manner.speeches[order.dialect]
-        cancelling = None if order.cancel_after_s is None else speech.cancelling(task_id)
-        if cancelling is None:
+        if order.cancel_after_s is None or speech.cancelling(task_id) is None:
             seen = await self._end_of(number, order, task_id)
             return self._note_end(number, ENDS[seen.state], seen.error)
         early = await self._end_within(order.cancel_after_s, number, order, task_id)
         if early is not None:  # there is nothing left to take back
             return self._note_end(number, ENDS[early.state], early.error)
-        with suppress(NoAnswer):
-            await self._wire.send(cancelling, authorization=self._authorization(order), timeout_s=READ_TIMEOUT_S)
+        await self.take_back(order, task_id)
         # Of a task that was taken back no webhook tells, so it is read.
         seen = await self._read_until_end(number, order, task_id)
         return self._note_end(number, End.CANCELLED if seen.state is State.GONE else ENDS[seen.state], seen.error)
@@ -159,6 +157,13 @@ class Follower:
         except NoAnswer:
             return None
         return speech.seen(answer.status, answer.body)
+
+    async def take_back(self, order: Order, task_id: str) -> None:
+        """Ask once for the end of a task, where the provider has words for that."""
+        ask = self._manner.speeches[order.dialect].cancelling(task_id)
+        if ask is not None:
+            with suppress(NoAnswer):
+                await self._wire.send(ask, authorization=self._authorization(order), timeout_s=READ_TIMEOUT_S)
 
     def _authorization(self, order: Order) -> str:
         return f"{self._manner.speeches[order.dialect].scheme} {self._manner.keys[order.tenant]}"

@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 from pkgutil import resolve_name
 from typing import Any
 
+from tenacity import AsyncRetrying, retry_if_result, wait_fixed
+
 from loadtest.openloop.drive import Follower, Manner, drive
 from loadtest.openloop.findings import findings
 from loadtest.openloop.ledger import Ledger, reckon
@@ -22,7 +24,7 @@ from loadtest.openloop.letterbox import Letterbox, receiving
 from loadtest.openloop.order import Order, tenants_of
 from loadtest.openloop.record import Book, End, Record
 from loadtest.openloop.slo import Goal, verdicts
-from loadtest.openloop.speech import SPEECHES, Seen, Speech
+from loadtest.openloop.speech import SPEECHES, Seen, Speech, State
 from loadtest.openloop.wire import NoAnswer, Wire, connected
 from loadtest.reference import small_reference
 
@@ -30,6 +32,10 @@ from loadtest.reference import small_reference
 GREETING_S = 10.0
 #: Tasks that are read a second time at once, and how long all of that may take.
 READERS, REREADING_S = 16, 60.0
+#: Seconds until what was not answered is read once more.
+REREAD_EVERY_S = 1.0
+#: Seconds for which a run that is to leave nothing behind waits for what it cannot take back.
+SETTLING_S = 300.0
 
 
 class UnusableTarget(Exception):
@@ -161,10 +167,11 @@ async def _until_done_or_stopped(work: Coroutine[Any, Any, None], look: Callable
 async def _read_again(records: Sequence[Record], again: dict[str, Seen | None], *, wire: Wire, manner: Manner) -> None:
     follower = Follower(Book([]), wire=wire, manner=manner, started=0.0)
     turns = asyncio.Semaphore(READERS)
+    until_answered = AsyncRetrying(retry=retry_if_result(lambda seen: seen is None), wait=wait_fixed(REREAD_EVERY_S))
 
     async def read(record: Record) -> None:
         async with turns:
-            again[record.task_id] = await follower.read(record.order, record.task_id)
+            again[record.task_id] = await until_answered(follower.read, record.order, record.task_id)
 
     with suppress(TimeoutError):
         async with asyncio.timeout(REREADING_S), asyncio.TaskGroup() as group:
@@ -174,17 +181,35 @@ async def _read_again(records: Sequence[Record], again: dict[str, Seen | None], 
 
 
 async def _clear(records: Sequence[Record], *, wire: Wire, manner: Manner) -> None:
+    """Take back what has no end yet, wait for the ends, and for what may have been accepted without an answer."""
+    follower = Follower(Book([]), wire=wire, manner=manner, started=0.0)
     turns = asyncio.Semaphore(READERS)
 
     async def clear(record: Record) -> None:
-        speech = manner.speeches[record.order.dialect]
-        ask = speech.cancelling(record.task_id)
-        authorization = f"{speech.scheme} {manner.keys[record.order.tenant]}"
         async with turns:
-            with suppress(NoAnswer):
-                await wire.send(ask, authorization=authorization, timeout_s=GREETING_S) if ask else None
+            await follower.take_back(record.order, record.task_id)
+            await until_ended(follower.read, record.order, record.task_id)
 
-    async with asyncio.TaskGroup() as group:
-        for record in records:
-            if record.end in {End.UNFINISHED, End.IN_FLIGHT} and record.task_id:
-                group.create_task(clear(record))
+    until_ended = AsyncRetrying(retry=retry_if_result(_is_open), wait=wait_fixed(REREAD_EVERY_S))
+    unanswered = {record.order.tenant: record.order for record in records if record.end is End.UNANSWERED}
+    with suppress(TimeoutError):
+        async with asyncio.timeout(SETTLING_S), asyncio.TaskGroup() as group:
+            for record in records:
+                if record.end in {End.UNFINISHED, End.IN_FLIGHT} and record.task_id:
+                    group.create_task(clear(record))
+            for order in unanswered.values():
+                group.create_task(_carry_out_one_more(order, wire=wire, manner=manner))
+
+
+def _is_open(seen: Seen | None) -> bool:
+    return seen is None or seen.state in {State.WAITING, State.WORKING}
+
+
+async def _carry_out_one_more(order: Order, *, wire: Wire, manner: Manner) -> None:
+    """Have a small order carried out: a tenant's tasks are begun in turn, so by then those before it have been."""
+    small = replace(
+        order, at_s=0.0, cancel_after_s=None, is_bad=False, steps=1, images=1, width=512, height=512, references=1
+    )
+    patient = replace(manner, letterbox=None, patience_s=SETTLING_S)
+    started = asyncio.get_running_loop().time()
+    await Follower(Book([small]), wire=wire, manner=patient, started=started).carry_out(0, small)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
@@ -100,6 +101,33 @@ async def test_a_server_without_replicas_is_unfinished_work(tmp_path: Path) -> N
     assert [record.end for record in result.records] == [End.UNFINISHED] * 3
     assert len(result.ledger.unfinished) == 3
     assert not result.found(parse_slo("p50=1000s"))["slo"][0]["is_met"]
+
+
+async def test_a_run_that_is_to_leave_nothing_waits_for_what_cannot_be_taken_back(tmp_path: Path) -> None:
+    """Runware has no words for the end of a task: when such a run is over, every task of it has ended all the same."""
+    orders = [replace(TINY, dialect="runware")] * 3
+
+    async with served(tmp_path, replace(SCENE, replicas=1, task_s=0.5)) as target:
+        result = await perform(load_of(orders, target, patience_s=0.2), watch=unseen, clears=True)
+        with sqlite3.connect(tmp_path / "uxo.db") as connection:
+            states = [state for (state,) in connection.execute("select state from tasks")]
+
+    assert [record.end for record in result.records] == [End.UNFINISHED] * 3
+    assert states == ["succeeded"] * 3
+
+
+async def test_a_run_that_is_to_leave_nothing_waits_for_what_was_not_answered(tmp_path: Path) -> None:
+    """Nobody knows the names of tasks whose acceptance was never heard of; they have been begun, too."""
+    orders = [replace(TINY, dialect="runware")] * 3
+
+    async with served(tmp_path, replace(SCENE, replicas=1, task_s=0.3)) as target:
+        result = await perform(load_of(orders, target, patience_s=0.001), watch=unseen, clears=True)
+        with sqlite3.connect(tmp_path / "uxo.db") as connection:
+            states = [state for (state,) in connection.execute("select state from tasks")]
+
+    assert End.UNANSWERED in {record.end for record in result.records}
+    assert "queued" not in states
+    assert "succeeded" in states
 
 
 async def test_ctrl_c_counts_what_was_in_flight(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from models.policy import Accounts, choose_group
 from models.request import GeneratedImage, GenerationRequest
 from models.resident import Resident, Standing, tokens_of
 from models.sample import Sample, ShapeKey
+from models.second_try import emptied, try_twice
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -175,7 +176,8 @@ class Engine:
 
     def _prepare(self, request_id: str, parked: _Parked) -> None:
         request, standing = parked.request, parked.standing
-        samples = self._pipelines[request.model].prepare(request_id, request, parked.images)
+        pipeline = self._pipelines[request.model]
+        samples = try_twice(lambda: pipeline.prepare(request_id, request, parked.images))
         arrived_s = parked.admitted_s - standing.waited_s
         work_s = self._costs.request(request) * (self._pace or 1.0) / 1e3
         held = Resident(
@@ -200,7 +202,7 @@ class Engine:
             except DeviceBroken:
                 raise
             except Exception as error:  # noqa: BLE001 -- whatever a model raises is this request's alone
-                failed[request_id] = error
+                failed[request_id] = emptied(error)
         return failed
 
     def _choose(self, first: Collection[str]) -> list[Sample]:
@@ -225,15 +227,16 @@ class Engine:
     def _step_halving(self, group: Sequence[Sample]) -> tuple[list[Sample], dict[str, Exception]]:
         """Step a group; when that fails, step its halves, so that only the sample at fault is lost."""
         shape = group[0].shape
+        pipeline = self._pipelines[shape.model]
         try:
-            return self._pipelines[shape.model].step(group), {}
+            return (pipeline.step(group) if len(group) > 1 else try_twice(lambda: pipeline.step(group))), {}
         except DeviceBroken:
             raise
         except Exception as error:  # noqa: BLE001 -- whatever a model raises must not reach a neighbour
             if isinstance(error, OutOfMemory):
                 self._caps[shape] = max(len(group) // 2, 1)
             if len(group) == 1:
-                return [], {group[0].request_id: error}
+                return [], {group[0].request_id: emptied(error)}
         middle = len(group) // 2
         first, first_failed = self._step_halving(group[:middle])
         second, second_failed = self._step_halving(group[middle:])
@@ -252,12 +255,13 @@ class Engine:
             return {}
         request_id, held = min(waiting, key=lambda one: (one[0] not in first, one[1].order))
         sample = held.denoised.pop(min(held.denoised))
+        pipeline = self._pipelines[sample.shape.model]
         try:
-            [held.images[sample.index]] = self._pipelines[sample.shape.model].decode([sample])
+            [held.images[sample.index]] = try_twice(lambda: pipeline.decode([sample]))
         except DeviceBroken:
             raise
         except Exception as error:  # noqa: BLE001 -- as in _step_halving
-            return {request_id: error}
+            return {request_id: emptied(error)}
         return {}
 
     def _retire(self, stepped: Sequence[Sample], failed: Mapping[str, Exception]) -> StepReport:

@@ -61,6 +61,10 @@ class Encodings:
             self._kept[key] = made
         return made
 
+    def clear(self) -> None:
+        """Forget all of them, e.g. because their memory is needed."""
+        self._kept.clear()
+
 
 def digest_of_text(text: str) -> str:
     """Name a text by what it says; half a surrogate pair is a text too."""

@@ -6,6 +6,7 @@ decode: samples at sigma 0 ──► pictures, cut to the size that was asked fo
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ from models.request import GeneratedImage, GenerationRequest, Role
 from models.sample import Sample, ShapeKey
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from torch import Tensor
 
@@ -49,7 +50,7 @@ class FluxPipeline:
             UnusableReference: when a picture has a role the model does not take, or scaling leaves nothing of it.
             InvalidRequest: for more references than the model takes.
         """
-        with device_faults(), torch.inference_mode():
+        with self._on_device():
             grid = self._tokens_along(request.height), self._tokens_along(request.width)
             told = encode_request(request, images, parts=self._parts, rule=self._rule, grid=grid)
             negative = encode_negative(request, told, parts=self._parts)
@@ -65,7 +66,7 @@ class FluxPipeline:
             DeviceBroken: when the device is lost.
         """
         samples = [_flux(sample) for sample in group]
-        with device_faults(), torch.inference_mode():
+        with self._on_device():
             velocities = self._predict(samples)
             stepped = [advance(sample, velocity) for sample, velocity in zip(samples, velocities, strict=True)]
             check_finite([sample.tokens for sample in stepped])
@@ -73,8 +74,13 @@ class FluxPipeline:
 
     def decode(self, samples: Sequence[Sample]) -> list[GeneratedImage]:
         """Decode pictures one by one, so that neither memory nor rounding hangs on how many there are."""
-        with device_faults(), torch.inference_mode():
+        with self._on_device():
             return [GeneratedImage(seed=sample.seed, image=self._decode(_flux(sample))) for sample in samples]
+
+    @contextmanager
+    def _on_device(self) -> Iterator[None]:
+        with device_faults(self._parts.encodings.clear), torch.inference_mode():
+            yield
 
     def _predict(self, samples: Sequence[FluxSample]) -> list[Tensor]:
         """Predict each sample's velocity, away from its negative prompt where it has one.
@@ -97,7 +103,7 @@ class FluxPipeline:
         flux = _flux(sample)
         if flux.estimate is None:
             return None
-        with device_faults(), torch.inference_mode():
+        with self._on_device():
             return self._preview.show(self._unpack(flux, flux.estimate))
 
     def _sample(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from models.engine import Engine
 from models.flux.components import FluxComponents
+from models.flux.faults import device_faults
 from models.flux.group import FluxSample
 from models.pipeline import DeviceBroken, NotFinite, OutOfMemory
 from models.request import GenerationRequest
@@ -138,6 +140,37 @@ def test_what_torch_raises_is_told_apart(
 
     with pytest.raises(meaning, match=str(error)):
         pipeline.step(samples)
+
+
+def test_all_is_let_go_before_memory_is_given_back() -> None:
+    """When a call finds no memory, what it had made is gone by the time that torch is asked for what it keeps."""
+    made: list[weakref.ref[Tensor]] = []
+
+    def call() -> None:
+        half_done = torch.zeros(8)
+        made.append(weakref.ref(half_done))
+        raise torch.OutOfMemoryError(f"no memory beside {half_done.numel()} numbers")
+
+    left: list[Tensor | None] = []
+    with pytest.raises(OutOfMemory), device_faults(lambda: left.append(made[0]())):
+        call()
+
+    assert left == [None]
+
+
+def test_encodings_make_room_for_a_step(
+    pipeline: Spoiled, parts: FluxComponents, alone: list[bytes], raised: list[Exception]
+) -> None:
+    """A step that finds no memory is tried again without the encodings that are kept for later, and ends as ever."""
+    engine = Engine({"uno": pipeline})
+    engine.admit("r", _wish(0), [])
+    kept_bytes = parts.encodings.size_bytes
+    raised.append(torch.OutOfMemoryError("no memory"))
+
+    finished, failed = _run(engine)
+
+    assert (finished, failed) == ({"r": alone[0]}, {})
+    assert kept_bytes > parts.encodings.size_bytes == 0
 
 
 def test_memory_that_is_back_makes_the_same_picture(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 
 import pytest
+from PIL import Image
 from solid_pipeline import SolidPipeline, SolidSample
 
 from models.engine import Engine, Preview, StepReport
@@ -205,6 +207,66 @@ def test_what_does_not_fit_together_steps_in_smaller_groups(make_request: MakeRe
 
     assert seeds(report.finished) == {"a": [40, 41, 42, 43]}
     assert [len(group) for group in pipeline.groups].count(0) == 1
+
+
+class FullPipeline(SolidPipeline):
+    """Has no memory for what its prompt names, ``prepare``, ``step`` or ``decode``, so many times as it is told."""
+
+    def __init__(self, *, times: int) -> None:
+        super().__init__()
+        self.times = times
+        self.half_done: list[weakref.ref[Ticks]] = []
+
+    def prepare(self, request_id: str, request: GenerationRequest, images: Sequence[Image.Image]) -> list[Sample]:
+        """Run out of memory, or prepare."""
+        self._fill("prepare", request.prompt)
+        return super().prepare(request_id, request, images)
+
+    def step(self, group: Sequence[Sample]) -> list[Sample]:
+        """Run out of memory, or step."""
+        self._fill("step", *(sample.prompt for sample in group if isinstance(sample, SolidSample)))
+        return super().step(group)
+
+    def decode(self, samples: Sequence[Sample]) -> list[GeneratedImage]:
+        """Run out of memory, or decode."""
+        self._fill("decode", *(sample.prompt for sample in samples if isinstance(sample, SolidSample)))
+        return super().decode(samples)
+
+    def _fill(self, call: str, *prompts: str) -> None:
+        if call in prompts and self.times:
+            self.times -= 1
+            half_done = Ticks()
+            self.half_done.append(weakref.ref(half_done))
+            raise OutOfMemory(repr(half_done))
+
+
+@pytest.mark.parametrize("call", ["prepare", "step", "decode"])
+def test_what_finds_no_memory_alone_is_tried_once_more(make_request: MakeRequest, call: str) -> None:
+    """A call that cannot be made smaller is made again, and when there is memory for it then nobody notices."""
+    engine = Engine({"uno": FullPipeline(times=1)})
+    engine.admit("a", make_request(prompt=call), [])
+
+    report = run_dry(engine)
+
+    assert seeds(report.finished) == {"a": [7]}
+
+
+@pytest.mark.parametrize("call", ["step", "decode"])
+def test_what_finds_no_memory_twice_fails_alone(make_request: MakeRequest, call: str) -> None:
+    """A request for which there is no memory the second time either fails with that, and its neighbour goes on.
+
+    Nothing that was half done outlives it, though its error is kept.
+    """
+    pipeline = FullPipeline(times=2)
+    engine = Engine({"uno": pipeline})
+    engine.admit("a", make_request(prompt=call), [])
+    engine.admit("b", make_request(seed=9), [])
+
+    report = run_dry(engine)
+
+    assert seeds(report.finished) == {"b": [9]}
+    assert isinstance(report.failed["a"], OutOfMemory)
+    assert [each() for each in pipeline.half_done] == [None, None]
 
 
 def test_a_lost_device_is_nobodys_fault(make_request: MakeRequest) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from typing import Any
 
 import structlog
@@ -29,9 +30,11 @@ from deployments.delivery.sink import Sink, open_sinks
 from deployments.dialects import open_dialects
 from deployments.dialects.dialect import Dialect
 from deployments.erasing import Eraser
+from deployments.exposition import folder_of, join_node
 from deployments.housekeeper import Housekeeper
 from deployments.ingress.application import make_ingress
 from deployments.ingress.parts import Parts
+from deployments.metrics import BUILD
 from deployments.operations.doors import Doors as OperationsDoors
 from deployments.operations.operations import Operations
 from deployments.outbound.client import GuardedClient
@@ -86,7 +89,7 @@ def _deploy(target: type, name: str, grace_s: float) -> Any:
 def make_ingress_app() -> FastAPI:
     """Build the web application of one ingress replica."""
     settings = read_settings()
-    log_as(settings)
+    observe_as(settings)
     return make_ingress(list(_dialects(settings).values()), open_parts, origins=settings.origins)
 
 
@@ -94,6 +97,14 @@ def log_as(settings: Settings) -> None:
     """Log as the settings say, and none of their secrets."""
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     configure_logging(level=level, secrets=settings.known_secrets, shows_prompts=settings.log_prompts)
+
+
+def observe_as(settings: Settings) -> None:
+    """Log and measure as the settings say."""
+    log_as(settings)
+    folder = folder_of(settings.folder, settings.metrics_port)
+    join_node(folder, host=settings.metrics_host, port=settings.metrics_port)
+    BUILD.set(1, version=version("uxo-serve"))
 
 
 def _dialects(settings: Settings) -> Mapping[str, Dialect]:
@@ -114,7 +125,7 @@ class ReplicaDeployment:
     def __init__(self, models: list[str], capacity: int, grace_s: float) -> None:
         """Load the models, then start claiming; Serve counts this replica as ready when this returns."""
         settings = read_settings()
-        log_as(settings)
+        observe_as(settings)
         engine = load_engine(models, settings)
         limits = Limits(
             capacity=capacity,
@@ -140,7 +151,7 @@ class HousekeeperDeployment:
     def __init__(self, grace_s: float) -> None:
         """Start tidying."""
         settings = read_settings()
-        log_as(settings)
+        observe_as(settings)
         self._grace_s = grace_s
         self._background = Background("housekeeper", lambda stopping: run_housekeeper(settings, stopping))
 

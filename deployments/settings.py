@@ -161,6 +161,10 @@ class Settings(BaseSettings):
     #: ``https://shop.example,https://admin.example``: origins of the sites whose pages may ask from a browser; ``*``
     #: means any; none may when empty.
     cors_origins: Annotated[str, AfterValidator(check_origins)] = ""
+    #: TCP port at which the processes of this machine answer ``/metrics``; 0 means none.
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9464
+    #: Address at which they do.
+    metrics_host: Annotated[str, StringConstraints(min_length=1)] = "127.0.0.1"
     #: Of the least important events that are logged.
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     #: Whether fields that hold prompts are logged.

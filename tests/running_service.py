@@ -35,12 +35,17 @@ class Service:
     base_url: str
     folder: Path
     process: psutil.Process
+    metrics_port: int
 
     def client(self, key: str = ALICE) -> httpx.Client:
         """Return an HTTP client that shows a key."""
         return httpx.Client(
             base_url=self.base_url, headers={"Authorization": f"Bearer {key}"}, timeout=120, trust_env=False
         )
+
+    def metrics(self) -> str:
+        """Read what all processes of the service have measured."""
+        return httpx.get(f"http://127.0.0.1:{self.metrics_port}/metrics", trust_env=False).text
 
     def row(self, task_id: str) -> dict[str, Any]:
         """Return a task as the database has it."""
@@ -84,7 +89,7 @@ def uxo_run(
             config,
         ],
         cwd=ROOT,
-        env={**os.environ, "UXO_FOLDER": str(folder), **environment},  # noqa: TID251 -- handed on, not read
+        env={**os.environ, "UXO_METRICS_PORT": "0", "UXO_FOLDER": str(folder), **environment},  # noqa: TID251 -- handed on, not read
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

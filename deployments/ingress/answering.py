@@ -25,6 +25,7 @@ from deployments.dialects.dialect import Call, Dialect, Route, Streaming
 from deployments.errors import CallRefused, InternalFault, NotFound, Unauthenticated
 from deployments.ingress.calls import address_of, counted_once, read_call, respond
 from deployments.ingress.held import Held
+from deployments.ingress.metered import name_call
 from deployments.ingress.parts import Parts
 from deployments.operations.caller import Caller
 from deployments.operations.operations import Operations
@@ -58,6 +59,7 @@ def endpoint(dialect: Dialect, route: Route) -> Endpoint:
 
     async def answer(request: Request) -> Response:
         parts: Parts = request.app.state.parts
+        name_call(request.scope, dialect.name, route.name)
         call = read_call(request.scope, route)
         try:
             call = replace(call, base_url=parts.base_url or address_of(request))
@@ -75,6 +77,7 @@ def refusal_endpoint(dialect: Dialect, refusal: CallRefused, headers: Mapping[st
     """Return what refuses every call in the words of a dialect."""
 
     async def answer(request: Request) -> Response:
+        name_call(request.scope, dialect.name, "none")
         response = respond(dialect.render_refusal(refusal, read_call(request.scope)))
         response.headers.update(headers)
         return response

@@ -20,6 +20,7 @@ from deployments.ingress.calls import owner_of, read_call, respond
 from deployments.ingress.files import receive_upload, refused, report_health, serve_file
 from deployments.ingress.guarded import Guarded
 from deployments.ingress.held import Held
+from deployments.ingress.metered import Metered, name_call
 from deployments.ingress.parts import OpenParts
 from deployments.ingress.placing import Placed
 from deployments.ingress.sockets import Sockets
@@ -59,6 +60,7 @@ def make_ingress(dialects: Sequence[Dialect], open_parts: OpenParts, *, origins:
             expose_headers=EXPOSED_HEADERS,
         )
     app.add_middleware(Guarded)
+    app.add_middleware(Metered)
     app.add_route("/files/{value}", serve_file, methods=["GET", "HEAD"])
     app.add_route("/uploads/{token}/{value}", receive_upload, methods=["PUT"])
     app.add_route("/healthz", report_health, methods=["GET", "HEAD"])
@@ -90,6 +92,7 @@ def _refuse_in_the_words_of(dialects: Sequence[Dialect]) -> Callable[[Request, E
         owner = owner_of(request.scope["path"], dialects)
         if owner is None:
             return refused(refusal)
+        name_call(request.scope, owner.name, "none")
         return respond(owner.render_refusal(refusal, read_call(request.scope)))
 
     return answer

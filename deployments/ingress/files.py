@@ -10,11 +10,13 @@ from deployments.delivery.files import LinkExpired, LinkUnknown
 from deployments.delivery.kept import MAX_BYTES
 from deployments.dialects.headers import retry_after
 from deployments.errors import CallRefused
+from deployments.ingress.metered import name_call
 from deployments.ingress.parts import Parts
 
 
 async def serve_file(request: Request) -> Response:
     """Serve a picture to whoever knows its name."""
+    name_call(request.scope, "none", "file")
     parts: Parts = request.app.state.parts
     try:
         file = await parts.files.open_link(request.path_params["value"])
@@ -28,6 +30,7 @@ async def serve_file(request: Request) -> Response:
 
 async def receive_upload(request: Request) -> Response:
     """Take the picture for which an address was granted; the address is the permission."""
+    name_call(request.scope, "none", "upload")
     parts: Parts = request.app.state.parts
     bodies: Bodies = request.app.state.bodies
     token, value = request.path_params["token"], request.path_params["value"]
@@ -43,6 +46,7 @@ async def receive_upload(request: Request) -> Response:
 
 async def report_health(request: Request) -> Response:
     """Say whether calls can be answered."""
+    name_call(request.scope, "none", "health")
     parts: Parts = request.app.state.parts
     try:
         await parts.store.ping()

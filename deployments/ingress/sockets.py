@@ -9,6 +9,7 @@ bounded: the size of a frame, the parts under way, and the silence.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -22,6 +23,7 @@ from deployments.dialects.dialect import Call, Conversing, Dialect, Reply
 from deployments.errors import CallRefused, InternalFault, Overloaded, Unauthenticated
 from deployments.ingress.answering import is_heavy
 from deployments.ingress.calls import address_of, read_call
+from deployments.ingress.metered import count
 from deployments.ingress.parts import Parts
 from deployments.operations.caller import Caller
 from deployments.operations.operation import Batch, Part, Tell
@@ -222,15 +224,17 @@ class Conversation:
 
     async def _answer_part(self, part: Part, call: Call) -> None:
         caller = Caller(tenant_id=self.tenant_id, dialect=self._dialect.name, base_url=self._base_url)
-        notes = part.notes
+        notes, started_s, status = part.notes, time.monotonic(), 200
         try:
             done = await self._parts.operations.perform_part(part, caller)
             del part  # it may hold pictures, and is not needed while the task is waited for
             done = await self._parts.operations.settle_part(done, caller)
             reply = await self._rendered(done, call)
+            status = done.outcome.http_status if isinstance(done.outcome, CallRefused) else status
         except Exception:
             log.exception("frame_failed", dialect=self._dialect.name)
-            reply = self._conversing.render_part(InternalFault(), notes, call)
+            reply, status = self._conversing.render_part(InternalFault(), notes, call), InternalFault.http_status
+        count(self._dialect.name, self._conversing.socket.name, status=status, since_s=started_s)
         if reply is not None:
             with suppress(WebSocketDisconnect, RuntimeError, TimeoutError, OSError):  # the caller has gone
                 await self._send(reply)

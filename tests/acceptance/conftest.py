@@ -17,15 +17,21 @@ from running_service import ALICE, BOB, Service, free_port, uxo_run, wait_for
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Return the service with two tenants, reachable and ready."""
     folder = tmp_path_factory.mktemp("service")
-    port = free_port()
+    port, metrics_port = free_port(), free_port()
     settings = {
         "UXO_PORT": str(port),
+        "UXO_METRICS_PORT": str(metrics_port),
         "UXO_BOOTSTRAP_KEYS": f"alice:{ALICE},bob:{BOB}",
         "UXO_ALLOW_PRIVATE_NETWORKS": "true",
     }
     with uxo_run(folder, **settings) as (process, lines):
         wait_for(lines, "serving at")
-        yield Service(base_url=f"http://127.0.0.1:{port}", folder=folder, process=psutil.Process(process.pid))
+        yield Service(
+            base_url=f"http://127.0.0.1:{port}",
+            folder=folder,
+            process=psutil.Process(process.pid),
+            metrics_port=metrics_port,
+        )
 
 
 @pytest.fixture(scope="session")

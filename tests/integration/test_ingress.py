@@ -24,6 +24,8 @@ from deployments.dialects.wavespeed import WaveSpeed
 from deployments.ingress.application import make_ingress
 from deployments.ingress.calls import MAX_FRESH_SEED
 from deployments.ingress.parts import Parts
+from deployments.instruments import value_of
+from deployments.metrics import HTTP_REQUESTS, HTTP_SECONDS
 from deployments.operations.doors import Doors
 from deployments.operations.operations import Operations
 from deployments.tasks.store import TaskStore
@@ -151,6 +153,28 @@ def task_in(answer: httpx.Response) -> dict[str, Any]:
     assert answer.status_code == 200, answer.text
     data: dict[str, Any] = answer.json()["data"]
     return data
+
+
+@pytest.mark.parametrize(
+    ("path", "dialect", "operation", "status"),
+    [
+        ("/api/v3/balance", "wavespeed", "balance", "200"),
+        ("/api/v3/nowhere/at/all", "wavespeed", "none", "404"),
+        ("/healthz", "none", "health", "200"),
+        ("/elsewhere", "none", "other", "404"),
+    ],
+)
+async def test_a_call_is_counted_by_its_route(
+    client: httpx.AsyncClient, path: str, dialect: str, operation: str, status: str
+) -> None:
+    """Every answer is counted and timed under its dialect, the name of its route and its status; no path is a label."""
+    named = {"dialect": dialect, "operation": operation}
+    before = value_of(HTTP_REQUESTS, status=status, **named), value_of(HTTP_SECONDS, "_count", **named)
+
+    await client.get(path)
+
+    after = value_of(HTTP_REQUESTS, status=status, **named), value_of(HTTP_SECONDS, "_count", **named)
+    assert after == (before[0] + 1, before[1] + 1)
 
 
 @pytest.mark.parametrize(("path", "wish"), [(UNO, WISH), ("/api/v3/bytedance/uso", USO_WISH)])

@@ -62,6 +62,7 @@ def test_with_nothing_set_one_machine_serves_the_tiny_models() -> None:
         ("UXO_SYNC_WAIT_S", "0.5", 0.5),
         ("UXO_LEASE_S", "5", 5.0),
         ("UXO_LOG_LEVEL", "debug", "debug"),
+        ("UXO_METRICS_PORT", "0", 0),
         ("UXO_CORS_ORIGINS", "https://a.example, http://[::1]:8000", "https://a.example, http://[::1]:8000"),
         ("UXO_LOG_PROMPTS", "true", True),
         ("UXO_BUCKET", "my.bucket-1", "my.bucket-1"),

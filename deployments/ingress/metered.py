@@ -1,0 +1,69 @@
+"""Counts and times every call by its dialect, its route and its answer's status."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from deployments.metrics import HTTP_REQUESTS, HTTP_SECONDS
+
+#: Where a call's name lies in its scope.
+_KEY = "uxo.named"
+
+
+@dataclass(slots=True)
+class _Named:
+    """Under what a call is counted; whoever answers it says so."""
+
+    dialect: str = "none"
+    operation: str = "other"
+
+
+class Metered:
+    """An application whose calls are counted."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Take the application."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a call, and count it when its answer begins."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        named, started_s, has_begun = _Named(), time.monotonic(), False
+
+        async def metered(message: Message) -> None:
+            nonlocal has_begun
+            if message["type"] == "http.response.start":
+                has_begun = True
+                count(named.dialect, named.operation, status=message["status"], since_s=started_s)
+            await send(message)
+
+        try:
+            await self._app({**scope, _KEY: named}, receive, metered)
+        except Exception:
+            if not has_begun:  # it is answered further out, and without a word of ours
+                count(named.dialect, named.operation, status=500, since_s=started_s)
+            raise
+
+
+def name_call(scope: Scope, dialect: str, operation: str) -> None:
+    """Say under what a call is counted.
+
+    Args:
+        scope: the call's.
+        dialect: which is spoken; ``none`` where none is.
+        operation: name of the route that answers it.
+    """
+    named = scope.get(_KEY)
+    if isinstance(named, _Named):
+        named.dialect, named.operation = dialect, operation
+
+
+def count(dialect: str, operation: str, *, status: int, since_s: float) -> None:
+    """Count a call that is answered now; ``since_s`` is when it came, by the monotonic clock."""
+    HTTP_REQUESTS.add(dialect=dialect, operation=operation, status=str(status))
+    HTTP_SECONDS.observe(time.monotonic() - since_s, dialect=dialect, operation=operation)

@@ -31,6 +31,7 @@ from deployments.dialects import open_dialects
 from deployments.dialects.dialect import Dialect
 from deployments.erasing import Eraser
 from deployments.exposition import folder_of, join_node
+from deployments.gauging import Gauging
 from deployments.housekeeper import Housekeeper
 from deployments.ingress.application import make_ingress
 from deployments.ingress.parts import Parts
@@ -268,6 +269,7 @@ async def run_housekeeper(settings: Settings, stopping: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(housekeeper.run(stopping))
             group.create_task(sender.run(stopping))
+            group.create_task(Gauging(database, models=CATALOG).run(stopping))
     finally:
         await signal.close()
         await database.close()

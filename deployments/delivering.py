@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from deployments.delivery.encode import encode
 from deployments.delivery.sink import placed_in
 from deployments.errors import UploadFailed
+from deployments.metrics import DELIVERIES, DELIVERY_SECONDS
 from deployments.tasks.task import Claim, Output, Task
 from models.request import GeneratedImage, GenerationRequest
 
@@ -91,7 +94,8 @@ async def deliver(
         name = f"{task.id}-{task.attempt}-{index}"
         mine: list[Output] = []
         for kind in (placed_in(wanted, sinks) for wanted in task.sinks):
-            value = await sinks[kind].put(name, encoded, tenant_id=task.tenant_id, lifetime_s=task.lifetime_s)
+            with _counted(kind):
+                value = await sinks[kind].put(name, encoded, tenant_id=task.tenant_id, lifetime_s=task.lifetime_s)
             mine.append(output(sink=kind, value=value))
             placed.append(mine[-1])
         if task.upload_url is not None and failure is None:
@@ -109,7 +113,8 @@ async def sent(placed: Sequence[Output], content: bytes, *, url: str, tenant_id:
     Raises:
         UploadFailed: when it was not taken.
     """
-    receipt = await upload(url, content=content, content_type=placed[0].content_type, tenant_id=tenant_id)
+    with _counted("upload"):
+        receipt = await upload(url, content=content, content_type=placed[0].content_type, tenant_id=tenant_id)
     at_s = receipt.at.timestamp()
     return [replace(output, sent_status=receipt.status, sent_etag=receipt.etag, sent_at_s=at_s) for output in placed]
 
@@ -128,6 +133,19 @@ async def take_back(task: Task, outputs: Sequence[Output], *, store: TaskStore, 
     for output in outputs:
         if output.value not in shown:
             await sinks[output.sink].remove(output.value)
+
+
+@contextmanager
+def _counted(sink: str) -> Iterator[None]:
+    """Count and time what brings one picture somewhere; what is given up meanwhile is nobody's failure."""
+    started_s = time.monotonic()
+    try:
+        yield
+    except Exception:
+        DELIVERIES.add(sink=sink, outcome="failed")
+        raise
+    DELIVERIES.add(sink=sink, outcome="placed")
+    DELIVERY_SECONDS.observe(time.monotonic() - started_s, sink=sink)
 
 
 def _encoded(

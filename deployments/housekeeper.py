@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from deployments.metrics import RESCUED
 from deployments.rounds import forever, run_until
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class Housekeeper:
     async def rescue_once(self) -> Rescued:
         """Queue again, or give up, every task whose lease has ended."""
         rescued = await self._store.rescue()
+        RESCUED.add(rescued.requeued, move="requeued")
+        RESCUED.add(rescued.quarantined, move="quarantined")
         if rescued.requeued or rescued.quarantined:
             log.info("tasks_rescued", requeued=rescued.requeued, quarantined=rescued.quarantined)
         return rescued

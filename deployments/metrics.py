@@ -121,7 +121,7 @@ WEBHOOK_AGE = Gauge(
 )
 TASKS_ENDED = Counter(
     name="uxo_tasks_ended_total",
-    help="Tasks that ended: succeeded, cancelled, or failed by the kind of their fault, such as engine_failed.",
+    help="Tasks that ended: succeeded, cancelled, or the kind of their fault, such as engine_failed or quarantined.",
     labels=("model", "outcome"),
 )
 TASK_SECONDS = Histogram(
@@ -193,14 +193,7 @@ METRICS: tuple[Instrument, ...] = (
 )
 
 
-def tenant_class(weight: float) -> str:
-    """Name the class of a tenant by its weight, whose usual value is 1."""
-    if weight == 1:
-        return "usual"
-    return "high" if weight > 1 else "low"
-
-
-#: Every class there is.
+#: The classes of tenants: of less weight than 1, of this usual weight, and of more.
 TENANT_CLASSES = ("low", "usual", "high")
 
 

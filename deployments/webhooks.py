@@ -26,6 +26,7 @@ from deployments.byte_room import ByteRoom, NoRoom
 from deployments.clock import utc_now
 from deployments.dialects.dialect import Event, Letter, Telling
 from deployments.errors import NotReached, UxoError
+from deployments.metrics import WEBHOOKS
 from deployments.operations.outcome import TaskOutcome
 from deployments.rounds import forever, run_until
 from deployments.tasks.outbox import Outbox, Room
@@ -352,6 +353,7 @@ _EVENTS: Mapping[WebhookState, str] = {
 
 
 def _log(due: DueWebhook, verdict: Verdict, **more: float) -> None:
+    WEBHOOKS.add(outcome=verdict.state)
     # The host and not the address, whose path and query may hold secrets.
     log.info(
         _EVENTS[verdict.state],

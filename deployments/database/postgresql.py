@@ -23,6 +23,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from deployments.database.database import CHECKOUT_TIMEOUT_S
 from deployments.errors import Unavailable
+from deployments.metrics import DATABASE_ERRORS
 
 Result = TypeVar("Result")
 
@@ -187,14 +188,17 @@ def _translated() -> Iterator[None]:
     except exc.DBAPIError as error:
         if not _is_passing(error):
             raise
+        DATABASE_ERRORS.add()
         raise Unavailable from error
     # SQLAlchemy 2.0, other than 2.1, lets asyncpg's own errors through while it connects; all of those may pass.
     except (exc.TimeoutError, exc.DisconnectionError, asyncpg.PostgresError, OSError) as error:
+        DATABASE_ERRORS.add()
         raise Unavailable from error
     # Every version does so while it prepares a new connection; the first ones wait there for one another.
     except asyncpg.InterfaceError as error:
         if isinstance(error, ValueError):  # settings or values that no server could take
             raise
+        DATABASE_ERRORS.add()
         raise Unavailable from error
 
 

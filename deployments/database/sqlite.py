@@ -27,6 +27,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from deployments.database.database import CHECKOUT_TIMEOUT_S
 from deployments.errors import Unavailable
+from deployments.metrics import DATABASE_ERRORS
 
 Result = TypeVar("Result")
 
@@ -141,6 +142,7 @@ def _translated() -> Iterator[None]:
     except (exc.ProgrammingError, exc.IntegrityError, exc.DataError, exc.NotSupportedError):
         raise
     except (exc.DBAPIError, exc.TimeoutError, exc.DisconnectionError, sqlite3.Error, OSError) as error:
+        DATABASE_ERRORS.add()
         raise Unavailable from error
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Executable, Row, Text, bindparam, insert, sel
 from deployments.clock import utc_now
 from deployments.database.schema import charges, tenants
 from deployments.errors import FaultKind
+from deployments.metrics import TASK_SECONDS, TASKS_ENDED, WORK_UNITS
 from deployments.tasks.outbox import enqueue
 from deployments.tasks.task import Task, TaskState
 
@@ -32,15 +33,26 @@ INSERT_CHARGE = insert(charges)
 FIND_CHARGE = select(charges.c.task_id).where(charges.c.task_id == bindparam("this_id", type_=Text))
 
 
-def end(connection: Connection, statement: Executable, values: Mapping[str, Any]) -> int:
+def end(connection: Connection, statement: Executable, values: Mapping[str, Any]) -> Sequence[Row[Any]]:
     """Run a statement that ends tasks and returns their rows, settle what they cost, and write down who is told.
 
     Returns:
-        How many tasks it ended.
+        The rows of the tasks that it ended, to be counted once the transaction is committed.
     """
     ended = connection.execute(statement, values).all()
     enqueue(connection, ended)
     _settle(connection, ended)
+    return ended
+
+
+def count(ended: Sequence[Row[Any]]) -> int:
+    """Count tasks whose end is committed, and return how many they are."""
+    for row in ended:
+        TASKS_ENDED.add(model=row.model, outcome=str(row.fault_kind or row.state))
+        if row.state == TaskState.SUCCEEDED:
+            # A task is accepted by the clock of a process, which may be ahead of the database's.
+            TASK_SECONDS.observe(max(row.finished_at - row.created_at, 0.0), model=row.model)
+            WORK_UNITS.add(row.work_units, model=row.model)
     return len(ended)
 
 

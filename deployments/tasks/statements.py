@@ -54,7 +54,7 @@ _MINE: ColumnElement[bool] = and_(
 _EXPIRED: ColumnElement[bool] = and_(tasks.c.state == TaskState.RUNNING, tasks.c.lease_expires_at <= database_now())
 _MAX_ATTEMPTS = bindparam("max_attempts", type_=Integer)
 
-#: What is needed of an ended task to settle its price and to tell of it.
+#: What is needed of an ended task to settle its price, to tell of it and to count it.
 _SETTLED = (
     tasks.c.id,
     tasks.c.tenant_id,
@@ -63,7 +63,10 @@ _SETTLED = (
     tasks.c.price,
     tasks.c.steps_done,
     tasks.c.steps_total,
+    tasks.c.created_at,
     tasks.c.finished_at,
+    tasks.c.work_units,
+    tasks.c.fault_kind,
     tasks.c.webhook,
 )
 

@@ -25,7 +25,7 @@ from deployments.tasks.accept import OnceKey, Submission, accept, refuse
 from deployments.tasks.claim import ANY_RANK, ANYTHING_WAITS, Appetite, claim
 from deployments.tasks.request_json import UnreadableRequest, decode_request, encode_request
 from deployments.tasks.rows import fault_columns, from_row, read_preview, success_columns, write_outputs, write_preview
-from deployments.tasks.settle import charge_late, end
+from deployments.tasks.settle import charge_late, count, end
 from deployments.tasks.task import Beat, Claim, Fault, Output, Preview, Success, Task, TaskState, is_task_id
 from models.request import GenerationRequest
 
@@ -296,7 +296,7 @@ class TaskStore:
         await self._database.rows(statements.PING)
 
     async def _end(self, statement: Executable, values: Mapping[str, Any]) -> int:
-        return await self._database.write(lambda connection: end(connection, statement, values))
+        return count(await self._database.write(lambda connection: end(connection, statement, values)))
 
     async def _with_requests(self, tasks: Sequence[tuple[Task, int, bool]]) -> list[Claim]:
         # Read after the claim is committed: requests never change, and big ones must not hold up other writers.

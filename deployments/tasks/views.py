@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Integer, Row, Select, Text, bindparam, func, 
 from deployments.database.database import Database
 from deployments.database.schema import database_now, idempotency_keys, is_in_state, task_bodies, tasks
 from deployments.tasks.rows import from_row
-from deployments.tasks.settle import end
+from deployments.tasks.settle import count, end
 from deployments.tasks.statements import CANCEL, WITHOUT_INLINE
 from deployments.tasks.task import Task, TaskState, is_task_id
 
@@ -153,11 +153,15 @@ class TaskViews:
         if not asked:
             return []
 
-        def work(connection: Connection) -> list[str]:
+        def work(connection: Connection) -> dict[str, Sequence[Row[Any]] | None]:
             mine = {"this_tenant": tenant_id, "this_dialect": dialect}
-            return [one for one in asked if _delete_one(connection, {"this_id": one, **mine})]
+            return {one: _delete_one(connection, {"this_id": one, **mine}) for one in asked}
 
-        return await self._database.write(work)
+        ended = await self._database.write(work)
+        deleted = {task_id: rows for task_id, rows in ended.items() if rows is not None}
+        for rows in deleted.values():
+            count(rows)
+        return list(deleted)
 
     async def count(self) -> Mapping[tuple[str, TaskState], StateCount]:
         """Count all tenants' tasks by model and state."""
@@ -178,11 +182,11 @@ def _narrowed(query: Query) -> Select[Any]:
     return select(*WITHOUT_INLINE).where(*conditions)
 
 
-def _delete_one(connection: Connection, values: Mapping[str, str]) -> bool:
+def _delete_one(connection: Connection, values: Mapping[str, str]) -> Sequence[Row[Any]] | None:
+    """Return what ended with it; None when it was not there."""
     if not connection.execute(DELETE, values).rowcount:
-        return False
-    end(connection, CANCEL, {name: values[name] for name in ("this_id", "this_tenant")})
-    return True
+        return None
+    return end(connection, CANCEL, {name: values[name] for name in ("this_id", "this_tenant")})
 
 
 def _count_of(row: Row[Any]) -> StateCount:

@@ -15,6 +15,8 @@ from deployments.delivery.sink import Sink
 from deployments.erasing import Eraser
 from deployments.errors import FaultKind, Unavailable
 from deployments.housekeeper import Housekeeper
+from deployments.instruments import value_of
+from deployments.metrics import RESCUED
 from deployments.tasks.contents import ContentStore
 from deployments.tasks.store import Forgotten, Rescued, TaskStore
 from deployments.tasks.task import Task, TaskState
@@ -136,6 +138,20 @@ async def test_a_task_that_kills_replicas_is_given_up(
     assert found is not None
     assert found.fault is not None
     assert (found.state, found.fault.kind) == (TaskState.FAILED, FaultKind.QUARANTINED)
+
+
+async def test_rescues_are_counted(
+    housekeeper: Housekeeper, store: TaskStore, make_task: MakeTask, make_request: MakeRequest
+) -> None:
+    """Every task that is queued again adds one to the moves of its kind."""
+    before = value_of(RESCUED, move="requeued")
+    for _ in range(2):
+        await store.accept(make_task(), make_request())
+    await lose(store)
+
+    await housekeeper.rescue_once()
+
+    assert value_of(RESCUED, move="requeued") == before + 2
 
 
 async def test_pictures_end(housekeeper: Housekeeper, tmp_path: Path) -> None:

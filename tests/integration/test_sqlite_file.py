@@ -19,6 +19,8 @@ from deployments.database import sqlite
 from deployments.database.database import open_database
 from deployments.database.schema import metadata
 from deployments.errors import Unavailable
+from deployments.instruments import value_of
+from deployments.metrics import DATABASE_ERRORS
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Task
 from deployments.tenants.directory import TenantDirectory
@@ -116,9 +118,10 @@ def test_writes_are_durable_and_reads_cannot_write(path: Path) -> None:
 
 
 async def test_a_lock_held_too_long_is_unavailable(path: Path, make_task: MakeTask, make_request: MakeRequest) -> None:
-    """While another process writes for too long, writes are refused and reads go on; afterwards both work again."""
+    """While another process writes too long, writes are refused and counted, and reads go on; then both work again."""
     store = await open_for_alice(url_of(path, lock_timeout_s=0.05))
     task = make_task()
+    errors = value_of(DATABASE_ERRORS)
     with closing(sqlite3.connect(path, isolation_level=None)) as writer:
         writer.execute("BEGIN IMMEDIATE")
 
@@ -127,6 +130,7 @@ async def test_a_lock_held_too_long_is_unavailable(path: Path, make_task: MakeTa
 
         assert await store.read(task.id, tenant_id=task.tenant_id) is None
 
+    assert value_of(DATABASE_ERRORS) == errors + 1
     await store.accept(task, make_request())
     assert await store.read(task.id, tenant_id=task.tenant_id) == task
     await store.close()

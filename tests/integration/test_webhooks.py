@@ -21,6 +21,8 @@ from deployments.database.signals import StoreSignal
 from deployments.delivery.sink import Sink
 from deployments.dialects.dialect import Event, Letter
 from deployments.errors import Unavailable
+from deployments.instruments import value_of
+from deployments.metrics import WEBHOOKS
 from deployments.outbound.client import GuardedClient
 from deployments.outbound.rules import Rules
 from deployments.tasks.outbox import Outbox, Room
@@ -259,8 +261,9 @@ async def test_ten_tries_and_no_more(
 async def test_gone_is_gone(
     store: TaskStore, receiver: Receiver, running: Running, accept: Accept, until_told: Until
 ) -> None:
-    """A receiver that answers 410 is not asked again."""
+    """A receiver that answers 410 is not asked again; the try counts as one that ended so."""
     receiver.says("/", status(410))
+    dead = value_of(WEBHOOKS, outcome="dead")
     task = await accept(receiver.url())
 
     async with running():
@@ -269,6 +272,7 @@ async def test_gone_is_gone(
 
     assert (line.attempts, line.last_answer) == (1, "410")
     assert len(receiver.arrived) == 1
+    assert value_of(WEBHOOKS, outcome="dead") == dead + 1
 
 
 async def test_a_receiver_that_hangs_is_asked_again(

@@ -15,6 +15,8 @@ from deployments.delivery.inline import InlineSink
 from deployments.delivery.presigned_put import Receipt
 from deployments.delivery.sink import EncodedImage
 from deployments.errors import UploadFailed
+from deployments.instruments import value_of
+from deployments.metrics import DELIVERIES, DELIVERY_SECONDS
 from deployments.tasks.task import Claim, Task
 from models.request import GeneratedImage, GenerationRequest, ImageFormat
 
@@ -119,6 +121,20 @@ async def test_what_an_address_does_not_take_is_kept(make_task: MakeTask, make_r
     assert isinstance(delivered.failure, UploadFailed)
     assert [(output.seed, output.sent_status) for output in delivered.outputs] == [(7, 0), (8, 0)]
     assert len(shelf.held) == 2
+
+
+async def test_every_delivery_is_counted_by_its_sink(make_task: MakeTask, make_request: MakeRequest) -> None:
+    """Each picture counts where it was placed, and the address that takes none fails once: it is not asked again."""
+    claim = Claim(task=make_task(sinks=("shelf",), upload_url="http://a/b"), request=make_request())
+    counts = (("shelf", "placed"), ("upload", "placed"), ("upload", "failed"))
+    before = [value_of(DELIVERIES, sink=sink, outcome=outcome) for sink, outcome in counts]
+    timed = value_of(DELIVERY_SECONDS, "_count", sink="shelf")
+
+    await deliver(claim, drawn(7, 8), sinks={"shelf": Shelf()}, upload=no_upload, placed=[])
+
+    after = [value_of(DELIVERIES, sink=sink, outcome=outcome) for sink, outcome in counts]
+    assert [now - then for now, then in zip(after, before, strict=True)] == [2, 0, 1]
+    assert value_of(DELIVERY_SECONDS, "_count", sink="shelf") == timed + 2
 
 
 async def test_quality_is_the_requests(make_task: MakeTask, make_request: MakeRequest) -> None:

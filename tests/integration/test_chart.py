@@ -29,6 +29,7 @@ from helm_chart import (
     values_of,
 )
 from jsonschema import Draft7Validator
+from monitoring import MONITORED
 
 from deployments.serve_config import check_serve_config
 from deployments.settings import Settings
@@ -43,7 +44,7 @@ COPIED: dict[str, Any] = {
 VALUES: dict[str, dict[str, Any]] = {
     "defaults": {},
     "one-gpu": values_of("values-one-gpu.yaml"),
-    "fleet": values_of("values-fleet.yaml"),
+    "fleet": values_of("values-fleet.yaml") | MONITORED,
     "scale-to-zero": values_of("values-scale-to-zero.yaml") | {"network": API_SERVER},
     "copied-weights": {"weights": COPIED},
     "bootstrap-keys": {"secrets": {"bootstrapKeys": {"name": "first-keys"}, "bucket": {"name": ""}}},
@@ -154,7 +155,7 @@ def test_every_other_setting_can_be_given() -> None:
     template = next(template for name, template in pods_of(render(VALUES["bootstrap-keys"])) if name == "flux")
     own = {variable["name"] for variable in template["spec"]["containers"][0]["env"]}
     # What pods share no address with, and what the bucket's values become when they are not empty.
-    own |= {"UXO_HOST", "UXO_PORT", "UXO_BUCKET_PREFIX", "UXO_S3_ENDPOINT", "UXO_S3_REGION"}
+    own |= {"UXO_HOST", "UXO_PORT", "UXO_METRICS_PORT", "UXO_BUCKET_PREFIX", "UXO_S3_ENDPOINT", "UXO_S3_REGION"}
     own -= set(values_of("values.yaml")["settings"])
 
     given = set(schema["properties"]["settings"]["properties"])
@@ -182,6 +183,8 @@ def test_every_other_setting_can_be_given() -> None:
         ({"upgrade": "Recreate"}, "upgrade"),
         ({"network": {"clusterRanges": []}}, "clusterRanges"),
         ({"network": {"callers": {"from": []}}}, "from"),
+        ({"monitoring": {"alerts": {"errorRatio": 2}}}, "errorRatio"),
+        ({"monitoring": {"grafana": True}}, "grafana"),
         ({"gateway": {"pods": 0}}, "pods"),
         ({"gpuGroups": {"flux": {"pods": 0}}}, "nothing would ever change that"),
         ({"gpuGroups": {"flux": {"scale": {"maxPods": 2}}}}, "flux"),

@@ -18,11 +18,12 @@ from helm_chart import (
     serve_config_of,
     values_of,
 )
+from monitoring import MONITORED
 
 VALUES: dict[str, dict[str, Any]] = {
     "defaults": {},
     "one-gpu": values_of("values-one-gpu.yaml"),
-    "fleet": values_of("values-fleet.yaml"),
+    "fleet": values_of("values-fleet.yaml") | MONITORED,
     "scale-to-zero": values_of("values-scale-to-zero.yaml") | {"network": API_SERVER},
     "copied-weights": {
         "weights": {"source": "copy", "copy": {"image": "weights:1", "command": ["cp"], "secret": "store"}}
@@ -110,7 +111,8 @@ def test_secrets_are_only_named(values: dict[str, Any]) -> None:
         for variable in container.get("env", ())
     ]
 
-    assert {manifest["kind"] for manifest in manifests} & {"Secret", "ConfigMap"} == set()
+    assert of_kind(manifests, "Secret") == {}
+    assert set(of_kind(manifests, "ConfigMap")) <= {"dashboard"}
     for variable in variables:
         assert ("secretKeyRef" in variable.get("valueFrom", {})) == (variable["name"] in SECRET_VARIABLES)
     assert "valueFrom" in cluster_of(manifests)["gcsFaultToleranceOptions"]["redisPassword"]
@@ -142,7 +144,7 @@ def test_ray_asks_for_a_token_and_is_not_public(values: dict[str, Any]) -> None:
 
 @EVERY
 def test_everything_is_closed_that_is_not_opened(values: dict[str, Any]) -> None:
-    """All our pods are closed both ways, and strangers are let in at two ports: calls, and the operator's."""
+    """All our pods are closed both ways, and strangers are let in at three ports: calls, metrics, the operator."""
     policies = of_kind(render(values), "NetworkPolicy")
     closed = policies.pop("closed")["spec"]
     doors = {
@@ -156,7 +158,7 @@ def test_everything_is_closed_that_is_not_opened(values: dict[str, Any]) -> None
         "policyTypes": ["Ingress", "Egress"],
     }
     # Among themselves Ray's pods speak at any port.
-    assert doors == {"ray": [], "callers": [8000], "operator": [8265]}
+    assert doors == {"ray": [], "callers": [8000], "scraper": [9464], "operator": [8265]}
 
 
 @EVERY

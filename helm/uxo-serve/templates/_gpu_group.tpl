@@ -62,6 +62,7 @@
           securityContext: {{- include "uxo.containerSecurity" . | nindent 12 }}
           ports:
             - {name: serve, containerPort: 8000}
+            - {name: metrics, containerPort: 9464}
           livenessProbe: {{- include "uxo.liveness" . | nindent 12 }}
           readinessProbe: {{- include "uxo.readiness" . | nindent 12 }}
           env: {{- include "uxo.environment" (dict "root" .root "device" .group.device) | nindent 12 }}

@@ -95,6 +95,8 @@ seccompProfile: {type: RuntimeDefault}
 - {name: UXO_WEIGHTS, value: {{ ternary "tiny" "/weights" (eq $values.weights.source "tiny") }}}
 - {name: UXO_DEVICE, value: {{ .device | quote }}}
 - {name: UXO_DENIED_NETWORKS, value: {{ join "," $values.network.clusterRanges | quote }}}
+# Prometheus reads them from another pod; the port has its default, 9464.
+- {name: UXO_METRICS_HOST, value: 0.0.0.0}
 - {name: UXO_OUTBOUND_PORTS, value: {{ join "," $values.network.publicPorts | quote }}}
 {{- range $variable, $value := $values.settings }}
 - {name: {{ $variable }}, value: {{ $value | quote }}}

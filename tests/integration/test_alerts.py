@@ -1,0 +1,187 @@
+"""Every alert of the chart, judged by promtool: what it fires at, and what leaves it silent."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from monitoring import alert_groups, alerts, program
+
+ROOT = Path(__file__).parents[2]
+#: Series by what follows their names, in promtool's notation, one value a minute.
+Series = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What an alert is tried with."""
+
+    #: Each makes it fire.
+    fires: tuple[Series, ...]
+    #: None does.
+    silent: tuple[Series, ...]
+    #: When that is asked.
+    minute: int = 50
+
+
+def series(name: str, values: str, **labels: str) -> Series:
+    """Return one series of the chart's own namespace."""
+    told = ", ".join(f'{label}="{value}"' for label, value in {"namespace": "pictures", **labels}.items())
+    return {f"{name}{{{told}}}": values}
+
+
+def calls(*, ok: int, failed: int) -> Series:
+    """Return so many calls a minute."""
+    return {
+        **series("uxo_http_requests_total", f"0+{ok}x90", dialect="fal", status="200"),
+        **series("uxo_http_requests_total", f"0+{failed}x90", dialect="fal", status="503"),
+    }
+
+
+def ended(**by_outcome: int) -> Series:
+    """Return so many ends of tasks a minute."""
+    each = (
+        series("uxo_tasks_ended_total", f"0+{count}x90", model="uno", outcome=outcome)
+        for outcome, count in by_outcome.items()
+    )
+    return {name: values for one in each for name, values in one.items()}
+
+
+def delivered(*, placed: int, failed: int) -> Series:
+    """Return so many pictures a minute."""
+    return {
+        **series("uxo_deliveries_total", f"0+{placed}x90", sink="bucket", outcome="placed"),
+        **series("uxo_deliveries_total", f"0+{failed}x90", sink="bucket", outcome="failed"),
+    }
+
+
+def steps(*, last_hour_s: int) -> Series:
+    """Return a day of steps of a second, then an hour of steps that take so long; sixty a minute in both."""
+    labels = {"model": "uno", "shape": "8192"}
+    return {
+        **series("uxo_step_seconds_sum", f"0+60x1500 90000+{60 * last_hour_s}x60", **labels),
+        **series("uxo_step_seconds_count", "0+60x1500 90000+60x60", **labels),
+    }
+
+
+def volume(claim: str, *, left: int) -> Series:
+    """Return a volume of 100 bytes."""
+    return {
+        **series("kubelet_volume_stats_available_bytes", f"{left}x90", persistentvolumeclaim=claim),
+        **series("kubelet_volume_stats_capacity_bytes", "100x90", persistentvolumeclaim=claim),
+    }
+
+
+BUILD = series("uxo_build_info", "1x90", version="1.2.3")
+WAITING = series("uxo_queue_tasks", "3x90", model="uno", tenant_class="usual")
+CASES: dict[str, Case] = {
+    "UxoMetricsMissing": Case(fires=({}, {"uxo_build_info{namespace='others'}": "1x90"}), silent=(BUILD,)),
+    "UxoNoHousekeeper": Case(fires=(BUILD,), silent=(BUILD | WAITING,)),
+    "UxoNoReplica": Case(
+        fires=(WAITING, WAITING | series("uxo_replica_up", "1x90", model="uso")),
+        silent=(
+            WAITING | series("uxo_replica_up", "1x90", model="uno"),
+            # Scaled to zero.
+            series("uxo_queue_tasks", "0x90", model="uno", tenant_class="usual"),
+        ),
+    ),
+    "UxoQueueOld": Case(
+        fires=(series("uxo_queue_age_seconds", "301x90", model="uno", tenant_class="low"),),
+        silent=(series("uxo_queue_age_seconds", "299x90", model="uno", tenant_class="low"),),
+    ),
+    "UxoCallsFail": Case(fires=(calls(ok=97, failed=3),), silent=(calls(ok=99, failed=1), calls(ok=0, failed=0))),
+    "UxoTasksFail": Case(
+        fires=(ended(succeeded=8, engine_failed=2), ended(reference_failed=1)),
+        silent=(ended(succeeded=99, engine_failed=1), ended(succeeded=1, cancelled=9)),
+    ),
+    "UxoQuarantine": Case(
+        fires=(
+            series("uxo_rescued_total", "_x40 1x50", move="quarantined"),
+            series("uxo_rescued_total", "1x40 2x50", move="quarantined"),
+        ),
+        silent=(
+            series("uxo_rescued_total", "1x90", move="quarantined"),
+            series("uxo_rescued_total", "0+1x90", move="requeued"),
+        ),
+    ),
+    "UxoLeasesLost": Case(
+        fires=(series("uxo_leases_lost_total", "_x40 3x50"), series("uxo_leases_lost_total", "5x40 8x50")),
+        silent=(series("uxo_leases_lost_total", "_x40 2x50"), series("uxo_leases_lost_total", "5x40 7x50")),
+    ),
+    "UxoStepsSlow": Case(fires=(steps(last_hour_s=3),), silent=(steps(last_hour_s=1),), minute=1555),
+    "UxoDeliveriesFail": Case(
+        fires=(delivered(placed=8, failed=2),), silent=(delivered(placed=99, failed=1), delivered(placed=0, failed=0))
+    ),
+    "UxoWebhooksStuck": Case(
+        fires=(series("uxo_webhook_age_seconds", "14401x90"),), silent=(series("uxo_webhook_age_seconds", "14399x90"),)
+    ),
+    "UxoDatabaseErrors": Case(
+        fires=(series("uxo_database_errors_total", "0+6x90"),), silent=(series("uxo_database_errors_total", "0+1x90"),)
+    ),
+    "UxoFolderFull": Case(
+        fires=(volume("drawing-folder", left=9),),
+        silent=(volume("drawing-folder", left=11), volume("somebody-else", left=1)),
+    ),
+    "UxoBudgetsSpent": Case(
+        fires=(series("uxo_http_requests_total", "0+1x90", dialect="fal", status="402"),),
+        silent=(series("uxo_http_requests_total", "0+1x90", dialect="fal", status="401"),),
+    ),
+}
+
+
+def as_promtool_has_it(name: str, told: Series, *, minute: int, fires: bool) -> dict[str, Any]:
+    """Return one test: whether this alert fires at that minute."""
+    return {
+        "interval": "1m",
+        "input_series": [{"series": each, "values": values} for each, values in told.items()],
+        "promql_expr_test": [
+            {
+                "expr": f'count(ALERTS{{alertname="{name}", alertstate="firing"}})',
+                "eval_time": f"{minute}m",
+                "exp_samples": [{"labels": "{}", "value": 1}] if fires else [],
+            }
+        ],
+    }
+
+
+def test_every_alert_fires_when_it_must_and_never_else(tmp_path: Path) -> None:
+    """Promtool has each alert fire at what it is for, and stay silent at what is close to that."""
+    promtool = program("promtool")
+    tests = [
+        as_promtool_has_it(name, told, minute=case.minute, fires=fires)
+        for name, case in CASES.items()
+        for fires, series_of in ((True, case.fires), (False, case.silent))
+        for told in series_of
+    ]
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": alert_groups()}))
+    (tmp_path / "tests.yaml").write_text(yaml.safe_dump({"rule_files": ["rules.yaml"], "tests": tests}))
+
+    checked = subprocess.run(
+        [promtool, "check", "rules", tmp_path / "rules.yaml"], capture_output=True, text=True, check=False
+    )
+    judged = subprocess.run(
+        [promtool, "test", "rules", tmp_path / "tests.yaml"], capture_output=True, text=True, check=False
+    )
+
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert judged.returncode == 0, judged.stdout + judged.stderr
+
+
+def test_every_alert_is_tried() -> None:
+    """There is no alert without a case that it fires at and one that it does not."""
+    assert set(CASES) == set(alerts())
+    assert all(case.fires and case.silent for case in CASES.values())
+
+
+@pytest.mark.skipif(not (ROOT / "docs" / "operations.md").exists(), reason="the runbook is not written")
+def test_every_alert_leads_to_its_page() -> None:
+    """The link of each alert is that of a section in the runbook, and the runbook has no section for another."""
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    sections = {f"docs/operations.md#{name.lower()}" for name in re.findall(r"^#+ (Uxo\w+)$", text, re.MULTILINE)}
+
+    assert sections == {rule["annotations"]["runbook_url"] for rule in alerts().values()}

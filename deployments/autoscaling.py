@@ -3,7 +3,7 @@
     backlog in work units / (measured speed * aimed wait)  ->  needed now  ->  most needed lately  ->  wanted
 
 Up at once; down only to the most that was needed within the calm time, so that it never flaps. The rule is pure; only
-``BacklogPolicy`` meets a database, and it lives in Serve's controller, where nothing may block.
+the ``Lookout`` meets a database, on a thread of its own: policies live in Serve's controller, where nothing may block.
 """
 
 from __future__ import annotations
@@ -12,14 +12,12 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from operator import attrgetter
 from typing import Any, Protocol
 
 from deployments.background import Background
-from deployments.database.database import open_database
+from deployments.database.database import Database, open_database
 from deployments.rounds import forever, run_until
 from deployments.settings import read_settings
 from deployments.tasks.backlog import Backlog, Run, read_backlog
@@ -28,8 +26,12 @@ from deployments.tasks.backlog import Backlog, Run, read_backlog
 LOOK_EVERY_S = 2.0
 #: Seconds after which what was read last says nothing of now; as long as the database is away, nothing changes.
 STALE_S = 30.0
-#: Seconds that runs have to cover together before their speed is believed.
+#: Seconds of devices' time that have to be seen before their speed is believed.
 ENOUGH_S = 10.0
+#: Seconds after which a backlog that no policy asks for is looked at no more; Serve asks several times a second.
+UNASKED_S = 60.0
+#: Seconds in which a look that is under way may end.
+CLOSE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,16 @@ class Need:
     replicas: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """A backlog as it was at a moment."""
+
+    #: Seconds on a clock that only grows.
+    at_s: float
+    #: What there was to do.
+    backlog: Backlog
+
+
 class Scaled(Protocol):
     """What Serve tells a policy, as far as this one listens."""
 
@@ -71,28 +83,14 @@ def needed(backlog: Backlog, *, aim: Aim, units_per_s: float) -> int:
     return max(for_waiting, for_running, int(backlog.queued > 0))
 
 
-def speed(runs: Iterable[Run]) -> float | None:
-    """Return the work units that a replica does in a second while it has any to do; None when too little was seen.
+def speed(runs: Sequence[Run]) -> float | None:
+    """Return the work units that a device does in a second of its own time; None when too little was seen.
 
     Args:
-        runs: what ended lately; runs of one replica may overlap, and then share it.
+        runs: what ended lately; those that shared a device have shared its time.
     """
-    by_replica = groupby(sorted(runs, key=attrgetter("replica", "started_s")), key=attrgetter("replica"))
-    units = busy_s = 0.0
-    for _, of_one in by_replica:
-        own = list(of_one)
-        units += sum(run.units for run in own)
-        busy_s += _covered_s(own)
-    return units / busy_s if busy_s >= ENOUGH_S and units > 0 else None
-
-
-def _covered_s(runs: Sequence[Run]) -> float:
-    """Return how long at least one of some runs was under way; they come in the order of their starts."""
-    covered, until_s = 0.0, -math.inf
-    for run in runs:
-        covered += max(0.0, run.ended_s - max(run.started_s, until_s))
-        until_s = max(until_s, run.ended_s)
-    return covered
+    device_s = sum(run.device_s for run in runs)
+    return sum(run.units for run in runs) / device_s if device_s >= ENOUGH_S else None
 
 
 def remembered(needs: Sequence[Need], new: Need, *, calm_s: float) -> tuple[Need, ...]:
@@ -106,23 +104,97 @@ def wanted(needs: Sequence[Need]) -> int:
     return max(need.replicas for need in needs)
 
 
+class Lookout:
+    """Looks at the backlogs that somebody asks for, on a thread that ends when nobody asks any more.
+
+    Serve makes a new policy with every update and tells no old one of its end, so policies own nothing.
+    """
+
+    def __init__(self, *, every_s: float = LOOK_EVERY_S, unasked_s: float = UNASKED_S) -> None:
+        """Look at nothing yet.
+
+        Args:
+            every_s: seconds between two looks.
+            unasked_s: what nobody has asked for in so many seconds is looked at no more.
+        """
+        #: Set after every look.
+        self.has_looked = threading.Event()
+        self._every_s = every_s
+        self._unasked_s = unasked_s
+        self._asked_s: dict[tuple[str, ...], float] = {}
+        self._seen: dict[tuple[str, ...], Sight] = {}
+        self._background: Background | None = None
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        """Say what it looks at."""
+        return f"<Lookout [{'; '.join(', '.join(models) for models in self._asked_s) or 'idle'}]>"
+
+    def ask(self, models: tuple[str, ...]) -> Sight | None:
+        """Return what waited for some models at the last look; None as long as there was none. Never waits."""
+        with self._lock:
+            self._asked_s[models] = time.monotonic()
+            if self._background is None:
+                self._background = Background("backlog", self._look)
+            return self._seen.get(models)
+
+    def close(self) -> None:
+        """Look no more until somebody asks again."""
+        with self._lock:
+            background, self._background = self._background, None
+            self._asked_s.clear()
+        if background is not None:
+            background.close(timeout_s=CLOSE_S)
+
+    async def _look(self, stopping: asyncio.Event) -> None:
+        database: Database | None = None
+
+        async def look_once() -> None:
+            nonlocal database
+            if self._is_over():
+                stopping.set()
+                return
+            database = database or await open_database(read_settings().store_url)
+            for models in list(self._asked_s):
+                self._seen[models] = Sight(at_s=time.monotonic(), backlog=await read_backlog(database, models))
+            self.has_looked.set()
+
+        try:
+            await run_until(stopping, forever(look_once, every_s=self._every_s))
+        finally:
+            if database is not None:
+                await database.close()
+
+    def _is_over(self) -> bool:
+        """Forget what nobody asks for; when that is all, the next who asks finds no thread and starts one."""
+        with self._lock:
+            until_s = time.monotonic() - self._unasked_s
+            self._asked_s = {models: at_s for models, at_s in self._asked_s.items() if at_s > until_s}
+            self._seen = {models: sight for models, sight in self._seen.items() if models in self._asked_s}
+            if not self._asked_s:
+                self._background = None
+            return not self._asked_s
+
+
+#: The one of this process, which is Serve's controller.
+LOOKOUT = Lookout()
+
+
 class BacklogPolicy:
     """Tells Serve how many replicas of one deployment there are to be; ``serve_config.yaml`` names it."""
 
-    def __init__(self, *, models: list[str], **aim: Any) -> None:
-        """Start looking at the backlog.
+    def __init__(self, *, models: list[str], lookout: Lookout = LOOKOUT, **aim: Any) -> None:
+        """Remember no need yet.
 
         Args:
             models: which the deployment holds.
+            lookout: what says how much waits for them.
             aim: the fields of ``Aim``.
         """
-        self._models = models
+        self._lookout = lookout
+        self._models = tuple(models)
         self._aim = Aim(**aim)
         self._needs: tuple[Need, ...] = ()
-        self._seen: Need | None = None
-        #: Set once the backlog has been read.
-        self.has_looked = threading.Event()
-        self._background = Background("backlog", self._look)
 
     def __repr__(self) -> str:
         """Say what it wants."""
@@ -131,27 +203,12 @@ class BacklogPolicy:
 
     def __call__(self, scaled: Scaled) -> tuple[int, dict[str, Any]]:
         """Return how many replicas there are to be, and no state; while the backlog cannot be read, as many as now."""
-        now_s, seen = time.monotonic(), self._seen
-        if seen is None or now_s - seen.at_s > STALE_S:
+        now_s, sight = time.monotonic(), self._lookout.ask(self._models)
+        if sight is None or now_s - sight.at_s > STALE_S:
             return scaled.target_num_replicas, {}
+        units_per_s = speed(sight.backlog.runs) or self._aim.units_per_s
+        need = Need(at_s=now_s, replicas=needed(sight.backlog, aim=self._aim, units_per_s=units_per_s))
         # What there is now counts as needed at first: a controller that has just started knows of no past.
         before = self._needs or (Need(at_s=now_s, replicas=scaled.target_num_replicas),)
-        self._needs = remembered(before, Need(at_s=now_s, replicas=seen.replicas), calm_s=self._aim.calm_s)
+        self._needs = remembered(before, need, calm_s=self._aim.calm_s)
         return wanted(self._needs), {}
-
-    def close(self) -> None:
-        """Look no more."""
-        self._background.close(timeout_s=LOOK_EVERY_S)
-
-    async def _look(self, stopping: asyncio.Event) -> None:
-        await run_until(stopping, forever(self._look_once, every_s=LOOK_EVERY_S))
-
-    async def _look_once(self) -> None:
-        database = await open_database(read_settings().store_url)
-        try:
-            backlog = await read_backlog(database, self._models)
-        finally:
-            await database.close()
-        units_per_s = speed(backlog.runs) or self._aim.units_per_s
-        self._seen = Need(at_s=time.monotonic(), replicas=needed(backlog, aim=self._aim, units_per_s=units_per_s))
-        self.has_looked.set()

@@ -26,6 +26,8 @@ class Held:
     claim: Claim
     #: When, by the monotonic clock.
     since_s: float
+    #: Seconds that the device has worked on it; what it did for several at once is shared among them.
+    device_s: float = 0.0
     #: Steps taken so far over all pictures.
     steps_done: int = 0
     #: How many claims of a lower rank came after it and went before it.

@@ -182,17 +182,18 @@ class Replica:
         while not self._engine.is_idle:
             started = time.monotonic()
             first = [held.task_id for held in self._ending()]
-            self._send_on(await self._on_device(self._engine.step, first=first))
+            report, device_s = await self._on_device(self._engine.step, first=first)
+            self._send_on(report, device_s)
             step_s = time.monotonic() - started
             self._step_s += (step_s - self._step_s) / (STEPS_REMEMBERED if self._step_s else 1)
             self._note_room()
 
     async def _on_device(
         self, function: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
-    ) -> Result:
-        """Call the engine; note when the device turns out to be lost."""
+    ) -> tuple[Result, float]:
+        """Call the engine, and say for how many seconds; note when the device turns out to be lost."""
         try:
-            return await self._device.call(function, *args, **kwargs)
+            return await self._device.timed(function, *args, **kwargs)
         except DeviceBroken:
             self._is_broken.set()
             raise
@@ -269,9 +270,10 @@ class Replica:
     async def _evict(self, held: Held) -> None:
         await self._device.call(self._engine.evict, held.task_id)
 
-    def _send_on(self, report: StepReport) -> None:
+    def _send_on(self, report: StepReport, device_s: float) -> None:
         for task_id, held in self._held_of(report.progress):
             held.steps_done = report.progress[task_id]
+            held.device_s += device_s / len(report.progress)
         for task_id, held in self._held_of(report.previews):
             self._previews.show(held.beat, report.previews[task_id][-1])
         for task_id, held in self._held_of(report.failed):
@@ -307,7 +309,8 @@ class Replica:
                 return
             request = sized(request, images)
             standing = replace(held.standing, preview_every=self._limits.preview_every)
-            await self._on_device(self._engine.admit, held.task_id, request, images, standing=standing)
+            _, device_s = await self._on_device(self._engine.admit, held.task_id, request, images, standing=standing)
+            held.device_s += device_s
         except DeviceBroken:  # not the task's fault: it goes back with all others
             return
         except UnusableReference as error:
@@ -345,7 +348,7 @@ class Replica:
         if delivered.failure is not None:
             await self._fail(held, delivered.failure, delivered.outputs)
             return
-        success = Success(outputs=delivered.outputs, inference_ms=held.spent_ms)
+        success = Success(outputs=delivered.outputs, inference_ms=held.spent_ms, device_s=held.device_s)
         is_ours = await doors.store.succeed(held.task_id, fence=held.fence, success=success)
         log.info("task_succeeded" if is_ours else "task_lost", task_id=held.task_id, inference_ms=held.spent_ms)
         self._drop(held)

@@ -86,6 +86,7 @@ tasks = Table(
     Column("started_at", Double),
     Column("finished_at", Double),
     Column("inference_ms", Integer, nullable=False),
+    Column("device_s", Double),
     Column("fault_kind", Text),
     Column("fault_message", Text),
     Column("outputs", Text, nullable=False),

@@ -47,7 +47,11 @@ def to_row(task: Task) -> dict[str, Any]:
 
 def success_columns(success: Success) -> dict[str, Any]:
     """Name a good end's values as the statement that stores it does."""
-    return {"this_outputs": write_outputs(success.outputs), "this_inference_ms": success.inference_ms}
+    return {
+        "this_outputs": write_outputs(success.outputs),
+        "this_inference_ms": success.inference_ms,
+        "this_device_s": success.device_s,
+    }
 
 
 def write_preview(preview: Preview) -> str:

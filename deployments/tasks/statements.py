@@ -129,6 +129,7 @@ SUCCEED = (
         state=TaskState.SUCCEEDED,
         outputs=bindparam("this_outputs", type_=Text),
         inference_ms=bindparam("this_inference_ms", type_=Integer),
+        device_s=bindparam("this_device_s", type_=Double),
         **_ENDED,
     )
     .returning(*_SETTLED)

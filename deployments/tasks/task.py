@@ -210,3 +210,5 @@ class Success:
     outputs: tuple[Output, ...]
     #: Time its replica spent on it, in milliseconds.
     inference_ms: int
+    #: Seconds of it that the device worked, without fetching, waiting and delivering; 0 says nothing.
+    device_s: float = 0.0

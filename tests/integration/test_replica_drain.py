@@ -1,16 +1,18 @@
-"""A replica that is told to stop, a cancel that it hears of between two beats, and models that take turns."""
+"""A replica told to stop, a cancel heard of between two beats, models that take turns, and time that is not work."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 from running_replica import decode_here, running
 from solid_pipeline import SolidPipeline
 
+from deployments.database.database import Database
 from deployments.database.signals import StoreSignal
 from deployments.delivery.inline import InlineSink
 from deployments.delivery.sink import EncodedImage, Sink
@@ -19,6 +21,7 @@ from deployments.outbound.references import ReferenceFetcher
 from deployments.outbound.rules import Rules
 from deployments.replica import Doors, Replica
 from deployments.replica_limits import Limits
+from deployments.tasks.backlog import read_backlog
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Task, TaskState
 from models.engine import Engine
@@ -261,3 +264,22 @@ async def test_models_take_turns(
     model_of = {task.id: task.model for task in tasks}
     served = [model_of[key[0]] for group in pipeline.groups for key in group]
     assert served in (["uno", "uso"] * 4, ["uso", "uno"] * 4)
+
+
+async def test_a_slow_sink_makes_no_slow_device(
+    make_replica: MakeReplica, slow_sink: SlowSink, database: Database, submit: Submit, until: Until
+) -> None:
+    """Of the time that a task took, that counts as its device's which had passed when delivering began, at most."""
+    started_s = time.monotonic()
+    task = await submit(sink="slow")
+
+    async with running(make_replica()):
+        await asyncio.wait_for(slow_sink.asked.wait(), 20)
+        until_asked_s = time.monotonic() - started_s
+        with suppress(TimeoutError):  # as long again, which is what must not count
+            await asyncio.wait_for(slow_sink.was_left.wait(), 2 * until_asked_s)
+        slow_sink.go_on.set()
+        await until(task, TaskState.SUCCEEDED)
+
+    [run] = (await read_backlog(database, ["uno"])).runs
+    assert 0 < run.device_s < until_asked_s

@@ -104,24 +104,15 @@ def test_little_is_remembered(steps: list[tuple[float, int]], calm_s: float) -> 
         assert [need.replicas for need in needs] == sorted({need.replicas for need in needs}, reverse=True)
 
 
-@given(shares=st.lists(st.integers(1, 8), min_size=1, max_size=6), units_per_s=st.floats(0.1, 50))
-def test_speed_is_that_of_one_busy_replica(shares: list[int], units_per_s: float) -> None:
-    """However many tasks share a replica, and whatever its pauses, its speed is units by busy seconds."""
-    runs = [
-        Run(
-            replica=f"r{number % 2}",
-            units=units_per_s * 20 / share,
-            started_s=number * 100.0,
-            ended_s=number * 100 + 20,
-        )
-        for number, share in enumerate(shares)
-        for _ in range(share)
-    ]
+@given(device_s=st.lists(st.floats(0.1, 60), min_size=1, max_size=20), units_per_s=st.floats(0.1, 50))
+def test_speed_is_that_of_a_busy_device(device_s: list[float], units_per_s: float) -> None:
+    """However a device's time was shared out, its speed is units by seconds of it."""
+    runs = [Run(units=units_per_s * own_s, device_s=own_s) for own_s in [*device_s, ENOUGH_S]]
 
     assert speed(runs) == pytest.approx(units_per_s)
 
 
-@given(units=UNITS, busy_s=st.floats(0, ENOUGH_S, exclude_max=True))
-def test_little_says_nothing_of_speed(units: float, busy_s: float) -> None:
-    """What was under way for a moment alone is no measure."""
-    assert speed([Run(replica="r", units=units, started_s=0.0, ended_s=busy_s)]) is None
+@given(units=UNITS, device_s=st.floats(0, ENOUGH_S, exclude_max=True))
+def test_little_says_nothing_of_speed(units: float, device_s: float) -> None:
+    """What a device did for a moment alone is no measure."""
+    assert speed([Run(units=units, device_s=device_s)]) is None

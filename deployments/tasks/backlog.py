@@ -97,6 +97,5 @@ async def read_backlog(database: Database, models: Sequence[str]) -> Backlog:
 
 def _claimable(load: Row[Any]) -> int:
     """Return how many of a tenant's waiting tasks may run beside what runs for it; they count as equally large."""
-    if load.max_running is None:
-        return int(load.queued)
-    return min(int(load.queued), max(load.max_running - load.running_of_all, 0))
+    waiting, may_run, running = int(load.queued), load.max_running, int(load.running_of_all)
+    return waiting if may_run is None else max(min(waiting, int(may_run) - running), 0)

@@ -1,0 +1,80 @@
+"""What a request asks of a fleet: work units for its place in order, seconds of a device. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from loadtest.openloop.order import Order
+from models.cost import CostTable, work_units
+from models.request import GenerationRequest, Reference, Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """One request that comes in at a set time."""
+
+    #: Counted from 0 in the order of arrival.
+    number: int
+    #: When it comes, in seconds after the start.
+    at_s: float
+    #: Whose it is.
+    tenant: str
+    #: Catalog name of the model.
+    model: str
+    #: What fair order counts.
+    units: float
+    #: Seconds of a device, from prompt to pixels, when it is alone there.
+    device_s: float
+    #: Pictures.
+    images: int
+    #: Seconds after it came at which it is taken back; None means never.
+    cancel_after_s: float | None = None
+
+
+def works_of(orders: Sequence[Order], costs: CostTable) -> list[Work]:
+    """Return what orders ask of devices of one kind; bad ones ask for nothing, for they are refused."""
+    works: list[Work] = []
+    for order in sorted(orders, key=lambda each: each.at_s):
+        if not order.is_bad:
+            units, device_s = _cost(_wish(order), costs)
+            works.append(_work(order, number=len(works), units=units, device_s=device_s))
+    return works
+
+
+def grown(works: Sequence[Work], factor: float) -> list[Work]:
+    """Let work come ``factor`` times as fast."""
+    return [replace(each, at_s=each.at_s / factor) for each in works]
+
+
+def _work(order: Order, *, number: int, units: float, device_s: float) -> Work:
+    return Work(
+        number=number,
+        at_s=order.at_s,
+        tenant=order.tenant,
+        model=order.model,
+        units=units,
+        device_s=device_s,
+        images=order.images,
+        cancel_after_s=order.cancel_after_s,
+    )
+
+
+@lru_cache(maxsize=10_000)
+def _cost(wish: GenerationRequest, costs: CostTable) -> tuple[float, float]:
+    return work_units(wish), costs.request(wish) / 1e3
+
+
+def _wish(order: Order) -> GenerationRequest:
+    return GenerationRequest(
+        model=order.model,
+        prompt="",
+        references=(Reference(role=Role.SUBJECT, source=""),) * order.references,
+        width=order.width,
+        height=order.height,
+        num_images=order.images,
+        num_inference_steps=order.steps,
+        guidance_scale=3.5,
+        seed=0,
+    )

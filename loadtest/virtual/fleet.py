@@ -58,7 +58,7 @@ class _Fleet:
         self._held_since: dict[Replica, float] = {}
         self._fates: list[Fate] = []
         self._open = 0
-        self._runs: deque[Run] = deque(maxlen=MAX_RUNS)
+        self._runs: deque[tuple[float, Run]] = deque(maxlen=MAX_RUNS)
         self._moments: list[Moment] = []
         self._asked: Counter[str] = Counter()
         self._target = setting.warm
@@ -145,14 +145,7 @@ class _Fleet:
         replica.delivering.remove(held)
         fate = self._fate_of(held)
         self._asked["finish"] += 1
-        self._runs.append(
-            Run(
-                replica=str(replica.number),
-                units=fate.work.units,
-                started_s=fate.started_s or 0.0,
-                ended_s=self._now,
-            )
-        )
+        self._runs.append((self._now, Run(units=fate.work.units, device_s=fate.work.device_s)))
         self._leave_running(fate.work)
         self._end(fate, End.SUCCEEDED)
         self._note_emptied(replica)

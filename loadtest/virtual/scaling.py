@@ -26,8 +26,8 @@ class Sight:
     running: int
     #: Work units that wait.
     queued_units: float
-    #: What ended well lately, the newest last.
-    runs: deque[Run]
+    #: What ended well lately, and when, the newest last.
+    runs: deque[tuple[float, Run]]
     #: Replicas that can work.
     up: int
     #: Replicas that there are to be.
@@ -72,7 +72,7 @@ class ByBacklog:
 
     def wanted(self, sight: Sight) -> int:
         """Return the most that was needed within the calm time."""
-        recent = [run for run in sight.runs if run.ended_s > sight.now_s - RECENT_S][-MAX_RUNS:]
+        recent = [run for ended_s, run in sight.runs if ended_s > sight.now_s - RECENT_S][-MAX_RUNS:]
         backlog = Backlog(
             queued=sight.queued, running=sight.running, queued_units=sight.queued_units, runs=tuple(recent)
         )

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from running_service import free_port
 
+from loadtest.answers import answering
 from loadtest.dialect_cost import KEY, SCENES, serving
 from loadtest.flood import Scene
 from loadtest.openloop.letterbox import Letterbox, receiving
@@ -180,6 +181,24 @@ def test_a_wrong_goal_is_one_line(tmp_path: Path) -> None:
 
     assert found.returncode == 2
     assert "'p95=fast' is no goal" in found.stdout.splitlines()[-1]
+
+
+async def test_the_server_that_does_nothing_is_one_to_the_load() -> None:
+    """The generator is measured against what answers as a server of the first dialect does."""
+    with answering(free_port()) as target:
+        result = await perform(load_of([TINY] * 20, target), watch=unseen)
+
+    assert [record.end for record in result.records] == [End.SUCCEEDED] * 20
+    assert result.ledger.is_sound
+
+
+def test_the_ceiling_of_a_taken_port_is_one_line(tmp_path: Path) -> None:
+    """A server that cannot be started is told with what to do about it."""
+    with answering(port := free_port()):
+        ended = command("ceiling", "--port", str(port), cwd=tmp_path)
+
+    assert ended.returncode == 2
+    assert f"nothing can be served at port {port}; choose another with --port" in ended.stdout
 
 
 def test_a_made_trace_can_be_run(tmp_path: Path) -> None:

@@ -1,0 +1,98 @@
+"""``python -m loadtest ceiling``: how many orders a second this machine can offer before the generator itself is late.
+
+Against a server that answers at once, from a process beside it. What is offered is an order and the read of its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from loadtest.openloop.order import Order
+    from loadtest.openloop.run import Load
+
+#: The lateness at p99, in seconds, from which on a load is no longer the one that was asked for.
+LATE_S = 0.005
+#: Orders a second with which the search begins.
+START = 100.0
+
+UNUSABLE = 2
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def ceiling(
+    *,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long each rate is offered.")] = 10.0,
+    port: Annotated[int, typer.Option(help="Where the server that it is offered to listens.")] = 8790,
+    output: Annotated[Path | None, typer.Option(help="Write the figures here, too, as JSON.")] = None,
+) -> None:
+    """Search the highest rate that this machine can offer with less than 5 ms of lateness of its own at p99."""
+    console.print(f"offering orders to a server that does nothing, {seconds:g} s for each rate")
+    try:
+        found, tries = _searched(seconds, port)
+    except KeyboardInterrupt:
+        console.print("stopped before an end was found")
+        sys.exit(130)
+    except OSError as error:
+        console.print(f"{error}; choose another with --port", markup=False)
+        sys.exit(UNUSABLE)
+    console.print(f"offered {found['offered_per_s']:.0f} orders a second in time, not {found['late_per_s']:.0f}")
+    if output is not None:
+        _write(output, {**found, "seconds": seconds, "tries": tries})
+    sys.exit(0 if found["offered_per_s"] else 1)
+
+
+def _searched(seconds: float, port: int) -> tuple[dict[str, float], list[Mapping[str, float]]]:
+    from loadtest.answers import answering  # noqa: PLC0415 -- brings the HTTP server
+    from loadtest.openloop.capacity import highest_rate  # noqa: PLC0415 -- as above
+
+    tries: list[Mapping[str, float]] = []
+
+    async def is_in_time(rate: float, _number: int) -> bool:
+        tries.append(await _offered(rate, seconds, target))
+        late_ms, errors = tries[-1]["lateness_p99_ms"], tries[-1]["errors"]
+        console.print(f"  {rate:8.0f} a second: lateness p99 {late_ms:.2f} ms, {errors:.0f} errors")
+        return late_ms <= LATE_S * 1e3 and not errors
+
+    with answering(port) as target:
+        found = asyncio.run(highest_rate(is_in_time, start=START))
+    return {"offered_per_s": found.carried, "late_per_s": found.missed}, tries
+
+
+async def _offered(rate: float, seconds: float, target: str) -> Mapping[str, float]:
+    from loadtest.figures import percentile  # noqa: PLC0415 -- as above
+    from loadtest.openloop.run import perform  # noqa: PLC0415 -- as above
+
+    result = await perform(_load(rate, seconds, target), watch=lambda _book: None)
+    if result.was_stopped:
+        raise KeyboardInterrupt
+    lateness = [record.lateness_s for record in result.records]
+    return {
+        "rate": rate,
+        "lateness_p99_ms": percentile(lateness, 0.99) * 1e3,
+        "errors": float(sum(record.is_error for record in result.records)),
+    }
+
+
+def _load(rate: float, seconds: float, target: str) -> Load:
+    from loadtest.openloop.order import Order  # noqa: PLC0415 -- as above
+    from loadtest.openloop.run import Load  # noqa: PLC0415 -- as above
+
+    orders: list[Order] = [Order(at_s=number / rate, tenant="one") for number in range(max(int(rate * seconds), 1))]
+    return Load(orders=orders, target=target, keys=["none"], poll_s=None, patience_s=60.0)
+
+
+def _write(output: Path, found: Mapping[str, Any]) -> None:
+    from loadtest.machine import commit, machine  # noqa: PLC0415 -- asks git and every package
+
+    facts = {"command": "python -m loadtest ceiling", "commit": commit(), "machine": dict(machine())}
+    output.write_text(json.dumps({**facts, **found}, indent=2) + "\n", encoding="utf-8")

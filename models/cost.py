@@ -31,12 +31,13 @@ STYLE_TOKENS = 192
 #: Tokens of the sequence that a unit is measured by.
 UNIT_TOKENS = 64 * 64 + TEXT_TOKENS
 
-#: Bytes that a request keeps on the device whatever its size: 512 text tokens of width 4096 in bfloat16.
+#: Bytes of a token of the text or of a reference, as wide as the transformer in bfloat16.
 #: Source: FLUX.1-dev's geometry, as for the other sizes here.
-REQUEST_BYTES = TEXT_TOKENS * 4096 * 2
-#: Bytes that it keeps for every token of its sequence: cosine and sine of 64 angles in float32, and 64 reference
-#: channels in bfloat16.
-REQUEST_TOKEN_BYTES = 2 * 64 * 4 + 64 * 2
+TOLD_TOKEN_BYTES = 3072 * 2
+#: Bytes of the modulations of a step: 12 widths for each of 19 blocks, 3 for each of 38, and 2, in bfloat16.
+TOLD_STEP_BYTES = (19 * 12 + 38 * 3 + 2) * 3072 * 2
+#: Bytes of every token of a sequence: cosine and sine of 64 angles in float32.
+PLACE_BYTES = 2 * 64 * 4
 #: Bytes of every target token of every picture: 64 channels in float32, as latents and as an estimate of the result.
 SAMPLE_TOKEN_BYTES = 2 * 64 * 4
 
@@ -120,8 +121,10 @@ def rows_of(request: GenerationRequest) -> int:
 
 def resident_bytes(request: GenerationRequest) -> int:
     """Estimate the bytes that a request keeps on the device while it is denoised, at FLUX.1-dev's size."""
-    told = rows_of(request) * REQUEST_BYTES + REQUEST_TOKEN_BYTES * tokens_of(request)
-    return told + request.num_images * SAMPLE_TOKEN_BYTES * target_tokens(request)
+    tokens, made = tokens_of(request), target_tokens(request)
+    prompt = TOLD_TOKEN_BYTES * TEXT_TOKENS + TOLD_STEP_BYTES * request.num_inference_steps
+    pictures = TOLD_TOKEN_BYTES * (tokens - made - TEXT_TOKENS) + PLACE_BYTES * tokens
+    return rows_of(request) * prompt + pictures + request.num_images * SAMPLE_TOKEN_BYTES * made
 
 
 def _styles(request: GenerationRequest) -> int:

@@ -1,10 +1,10 @@
 """What a request tells the transformer, encoded once and shared by all its pictures.
 
-    prompt ──► text features, pooled text
-    references ──► clean tokens in the image stream          positions of all of it ──► rotary table
-    styles ──► style tokens in the text stream
+    prompt, styles ──► tokens of the text stream             positions of all of it ──► rotary table
+    references ──► clean tokens in the image stream          sigmas, guidance, prompt ──► modulations of every step
 
-Knows no noise and no step; which pictures are references and how large they become is the model's rule.
+All of it is as wide as the transformer already. Knows no noise; which pictures are references and how large they
+become is the model's rule.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from models.flux.blocks import RotaryTable
 from models.flux.encodings import Encoded, digest_of_picture, digest_of_text
 from models.flux.latents import PATCH, pack, reference_ids, target_ids, text_ids
 from models.flux.references import EmptyReference, preprocess
-from models.flux.transformer import RotaryTable, rotary_table
+from models.flux.transformer import rotary_table
 from models.request import GenerationRequest, InvalidRequest, Role, UnusableReference
 
 if TYPE_CHECKING:
@@ -49,14 +50,14 @@ class ReferenceRule:
 class Conditioning:
     """What stays the same over all steps and pictures of a request; each tensor has a batch axis of 1."""
 
-    #: (1, text tokens, text width) in the transformer's dtype.
+    #: (1, style and text tokens, hidden width) in the transformer's dtype.
     text: Tensor
-    #: (1, pooled width) in the transformer's dtype.
-    pooled: Tensor
-    #: (1, tokens of all references, channels) in the transformer's dtype; None without references.
-    references: Tensor | None
-    #: (1, tokens of all styles, hidden width) in the transformer's dtype; None without styles.
+    #: (1, tokens of all styles, hidden width), as ``text`` begins; None without styles.
     styles: Tensor | None
+    #: (1, tokens of all references, hidden width) in the transformer's dtype; None without references.
+    references: Tensor | None
+    #: (steps, width of all modulations) in the transformer's dtype.
+    modulations: Tensor
     #: Positions of style, text, target and reference tokens; float32.
     rotary: RotaryTable
 
@@ -68,6 +69,7 @@ def encode_request(
     parts: FluxComponents,
     rule: ReferenceRule,
     grid: tuple[int, int],
+    noise_levels: Sequence[float],
 ) -> Conditioning:
     """Encode a prompt and its pictures.
 
@@ -77,6 +79,7 @@ def encode_request(
         parts: what encodes them.
         rule: how references are taken.
         grid: (rows, columns) of the picture to be made, in tokens.
+        noise_levels: before each step, and 0 after the last.
 
     Raises:
         UnusableReference: when a picture has a role the model does not take, or scaling leaves nothing of it.
@@ -85,25 +88,44 @@ def encode_request(
     _check_roles(request, rule, takes_styles=parts.style is not None)
     latents = [_encode_reference(image, parts) for image in _fit_references(request, images, rule)]
     styles = _encode_styles(request, images, parts)
-    text, pooled = _encode_text(request.prompt, parts)
-    style_tokens = 0 if styles is None else styles.shape[1]
-    ids = _joint_ids(style_tokens + text.shape[1], grid, latents)
+    text, modulations = _tell(request.prompt, request, parts, styles=styles, noise_levels=noise_levels)
+    ids = _joint_ids(text.shape[1], grid, latents)
     cos, sin = rotary_table(ids, parts.transformer.config.axes_dims_rope)
+    references = _joined([pack(each) for each in latents], parts)
     return Conditioning(
         text=text,
-        pooled=pooled,
-        references=_joined([pack(each) for each in latents], parts),
         styles=styles,
+        references=None if references is None else parts.transformer.embed_references(references),
+        modulations=modulations,
         rotary=(cos[None].to(parts.device), sin[None].to(parts.device)),
     )
 
 
-def encode_negative(request: GenerationRequest, told: Conditioning, *, parts: FluxComponents) -> Conditioning | None:
+def encode_negative(
+    request: GenerationRequest, told: Conditioning, *, parts: FluxComponents, noise_levels: Sequence[float]
+) -> Conditioning | None:
     """Encode what not to show, beside the same references, styles and positions; None where nothing is said of it."""
     if not request.negative_prompt:
         return None
-    text, pooled = _encode_text(request.negative_prompt, parts)
-    return replace(told, text=text, pooled=pooled)
+    styles = told.styles
+    text, modulations = _tell(request.negative_prompt, request, parts, styles=styles, noise_levels=noise_levels)
+    return replace(told, text=text, modulations=modulations)
+
+
+def _tell(
+    prompt: str,
+    request: GenerationRequest,
+    parts: FluxComponents,
+    *,
+    styles: Tensor | None,
+    noise_levels: Sequence[float],
+) -> tuple[Tensor, Tensor]:
+    """Return what hangs on a prompt: the tokens of the text stream, and the modulations of every step."""
+    text, pooled = _encode_text(prompt, parts)
+    sigma = torch.tensor(noise_levels[:-1], device=parts.device)
+    guidance = torch.full_like(sigma, request.guidance_scale)
+    modulations = parts.transformer.modulations(sigma, guidance, pooled.expand(len(sigma), -1))
+    return parts.transformer.embed_text(text, styles), modulations
 
 
 def _encode_text(prompt: str, parts: FluxComponents) -> Encoded:

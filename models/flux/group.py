@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from models.flux.transformer import RotaryTable, TransformerInputs
+from models.flux.blocks import RotaryTable
+from models.flux.transformer import TransformerInputs
 from models.sample import Sample
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ class FluxSample(Sample):
     tokens: Tensor
     #: Noise level before each step, and 0 after the last.
     sigmas: tuple[float, ...]
-    #: Plain guidance.
-    guidance: float
     #: What the transformer is told; one object for all pictures of the request.
     conditioning: Conditioning
     #: What it is told to stay away from; None without a negative prompt.
@@ -57,12 +56,9 @@ def collate(group: Sequence[FluxSample], *, dtype: torch.dtype) -> TransformerIn
     lengths = [each.rotary[0].shape[1] for each in told]
     return TransformerInputs(
         target=torch.cat([sample.tokens for sample in group]).to(dtype),
-        references=_stack_references(group, dtype=dtype, missing=[max(lengths) - length for length in lengths]),
-        text=torch.cat([each.text for each in told]),
-        styles=_stack_styles(told),
-        pooled=torch.cat([each.pooled for each in told]),
-        sigma=torch.tensor([sample.sigmas[sample.steps_done] for sample in group], device=device),
-        guidance=torch.tensor([sample.guidance for sample in group], device=device),
+        references=_stack_references(told, missing=[max(lengths) - length for length in lengths]),
+        text=_stack([each.text for each in told]),
+        modulation=torch.stack([sample.conditioning.modulations[sample.steps_done] for sample in group]),
         rotary=_stack_rotary([each.rotary for each in told], tokens=max(lengths)),
         key_mask=_key_mask(lengths, device=device),
     )
@@ -102,22 +98,15 @@ def steer(sample: FluxSample, positive: Tensor, negative: Tensor) -> Tensor:
     return away + sample.true_cfg_scale * (positive.to(torch.float32) - away)
 
 
-def _stack_references(group: Sequence[FluxSample], *, dtype: torch.dtype, missing: Sequence[int]) -> Tensor | None:
-    rows = [_references(sample, dtype=dtype) for sample in group]
-    padded = [pad(row, (0, 0, 0, tokens)) for row, tokens in zip(rows, missing, strict=True)]
-    return torch.cat(padded) if padded[0].shape[1] else None
+def _stack_references(told: Sequence[Conditioning], *, missing: Sequence[int]) -> Tensor | None:
+    rows = [_references(each) for each in told]
+    stacked = _stack_padded(rows, tokens=rows[0].shape[1] + missing[0])
+    return stacked if stacked.shape[1] else None
 
 
-def _references(sample: FluxSample, *, dtype: torch.dtype) -> Tensor:
-    """Return the sample's reference tokens; none of them where it has no reference."""
-    references = sample.conditioning.references
-    return sample.tokens[:, :0].to(dtype) if references is None else references
-
-
-def _stack_styles(told: Sequence[Conditioning]) -> Tensor | None:
-    styles = [each.styles for each in told if each.styles is not None]
-    assert len(styles) in {0, len(told)}, "samples with and without styles do not share a shape"  # noqa: S101 -- ours
-    return torch.cat(styles) if styles else None
+def _references(told: Conditioning) -> Tensor:
+    """Return the reference tokens; none of them where there is no reference."""
+    return told.text[:, :0] if told.references is None else told.references
 
 
 def _stack_rotary(tables: Sequence[RotaryTable], *, tokens: int) -> RotaryTable:
@@ -126,7 +115,12 @@ def _stack_rotary(tables: Sequence[RotaryTable], *, tokens: int) -> RotaryTable:
 
 
 def _stack_padded(rows: Sequence[Tensor], *, tokens: int) -> Tensor:
-    return torch.cat([pad(row, (0, 0, 0, tokens - row.shape[1])) for row in rows])
+    return _stack([pad(row, (0, 0, 0, tokens - row.shape[1])) if row.shape[1] < tokens else row for row in rows])
+
+
+def _stack(rows: Sequence[Tensor]) -> Tensor:
+    """Put rows under one another; the usual lone one is not copied."""
+    return rows[0] if len(rows) == 1 else torch.cat(tuple(rows))
 
 
 def _key_mask(lengths: Sequence[int], *, device: torch.device) -> Tensor | None:

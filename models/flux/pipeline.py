@@ -52,8 +52,9 @@ class FluxPipeline:
         """
         with self._on_device():
             grid = self._tokens_along(request.height), self._tokens_along(request.width)
-            told = encode_request(request, images, parts=self._parts, rule=self._rule, grid=grid)
-            negative = encode_negative(request, told, parts=self._parts)
+            levels = self._noise_levels(request)
+            told = encode_request(request, images, parts=self._parts, rule=self._rule, grid=grid, noise_levels=levels)
+            negative = encode_negative(request, told, parts=self._parts, noise_levels=levels)
             samples = [self._sample(request_id, request, told, index=index) for index in range(request.num_images)]
             return [replace(sample, negative=negative) for sample in samples]
 
@@ -120,13 +121,16 @@ class FluxPipeline:
             shape=_shape(request, conditioning, target_tokens=tokens.shape[1]),
             num_inference_steps=request.num_inference_steps,
             tokens=tokens,
-            sigmas=sigmas(width=width, height=height, steps=request.num_inference_steps),
-            guidance=request.guidance_scale,
+            sigmas=self._noise_levels(request),
             true_cfg_scale=request.true_cfg_scale,
             conditioning=conditioning,
             width=request.width,
             height=request.height,
         )
+
+    def _noise_levels(self, request: GenerationRequest) -> tuple[float, ...]:
+        height, width = self._whole_tokens(request.height), self._whole_tokens(request.width)
+        return sigmas(width=width, height=height, steps=request.num_inference_steps)
 
     def _decode(self, sample: FluxSample) -> Image.Image:
         height, width = self._whole_tokens(sample.height), self._whole_tokens(sample.width)

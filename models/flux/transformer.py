@@ -3,26 +3,26 @@
     attention sees   [style][text][target][reference 1][reference 2]...[padding]
                       └─ text stream ─┘└──────────── image stream ────────────┘
 
-The blocks are diffusers' own. Only the outer forward and the attention processor are ours: every row of a batch
-brings its own noise level, guidance and positions, so rows of strangers at different steps share one call. Knows
-no pictures, no prompts and no schedule.
+    once a request   embed_text, embed_references, modulations          every step   forward
+
+The layers are diffusers' own, the arithmetic between them is ours: every row of a batch brings its own modulation and
+positions, so rows of strangers at different steps share one call. Knows no pictures, no prompts and no schedule.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
-from diffusers.models.attention_dispatch import dispatch_attention_fn
 from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
 from torch import Tensor, nn
+from torch.nn.functional import pad, silu
 
-#: Cosines and sines, each (batch, tokens, head width / 2) in float32; the batch axis may be absent in a single table.
-RotaryTable: TypeAlias = tuple[Tensor, Tensor]
+from models.flux.blocks import Joint, RotaryTable, double_block, last_block, modulate, single_block
 
 #: Base of the rotary frequencies. Source: FLUX.1 reference code, model parameters of every FLUX.1 variant.
 ROTARY_BASE = 10000
@@ -34,18 +34,13 @@ class TransformerInputs:
 
     #: (batch, target tokens, channels), noisy.
     target: Tensor
-    #: (batch, reference tokens, channels), clean: the references of a row in sequence, padded at the end; or None.
+    #: (batch, reference tokens, hidden width), embedded: the references of a row in sequence, padded at the end; or
+    #: None.
     references: Tensor | None
-    #: (batch, text tokens, text width) as the text encoder gave them.
+    #: (batch, style and text tokens, hidden width), embedded.
     text: Tensor
-    #: (batch, style tokens, hidden width), already as wide as the transformer; or None.
-    styles: Tensor | None
-    #: (batch, pooled width).
-    pooled: Tensor
-    #: (batch,) noise level in [0, 1].
-    sigma: Tensor
-    #: (batch,) plain guidance; ignored by a transformer without guidance embedding.
-    guidance: Tensor
+    #: (batch, width of all modulations): the row of ``UxoTransformer.modulations`` that belongs to this step.
+    modulation: Tensor
     #: Positions of style, text, target and reference tokens, in this order.
     rotary: RotaryTable
     #: (batch, all tokens), False where a token is padding; None when nothing is padded, which is faster.
@@ -59,8 +54,37 @@ class UxoTransformer(FluxTransformer2DModel):  # type: ignore[misc]  # diffusers
     @functools.wraps(FluxTransformer2DModel.__init__)  # type: ignore[misc]  # as above
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.set_attn_processor(UxoAttnProcessor())
         self.time_text_embed.time_proj = Sinusoid()
+        #: What computes attention, by diffusers' name; None leaves it to torch.
+        self.attention_backend: str | None = None
+        #: Sequences are filled up to multiples of this many tokens; 1 fills nothing.
+        self.token_bucket = 1
+        self.run_double: Callable[..., tuple[Tensor, Tensor]] = double_block
+        self.run_single: Callable[..., Tensor] = single_block
+        self.run_last: Callable[..., Tensor] = last_block
+
+    def embed_text(self, text: Tensor, styles: Tensor | None) -> Tensor:
+        """Bring (batch, tokens, text width) to the hidden width, behind styles that have it already."""
+        embedded: Tensor = self.context_embedder(text)
+        return embedded if styles is None else torch.cat((styles, embedded), dim=1)
+
+    def embed_references(self, references: Tensor) -> Tensor:
+        """Bring (batch, tokens, channels) to the hidden width."""
+        return self.x_embedder(references)  # type: ignore[no-any-return]  # diffusers ships no types
+
+    def modulations(self, sigma: Tensor, guidance: Tensor, pooled: Tensor) -> Tensor:
+        """Compute what every norm of every block is told, for many steps in one product.
+
+        Args:
+            sigma: (steps,) noise levels in [0, 1].
+            guidance: (steps,) plain guidance; ignored by a transformer without guidance embedding.
+            pooled: (steps, pooled width), whose dtype is computed in.
+
+        Returns:
+            (steps, 12 widths per double block, 3 per single block, 2 for the output).
+        """
+        conditions = silu(self._condition(sigma, guidance, pooled))
+        return torch.cat([linear(conditions) for linear in self._modulators()], dim=-1)
 
     def forward(self, inputs: TransformerInputs) -> Tensor:
         """Predict the velocity of the target tokens.
@@ -68,38 +92,51 @@ class UxoTransformer(FluxTransformer2DModel):  # type: ignore[misc]  # diffusers
         Returns:
             (batch, target tokens, channels) in the transformer's dtype.
         """
-        vec = self._condition(inputs)
-        text, image = self._embed_text(inputs), self._embed_image(inputs)
-        attention = {} if inputs.key_mask is None else {"attention_mask": inputs.key_mask}
-        for block in (*self.transformer_blocks, *self.single_transformer_blocks):
-            text, image = block(
-                hidden_states=image,
-                encoder_hidden_states=text,
-                temb=vec,
-                image_rotary_emb=inputs.rotary,
-                joint_attention_kwargs=attention,
-            )
-        target = image[:, : inputs.target.shape[1]]
-        return self.proj_out(self.norm_out(target, vec))  # type: ignore[no-any-return]  # diffusers ships no types
+        joint, fill = self._joint(inputs)
+        text, image = inputs.text, pad(self._image(inputs), (0, 0, 0, fill))
+        widths = [linear.out_features for linear in self._modulators()]
+        told = iter(torch.split(inputs.modulation, widths, dim=-1))
+        for block in self.transformer_blocks:
+            of_image, of_text = next(told), next(told)
+            text, image = self.run_double(block, (text, image), (of_text, of_image), joint)
+        joined = torch.cat((text, image), dim=1)
+        for block in self.single_transformer_blocks[:-1]:
+            joined = self.run_single(block, joined, next(told), joint)
+        first = text.shape[1]
+        read = first, first + inputs.target.shape[1]
+        target = self._last(joined, told, joint, read=read)
+        scale, shift = next(told).unsqueeze(1).chunk(2, dim=-1)
+        return self.proj_out(modulate(self.norm_out.norm(target), shift, scale))  # type: ignore[no-any-return]  # as above
 
-    def _condition(self, inputs: TransformerInputs) -> Tensor:
+    def _joint(self, inputs: TransformerInputs) -> tuple[Joint, int]:
+        """Return what all attentions share, and the number of tokens that fill the bucket."""
+        tokens = inputs.rotary[0].shape[-2]
+        fill = -tokens % self.token_bucket
+        cos, sin = (pad(half, (0, 0, 0, fill)) if fill else half for half in inputs.rotary)
+        return Joint(rotary=(cos, sin), key_mask=inputs.key_mask, backend=self.attention_backend, keys=tokens), fill
+
+    def _image(self, inputs: TransformerInputs) -> Tensor:
+        target: Tensor = self.x_embedder(inputs.target)
+        return target if inputs.references is None else torch.cat((target, inputs.references), dim=1)
+
+    def _last(self, joined: Tensor, told: Iterator[Tensor], joint: Joint, *, read: tuple[int, int]) -> Tensor:
+        if not self.single_transformer_blocks:
+            return joined[:, read[0] : read[1]]
+        return self.run_last(self.single_transformer_blocks[-1], joined, next(told), joint, read=read)
+
+    def _modulators(self) -> list[nn.Linear]:
+        """List the layers that turn a condition into modulations, in the order of the blocks."""
+        doubles = [norm.linear for block in self.transformer_blocks for norm in (block.norm1, block.norm1_context)]
+        return [*doubles, *(block.norm.linear for block in self.single_transformer_blocks), self.norm_out.linear]
+
+    def _condition(self, sigma: Tensor, guidance: Tensor, pooled: Tensor) -> Tensor:
         # In bfloat16 this rounds sigma before the factor, as the authors' code does; above 0.5 the embedded time is
         # then a multiple of 4. The published pictures were made so.
-        dtype = inputs.text.dtype
-        time = inputs.sigma.to(dtype) * 1000
+        time = sigma.to(pooled.dtype) * 1000
         if not self.config.guidance_embeds:
-            return self.time_text_embed(time, inputs.pooled)  # type: ignore[no-any-return]  # as above
-        guidance = inputs.guidance.to(dtype) * 1000
-        return self.time_text_embed(time, guidance, inputs.pooled)  # type: ignore[no-any-return]  # as above
-
-    def _embed_text(self, inputs: TransformerInputs) -> Tensor:
-        text: Tensor = self.context_embedder(inputs.text)
-        return text if inputs.styles is None else torch.cat((inputs.styles, text), dim=1)
-
-    def _embed_image(self, inputs: TransformerInputs) -> Tensor:
-        target, references = inputs.target, inputs.references
-        image = target if references is None else torch.cat((target, references), dim=1)
-        return self.x_embedder(image)  # type: ignore[no-any-return]  # as above
+            return self.time_text_embed(time, pooled)  # type: ignore[no-any-return]  # as above
+        scaled = guidance.to(pooled.dtype) * 1000
+        return self.time_text_embed(time, scaled, pooled)  # type: ignore[no-any-return]  # as above
 
 
 class Sinusoid(nn.Module):
@@ -121,60 +158,6 @@ class Sinusoid(nn.Module):
         return exponents.to(torch.float64).exp().to(torch.float32)
 
 
-class UxoAttnProcessor:
-    """Attention over the joint sequence, with positions per row and an optional key mask."""
-
-    # diffusers sets these two by name: set_attention_backend, enable_parallelism.
-    _attention_backend: Any = None
-    _parallel_config: Any = None
-
-    # Parameter names are the ones diffusers' attention module passes by keyword.
-    def __call__(
-        self,
-        attn: Any,
-        hidden_states: Tensor,
-        encoder_hidden_states: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        image_rotary_emb: RotaryTable | None = None,
-    ) -> Tensor | tuple[Tensor, Tensor]:
-        """Attend; a double block passes both streams, a single block the joined one.
-
-        Returns:
-            The image stream and the text stream, both projected; or the joined stream, unprojected.
-        """
-        query, key, value = _project_image(attn, hidden_states)
-        if encoder_hidden_states is not None:
-            streams = zip(_project_text(attn, encoder_hidden_states), (query, key, value), strict=True)
-            query, key, value = (torch.cat(pair, dim=1) for pair in streams)
-        if image_rotary_emb is not None:
-            query, key = rotate(query, image_rotary_emb), rotate(key, image_rotary_emb)
-        backend, parallel = self._attention_backend, self._parallel_config
-        joined: Tensor = dispatch_attention_fn(
-            query, key, value, attn_mask=attention_mask, backend=backend, parallel_config=parallel
-        )
-        joined = joined.flatten(2).to(query.dtype)
-        if encoder_hidden_states is None:
-            return joined
-        text_tokens = encoder_hidden_states.shape[1]
-        text, image = joined[:, :text_tokens].contiguous(), joined[:, text_tokens:].contiguous()
-        return attn.to_out[0](image), attn.to_add_out(text)
-
-
-def _project_image(attn: Any, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    query, key, value = (_heads(attn, layer(hidden)) for layer in (attn.to_q, attn.to_k, attn.to_v))
-    return attn.norm_q(query), attn.norm_k(key), value
-
-
-def _project_text(attn: Any, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    layers = (attn.add_q_proj, attn.add_k_proj, attn.add_v_proj)
-    query, key, value = (_heads(attn, layer(hidden)) for layer in layers)
-    return attn.norm_added_q(query), attn.norm_added_k(key), value
-
-
-def _heads(attn: Any, projected: Tensor) -> Tensor:
-    return torch.unflatten(projected, -1, (-1, attn.head_dim))
-
-
 def rotary_table(ids: Tensor, axes: Sequence[int]) -> RotaryTable:
     """Compute the rotation of every token, angles in float64, stored as float32.
 
@@ -191,16 +174,3 @@ def rotary_table(ids: Tensor, axes: Sequence[int]) -> RotaryTable:
 def _angles(positions: Tensor, width: int) -> Tensor:
     exponents = torch.arange(0, width, 2, dtype=torch.float64, device=positions.device) / width
     return positions.to(torch.float64)[..., None] * (1.0 / ROTARY_BASE**exponents)
-
-
-def rotate(tokens: Tensor, table: RotaryTable) -> Tensor:
-    """Turn neighbouring pairs of a head's dimensions, in float32, and cast back.
-
-    Args:
-        tokens: (batch, tokens, heads, head width).
-        table: with or without a batch axis.
-    """
-    cos, sin = (half.unsqueeze(-2) for half in table)
-    real, imaginary = torch.unflatten(tokens.to(torch.float32), -1, (-1, 2)).unbind(-1)
-    turned = torch.stack((real * cos - imaginary * sin, real * sin + imaginary * cos), dim=-1)
-    return turned.flatten(-2).to(tokens.dtype)

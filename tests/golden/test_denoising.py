@@ -38,11 +38,13 @@ def _series(case: dict[str, Tensor], name: str) -> list[Tensor]:
     return [case[key] for key in sorted(case) if key.startswith(f"{name}.")]
 
 
-def _loop_sample(case: dict[str, Tensor], styles: Tensor | None = None) -> FluxSample:
+@torch.inference_mode()
+def _loop_sample(transformer: UxoTransformer, case: dict[str, Tensor], styles: Tensor | None = None) -> FluxSample:
     """Stand at the first step of a recorded loop, with recorded tokens and positions."""
     text_tokens = case["txt"].shape[1] + (0 if styles is None else styles.shape[1])
     ids = torch.cat([torch.zeros(1, text_tokens, 3), case["img_ids"], *_series(case, "ref_img_ids")], dim=1)
     noise = draw_noise(int(case["seed"]), height=HEIGHT, width=WIDTH)
+    levels = sigmas(width=WIDTH, height=HEIGHT, steps=4)
     return FluxSample(
         request_id="loop",
         index=0,
@@ -50,13 +52,14 @@ def _loop_sample(case: dict[str, Tensor], styles: Tensor | None = None) -> FluxS
         shape=ShapeKey(model="uno", target_tokens=24, reference_tokens=0, styles=0),
         num_inference_steps=4,
         tokens=pack(noise),
-        sigmas=sigmas(width=WIDTH, height=HEIGHT, steps=4),
-        guidance=float(case["guidance"]),
+        sigmas=levels,
         conditioning=Conditioning(
-            text=case["txt"],
-            pooled=case["vec"],
-            references=torch.cat(_series(case, "ref_img"), dim=1),
+            text=transformer.embed_text(case["txt"], styles),
             styles=styles,
+            references=transformer.embed_references(torch.cat(_series(case, "ref_img"), dim=1)),
+            modulations=transformer.modulations(
+                torch.tensor(levels[:-1]), case["guidance"].float().expand(4), case["vec"].expand(4, -1)
+            ),
             rotary=rotary_table(ids, (8, 10, 14)),
         ),
         width=WIDTH,
@@ -91,7 +94,7 @@ def test_uno_loop(
     """UNO passes through the recorded states, from the same noise over the same sigmas."""
     case = golden("uno_denoise_4step")
     put_lora(transformer, read_lora(transformer, golden("uno_lora")))
-    sample = _loop_sample(case)
+    sample = _loop_sample(transformer, case)
 
     predictions, states = _play(transformer, sample)
 
@@ -113,7 +116,7 @@ def test_uso_loop(
     put_lora(transformer, read_lora(transformer, golden("uso_lora")))
     with torch.inference_mode():
         styles = style_encoder._projector(*read_levels(style_encoder._siglip, case["style_pixel_values.0"]))
-    sample = _loop_sample(case, styles)
+    sample = _loop_sample(transformer, case, styles)
 
     predictions, states = _play(transformer, sample)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.flux.blocks import RotaryTable, rotate
 from models.flux.lora import attach_lora, merge_lora, read_lora
-from models.flux.transformer import TransformerInputs, UxoTransformer, rotary_table, rotate
+from models.flux.transformer import TransformerInputs, UxoTransformer, rotary_table
 
 if TYPE_CHECKING:
     from golden.conftest import Differences, Golden
@@ -27,17 +28,32 @@ UNO_CASES = ["uno_forward_1ref", "uno_forward_2refs", "uno_forward_batch3"]
 USO_CASES = ["content_1style", "content_2styles", "content_only", "style_only"]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What a transformer is told, as the authors hand it over: nothing of it is embedded."""
+
+    target: Tensor
+    references: Tensor | None
+    text: Tensor
+    styles: Tensor | None
+    pooled: Tensor
+    sigma: Tensor
+    guidance: Tensor
+    rotary: RotaryTable
+    key_mask: Tensor | None = None
+
+
 def _series(case: Tensors, name: str) -> list[Tensor]:
     return [case[key] for key in sorted(case) if key.startswith(f"{name}.")]
 
 
-def _inputs(case: Tensors, *, references: bool = True, styles: bool = True) -> TransformerInputs:
+def _inputs(case: Tensors, *, references: bool = True, styles: bool = True) -> Told:
     """Read a recorded case: positions come from the record, so only the transformer is under test."""
     tokens = _series(case, "ref_img") if references else []
     ids = _series(case, "ref_img_ids") if references else []
     style = _series(case, "style_tokens") if styles else []
     style_ids = [torch.zeros(*each.shape[:2], 3) for each in style]
-    return TransformerInputs(
+    return Told(
         target=case["img"],
         references=torch.cat(tokens, dim=1) if tokens else None,
         text=case["txt"],
@@ -49,9 +65,18 @@ def _inputs(case: Tensors, *, references: bool = True, styles: bool = True) -> T
     )
 
 
-def _forward(transformer: UxoTransformer, inputs: TransformerInputs) -> Tensor:
+def _forward(transformer: UxoTransformer, inputs: Told) -> Tensor:
+    references = inputs.references
     with torch.inference_mode():
-        output: Tensor = transformer(inputs)
+        embedded = TransformerInputs(
+            target=inputs.target,
+            references=None if references is None else transformer.embed_references(references),
+            text=transformer.embed_text(inputs.text, inputs.styles),
+            modulation=transformer.modulations(inputs.sigma, inputs.guidance, inputs.pooled),
+            rotary=inputs.rotary,
+            key_mask=inputs.key_mask,
+        )
+        output: Tensor = transformer(embedded)
     return output
 
 
@@ -180,7 +205,7 @@ def test_guidance_is_ignored_without_its_embedding() -> None:
         pooled_projection_dim=4,
         axes_dims_rope=(2, 2, 4),
     )
-    inputs = TransformerInputs(
+    inputs = Told(
         target=torch.randn(1, 4, 64),
         references=None,
         text=torch.randn(1, 3, 4),
@@ -210,27 +235,29 @@ def test_bfloat16_stays_close(uno: UxoTransformer, golden: Golden) -> None:
     assert off < 0.15 * case["out"].square().mean().sqrt()
 
 
-@pytest.fixture
-def backend_switch(uno: UxoTransformer) -> Iterator[UxoTransformer]:
-    """Put the attention backend back afterwards: diffusers keeps the last choice for the whole process."""
-    yield uno
-    uno.set_attention_backend("native")
-
-
-def test_attention_backend_can_be_chosen(
-    backend_switch: UxoTransformer, golden: Golden, difference: Differences
-) -> None:
-    """The switch that diffusers has for the attention backend reaches the processor: flash takes no mask, math does."""
+def test_attention_backend_can_be_chosen(uno: UxoTransformer, golden: Golden, difference: Differences) -> None:
+    """The choice reaches every attention: flash takes no mask, math does."""
     case = golden("uno_forward_1ref")
     inputs = replace(_inputs(case), key_mask=torch.ones(1, 16 + 24 + 15, dtype=torch.bool))
 
-    backend_switch.set_attention_backend("_native_flash")
+    uno.attention_backend = "_native_flash"
     with pytest.raises(ValueError, match="attn_mask"):
-        _forward(backend_switch, inputs)
-    backend_switch.set_attention_backend("_native_math")
-    output = _forward(backend_switch, inputs)
+        _forward(uno, inputs)
+    uno.attention_backend = "_native_math"
+    output = _forward(uno, inputs)
 
     difference("forward, other attention backend", output, case["out"], limit=FORWARD_LIMIT)
+
+
+@pytest.mark.parametrize("bucket", [16, 64])
+def test_buckets_change_nothing(uno: UxoTransformer, golden: Golden, difference: Differences, bucket: int) -> None:
+    """What fills a sequence up to a bucket is not attended to."""
+    case = golden("uno_forward_2refs")
+    uno.token_bucket = bucket
+
+    output = _forward(uno, _inputs(case))
+
+    difference("forward, in buckets", output, case["out"], limit=FORWARD_LIMIT)
 
 
 def test_saves_and_loads(blank_transformer: UxoTransformer, golden: Golden, tmp_path: Path) -> None:
@@ -247,19 +274,19 @@ def test_saves_and_loads(blank_transformer: UxoTransformer, golden: Golden, tmp_
 FIELDS = ("target", "references", "text", "pooled", "sigma", "guidance")
 
 
-def _row(inputs: TransformerInputs, index: int) -> TransformerInputs:
+def _row(inputs: Told, index: int) -> Told:
     tensors = {name: getattr(inputs, name)[index : index + 1] for name in FIELDS}
     rotary = (inputs.rotary[0][index : index + 1], inputs.rotary[1][index : index + 1])
     return replace(inputs, rotary=rotary, **tensors)
 
 
-def _stack(*rows: TransformerInputs) -> TransformerInputs:
+def _stack(*rows: Told) -> Told:
     tensors = {name: torch.cat([getattr(row, name) for row in rows]) for name in FIELDS}
     rotary = (torch.cat([row.rotary[0] for row in rows]), torch.cat([row.rotary[1] for row in rows]))
     return replace(rows[0], rotary=rotary, **tensors)
 
 
-def _pad(inputs: TransformerInputs, *, tokens: int) -> TransformerInputs:
+def _pad(inputs: Told, *, tokens: int) -> Told:
     """Append reference tokens of another size than real ones, so that a missing mask shows."""
     assert inputs.references is not None
     cos, sin = (torch.nn.functional.pad(half, (0, 0, 0, tokens), value=1.0) for half in inputs.rotary)

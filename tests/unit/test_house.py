@@ -19,7 +19,7 @@ EMPTY_WORDS = frozenset(
     {"util", "utils", "helper", "helpers", "common", "misc", "manager", "handler", "processor", "data", "info", "base"}
 )
 #: Classes that carry such a word because a library calls the thing so.
-LIBRARY_NAMES = frozenset({"UxoAttnProcessor"})
+LIBRARY_NAMES: frozenset[str] = frozenset()
 #: Other places on the machine that this was written on; nobody else has them.
 ELSEWHERE = re.compile(r"\.\./shared|/work/(?:main|shared)|/roo[t]/|/home/(?!ray/)[a-z]+/")
 FOLDER_OF_MAP = "uxo-serve/"

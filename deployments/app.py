@@ -20,9 +20,11 @@ from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
 from deployments.background import Background
+from deployments.checking import Checker
 from deployments.database.database import Database, open_database
 from deployments.database.signals import open_signal
 from deployments.decoding.pool import DecoderPool
+from deployments.delivering import Check, no_check
 from deployments.delivery.files import FilesSink
 from deployments.delivery.kept_space import KeptSpace
 from deployments.delivery.presigned_put import SealedUpload
@@ -128,6 +130,7 @@ class ReplicaDeployment:
         settings = read_settings()
         observe_as(settings)
         engine = load_engine(models, settings)
+        check = Checker.open(settings, read=_log_weights) if settings.safety_model else no_check
         limits = Limits(
             capacity=capacity,
             lease_s=settings.lease_s,
@@ -135,7 +138,9 @@ class ReplicaDeployment:
             drain_s=grace_s - HAND_BACK_S,
         )
         self._grace_s = grace_s
-        self._background = Background("replica", lambda stopping: run_replica(engine, limits, settings, stopping))
+        self._background = Background(
+            "replica", lambda stopping: run_replica(engine, limits, settings, stopping, check=check)
+        )
 
     def check_health(self) -> None:
         """Let Serve replace this replica when its loops have ended."""
@@ -223,7 +228,9 @@ def open_upload(settings: Settings, database: Database) -> SealedUpload:
     return SealedUpload(open_client(settings, database), Seal(server_secret(settings.secret, settings.folder)))
 
 
-async def run_replica(engine: Engine, limits: Limits, settings: Settings, stopping: asyncio.Event) -> None:
+async def run_replica(
+    engine: Engine, limits: Limits, settings: Settings, stopping: asyncio.Event, *, check: Check
+) -> None:
     """Open what a replica works through, and run it until told to stop."""
     database = await open_database(settings.store_url)
     store = TaskStore(database)
@@ -236,6 +243,7 @@ async def run_replica(engine: Engine, limits: Limits, settings: Settings, stoppi
         decode=decoders.decode,
         sinks=sinks,
         upload=open_upload(settings, database),
+        check=check,
         discloses=settings.disclose_ai,
     )
     name = serve.get_replica_context().replica_tag

@@ -1,4 +1,4 @@
-"""Takes a finished task's pictures out: encoded and hashed in a thread, into every sink it asked for, to its tenant.
+"""Takes a finished task's pictures out: checked, encoded and hashed, into every sink it asked for, to its tenant.
 
 Bytes first: only when every picture is where it has to be is the task told to have succeeded. What could not be sent to
 its tenant stays in our own sinks, from where it can be sent again.
@@ -15,17 +15,21 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+import structlog
+
 from deployments.delivery.encode import encode
 from deployments.delivery.sink import placed_in
 from deployments.errors import UploadFailed
 from deployments.metrics import DELIVERIES, DELIVERY_SECONDS
 from deployments.tasks.task import Claim, Output, Task
-from models.request import GeneratedImage, GenerationRequest
+from models.request import GeneratedImage, GenerationRequest, Safety
 
 if TYPE_CHECKING:
     from deployments.delivery.presigned_put import Receipt
     from deployments.delivery.sink import EncodedImage, Sink
     from deployments.tasks.store import TaskStore
+
+log = structlog.get_logger()
 
 
 class Upload(Protocol):
@@ -51,6 +55,43 @@ async def no_upload(
     raise UploadFailed
 
 
+class Check(Protocol):
+    """Says of pictures whether they should not be shown; ``checking.Checker`` does."""
+
+    async def __call__(self, image: GeneratedImage, safety: Safety) -> GeneratedImage:
+        """Return the picture with the verdict, and black where it has to be."""
+        ...
+
+
+async def no_check(image: GeneratedImage, safety: Safety) -> GeneratedImage:  # noqa: ARG001 -- the protocol's argument
+    """Return the picture without a verdict."""
+    return image
+
+
+class WaysOut(Protocol):
+    """What pictures leave through; the doors of a replica are."""
+
+    @property
+    def sinks(self) -> Mapping[str, Sink]:
+        """Return every sink, by kind."""
+        ...
+
+    @property
+    def upload(self) -> Upload:
+        """Return what sends to a tenant's own address."""
+        ...
+
+    @property
+    def check(self) -> Check:
+        """Return what says whether a picture should not be shown."""
+        ...
+
+    @property
+    def discloses(self) -> bool:
+        """Whether the files say that a model has drawn them."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:
     """What has become of the pictures of a task."""
@@ -65,10 +106,8 @@ async def deliver(
     claim: Claim,
     images: Sequence[GeneratedImage],
     *,
-    sinks: Mapping[str, Sink],
-    upload: Upload,
+    ways: WaysOut,
     placed: list[Output],
-    discloses: bool = False,
 ) -> Delivered:
     """Place the pictures of a task, and send them on; cancel it where they are no longer wanted.
 
@@ -77,10 +116,8 @@ async def deliver(
     Args:
         claim: the task.
         images: its pictures.
-        sinks: every sink, by kind.
-        upload: sends to its tenant's own address.
+        ways: what they leave through.
         placed: filled with what our sinks have by now, for whoever has to take it back.
-        discloses: whether the files say that a model has drawn them.
 
     Raises:
         OSError: when a sink could not take one.
@@ -89,18 +126,23 @@ async def deliver(
     task = claim.task
     outputs: list[Output] = []
     failure: UploadFailed | None = None
-    for index, image in enumerate(images):
-        encoded, output = await asyncio.to_thread(_encoded, image, claim.request, discloses=discloses)
+    for index, drawn in enumerate(images):
+        image = await ways.check(drawn, claim.request.safety)
+        if image.is_unsafe:
+            log.warning("picture_flagged", task_id=task.id, picture=index, tenant_id=task.tenant_id)
+        encoded, output = await asyncio.to_thread(_encoded, image, claim.request, discloses=ways.discloses)
         name = f"{task.id}-{task.attempt}-{index}"
         mine: list[Output] = []
-        for kind in (placed_in(wanted, sinks) for wanted in task.sinks):
+        for kind in (placed_in(wanted, ways.sinks) for wanted in task.sinks):
             with _counted(kind):
-                value = await sinks[kind].put(name, encoded, tenant_id=task.tenant_id, lifetime_s=task.lifetime_s)
+                value = await ways.sinks[kind].put(name, encoded, tenant_id=task.tenant_id, lifetime_s=task.lifetime_s)
             mine.append(output(sink=kind, value=value))
             placed.append(mine[-1])
         if task.upload_url is not None and failure is None:
             try:
-                mine = await sent(mine, encoded.content, url=task.upload_url, tenant_id=task.tenant_id, upload=upload)
+                mine = await sent(
+                    mine, encoded.content, url=task.upload_url, tenant_id=task.tenant_id, upload=ways.upload
+                )
             except UploadFailed as error:
                 failure = error
         outputs += mine
@@ -161,5 +203,6 @@ def _encoded(
         seed=image.seed,
         width=image.image.width,
         height=image.image.height,
+        is_unsafe=image.is_unsafe,
     )
     return encoded, output

@@ -21,7 +21,7 @@ import structlog
 
 from deployments.bringing import bring, sized
 from deployments.decoding.rules import NoDecoder
-from deployments.delivering import Upload, deliver, no_upload, take_back
+from deployments.delivering import Check, Upload, deliver, no_check, no_upload, take_back
 from deployments.device_thread import Arguments, DeviceThread, Result
 from deployments.errors import EngineFailed, ReferenceUnusable, TaskFault, UxoError
 from deployments.holding import Held
@@ -70,6 +70,8 @@ class Doors:
     sinks: Mapping[str, Sink]
     #: Sends pictures to where their tenants want them.
     upload: Upload = no_upload
+    #: Says whether a picture should not be shown.
+    check: Check = no_check
     #: Whether the files of pictures say that a model has drawn them.
     discloses: bool = False
 
@@ -329,11 +331,7 @@ class Replica:
         """Place a finished task's pictures, then finish it: bytes first, so that a success always has them."""
         if not self._is_held(held):
             return
-        doors = self._doors
-        placing = deliver(
-            held.claim, images, sinks=doors.sinks, upload=doors.upload, placed=held.placed, discloses=doors.discloses
-        )
-        held.delivery = asyncio.create_task(placing)
+        held.delivery = asyncio.create_task(deliver(held.claim, images, ways=self._doors, placed=held.placed))
         try:
             delivered = await held.delivery
         except TaskFault as error:
@@ -349,7 +347,7 @@ class Replica:
             await self._fail(held, delivered.failure, delivered.outputs)
             return
         success = Success(outputs=delivered.outputs, inference_ms=held.spent_ms, device_s=held.device_s)
-        is_ours = await doors.store.succeed(held.task_id, fence=held.fence, success=success)
+        is_ours = await self._doors.store.succeed(held.task_id, fence=held.fence, success=success)
         log.info("task_succeeded" if is_ours else "task_lost", task_id=held.task_id, inference_ms=held.spent_ms)
         self._drop(held)
         if not is_ours:

@@ -100,6 +100,17 @@ def check_origins(text: str) -> str:
     return text
 
 
+def check_labels(text: str) -> str:
+    """Return the text of a classifier's labels as it is.
+
+    Raises:
+        ValueError: when it names none.
+    """
+    if not _entries(text):
+        raise ValueError("write at least one label, separated by commas")
+    return text
+
+
 class Settings(BaseSettings):
     """Every setting; with nothing set, one machine serves the tiny models under ``var/``."""
 
@@ -138,6 +149,17 @@ class Settings(BaseSettings):
     max_queued: Annotated[int, Field(ge=1)] = 100_000
     #: Whether the files of pictures say that a model has drawn them, in the words of the IPTC, alike in all of them.
     disclose_ai: bool = False
+    #: What looks at finished pictures: a folder that holds an image classifier of transformers, or a hub id that is in
+    #: the cache, as ``owner/name`` or ``owner/name@revision``; nothing looks at them when empty.
+    safety_model: str = ""
+    #: ``nsfw,porn``: the classes of that classifier that should not be shown.
+    safety_labels: Annotated[str, AfterValidator(check_labels)] = "nsfw"
+    #: From which probability of those classes on a picture is flagged.
+    safety_threshold: Annotated[float, Field(gt=0, le=1)] = 0.5
+    #: Whether callers have a say, each as its dialect has it, or every picture is looked at, and black when flagged.
+    safety_rule: Literal["dialect", "always"] = "dialect"
+    #: Whether a picture that could not be looked at is made black (``closed``), or leaves as it is (``open``).
+    safety_failure: Literal["closed", "open"] = "closed"
     #: How long a finished picture can be fetched, and what its caller sent is kept, in seconds.
     output_ttl_s: Annotated[float, Field(gt=0)] = 7 * 24 * 3600.0
     #: How long an ended task can be read, without its pictures in the end, in seconds; no shorter than they live.
@@ -196,6 +218,11 @@ class Settings(BaseSettings):
         return tuple(_entries(self.cors_origins))
 
     @property
+    def unsafe_labels(self) -> tuple[str, ...]:
+        """Return the classes of pictures that should not be shown."""
+        return tuple(_entries(self.safety_labels))
+
+    @property
     def known_secrets(self) -> tuple[str, ...]:
         """Return the secrets that the environment holds: what keys are hashed with, keys, and a database's password."""
         keys = (entry.strip().partition(":")[2] for entry in self.bootstrap_keys.split(","))
@@ -227,15 +254,17 @@ def read_settings() -> Settings:
         shown = "" if variable in HOLD_SECRETS else f"={first['input']!r}"
         # Not chained: pydantic's own error shows every value.
         raise SettingsInvalid(f"{variable}{shown} cannot be used: {first['msg']}") from None
-    _check_bucket(settings)
+    _check_together(settings, "bucket", ("bucket_prefix", "s3_endpoint", "s3_region", "s3_addressing"))
+    _check_together(settings, "safety_model", ("safety_labels", "safety_threshold", "safety_rule", "safety_failure"))
+    if settings.safety_rule == "always" and settings.preview_every:
+        raise SettingsInvalid(
+            "UXO_SAFETY_RULE=always and UXO_PREVIEW_EVERY are both set, but nothing looks at previews; leave out one"
+        )
     return settings
 
 
-def _check_bucket(settings: Settings) -> None:
-    without = [
-        name
-        for name in ("bucket_prefix", "s3_endpoint", "s3_region", "s3_addressing")
-        if name in settings.model_fields_set
-    ]
-    if without and not settings.bucket:
-        raise SettingsInvalid(f"UXO_{without[0].upper()} is set, but UXO_BUCKET is not; set both or neither")
+def _check_together(settings: Settings, needed: str, names: tuple[str, ...]) -> None:
+    """Refuse settings that say something of another one that is not set."""
+    without = [name for name in names if name in settings.model_fields_set]
+    if without and not getattr(settings, needed):
+        raise SettingsInvalid(f"UXO_{without[0].upper()} is set, but UXO_{needed.upper()} is not; set both or neither")

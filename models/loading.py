@@ -5,26 +5,30 @@ Imports nothing heavy by itself: torch arrives with the first ``load_pipelines``
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from models.hub import NotFoundHere, find_folder
 
 if TYPE_CHECKING:
     from models.catalog import ModelSpec
     from models.flux.weights.accounts import PartReport
     from models.pipeline import Pipeline
+    from models.safety import Checker
 
 #: The value of ``UXO_WEIGHTS`` that stands for small random weights made on the spot.
 TINY = "tiny"
-#: A repository of the Hugging Face hub.
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 
 
 class UnusableWeights(ValueError):
     """The weights that ``UXO_WEIGHTS`` names cannot be loaded; says what is wrong with them."""
+
+
+class UnusableSafetyModel(ValueError):
+    """What ``UXO_SAFETY_MODEL`` names cannot check pictures; says what is wrong with it."""
 
 
 def load_pipelines(
@@ -70,27 +74,38 @@ def find_weights(weights: str) -> Path:
     Raises:
         UnusableWeights: when there is none.
     """
-    if weights and Path(weights).is_dir():
-        return Path(weights)
-    if HUB_ID.fullmatch(weights):
-        return _cached(weights)
-    raise UnusableWeights(f"UXO_WEIGHTS={weights!r} cannot be used: write {TINY}, a folder that is there, or a hub id")
+    try:
+        return find_folder(weights)
+    except NotFoundHere as error:
+        reason = str(error).replace("write ", f"write {TINY}, ", 1)
+        raise UnusableWeights(f"UXO_WEIGHTS={weights!r} cannot be used: {reason}") from error
 
 
-def _cached(hub_id: str) -> Path:
+def load_checker(
+    model: str,
+    *,
+    labels: Sequence[str],
+    threshold: float,
+    read: Callable[[str, str], None] = lambda _file, _digest: None,
+) -> Checker:
+    """Load what says whether pictures should not be shown.
+
+    Args:
+        model: a folder that holds an image classifier, or a hub id whose files are in this machine's cache.
+        labels: names of its classes that should not be shown.
+        threshold: from which probability on a picture is flagged, in (0, 1].
+        read: hears the path and the SHA-256 of every file of weights.
+
+    Raises:
+        UnusableSafetyModel: when it is not there, broken, or has no such classes.
+    """
     try:
-        hub = import_module("huggingface_hub")
-    except ImportError as error:
-        raise UnusableWeights(
-            f"UXO_WEIGHTS={hub_id!r} cannot be used: huggingface_hub is not installed; name a folder"
-        ) from error
-    try:
-        return Path(hub.snapshot_download(hub_id, local_files_only=True))
-    except (OSError, ValueError) as error:
-        raise UnusableWeights(
-            f"UXO_WEIGHTS={hub_id!r} cannot be used: it is no folder, and not in this machine's Hugging Face cache; "
-            f"nothing is downloaded by a server, so fetch it first"
-        ) from error
+        folder = find_folder(model)
+        load: Any = import_module("models.safety").load_checker
+        checker: Checker = load(folder, labels=labels, threshold=threshold, read=read)
+    except ValueError as error:
+        raise UnusableSafetyModel(f"UXO_SAFETY_MODEL={model!r} cannot be used: {error}") from error
+    return checker
 
 
 def account_for(folder: Path, models: tuple[str, ...]) -> list[PartReport]:

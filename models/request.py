@@ -32,6 +32,17 @@ class ImageFormat(StrEnum):
     WEBP = "webp"
 
 
+class Safety(StrEnum):
+    """What is done about a picture that should not be shown, where pictures are looked at."""
+
+    #: Nobody looks.
+    SKIP = "skip"
+    #: The answer says so, beside the picture.
+    TELL = "tell"
+    #: The answer says so, and the picture is black.
+    COVER = "cover"
+
+
 class InvalidRequest(ValueError):
     """The request asks for something the model cannot do; says which field and why."""
 
@@ -94,6 +105,8 @@ class GenerationRequest:
     true_cfg_scale: float = 2.0
     #: Whether the result is as large as the first reference, instead of ``width`` by ``height``.
     keep_size: bool = False
+    #: What is done about pictures that should not be shown.
+    safety: Safety = Safety.TELL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,3 +117,5 @@ class GeneratedImage:
     seed: int
     #: RGB, exactly as wide and high as asked.
     image: Image.Image
+    #: Whether it should not be shown; None where nobody has looked.
+    is_unsafe: bool | None = None

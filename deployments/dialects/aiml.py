@@ -38,7 +38,7 @@ from deployments.operations.operation import Operation, Submit
 from deployments.operations.outcome import Outcome, TaskOutcome
 from deployments.tasks.task import Fault, TaskState
 from models.catalog import MAX_IMAGES, MAX_SIDE, MIN_SIDE, SIZE_PRESETS, USO
-from models.request import GenerationRequest, ImageFormat, Reference, Role
+from models.request import GenerationRequest, ImageFormat, Reference, Role, Safety
 
 #: The only model of this dialect.
 MODEL = "bytedance/uso"
@@ -52,6 +52,7 @@ MAX_SEED = 2**63 - 1 - MAX_IMAGES
 #: 2 000 000 credits a dollar, seen 2026-11.
 CREDITS_PER_MICRODOLLAR = 2
 
+_SAFETY = MappingProxyType({True: Safety.COVER, False: Safety.SKIP})
 _OUTPUT_FORMATS = MappingProxyType({"jpeg": ImageFormat.JPEG, "png": ImageFormat.PNG})
 _RESPONSE_FORMATS = MappingProxyType({"url": "", "b64_json": "b64_json"})
 #: What each reference is for, in their order.
@@ -163,7 +164,6 @@ def _request(fields: Fields, fresh_seed: int) -> GenerationRequest:
     prompt = fields.sentence("prompt", high=MAX_PROMPT)
     references = _references(fields)
     width, height = _size(fields)
-    fields.switch("enable_safety_checker", default=True)
     return GenerationRequest(
         model=USO.name,
         prompt=prompt,
@@ -177,6 +177,7 @@ def _request(fields: Fields, fresh_seed: int) -> GenerationRequest:
         seed=fields.whole("seed", default=fresh_seed, low=1, high=MAX_SEED),
         output_format=fields.choice("output_format", default="png", among=_OUTPUT_FORMATS),
         negative_prompt=fields.text("negative_prompt", default="", max_bytes=MAX_NEGATIVE_PROMPT_BYTES),
+        safety=_SAFETY[fields.switch("enable_safety_checker", default=True)],
     )
 
 
@@ -251,7 +252,7 @@ def _answer(outcome: TaskOutcome) -> dict[str, Any]:
         "images": pictures,
         "data": pictures,
         "seed": task.outputs[0].seed if task.outputs else 0,
-        "has_nsfw_concepts": [False] * len(pictures),
+        "has_nsfw_concepts": [bool(output.is_unsafe) for output in task.outputs],
         "prompt": task.notes.get("prompt", ""),
         "timings": {"inference": task.inference_ms / 1000},
         "meta": {"usage": {"tokens_used": credits_used, "credits_used": credits_used}},

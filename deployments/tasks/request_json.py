@@ -11,13 +11,19 @@ from dataclasses import fields
 from types import MappingProxyType
 from typing import Any
 
-from models.request import GenerationRequest, ImageFormat, Reference, Role
+from models.request import GenerationRequest, ImageFormat, Reference, Role, Safety
 
 #: Fields that are written as they are.
 _PLAIN = ("model", "prompt", "width", "height", "num_images", "num_inference_steps", "guidance_scale", "seed")
 #: Fields that came later, and what they are where nothing is written of them.
 _LATER: Mapping[str, Any] = MappingProxyType(
-    {"output_quality": 95, "negative_prompt": "", "true_cfg_scale": 2.0, "keep_size": False}
+    {
+        "output_quality": 95,
+        "negative_prompt": "",
+        "true_cfg_scale": 2.0,
+        "keep_size": False,
+        "safety": Safety.TELL,
+    }
 )
 
 
@@ -64,7 +70,7 @@ def _request(found: object) -> GenerationRequest:
         guidance_scale=_number(record, "guidance_scale"),
         seed=_whole(record, "seed"),
         output_format=ImageFormat(_text(record, "output_format")),
-        **{name: _typed(record, name, type(usual)) for name, usual in _LATER.items() if name in record},
+        **{name: _alike(record, name, usual) for name, usual in _LATER.items() if name in record},
     )
 
 
@@ -90,6 +96,12 @@ def _whole(record: Mapping[str, Any], field: str) -> int:
 
 def _number(record: Mapping[str, Any], field: str) -> float:
     return float(_typed(record, field, int, float))
+
+
+def _alike(record: Mapping[str, Any], field: str, usual: Any) -> Any:
+    """Read a field of the type of its usual value; words are texts in JSON."""
+    kind = type(usual)
+    return kind(_typed(record, field, str if issubclass(kind, str) else kind))
 
 
 def _list(record: Mapping[str, Any], field: str) -> list[object]:

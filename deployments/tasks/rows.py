@@ -83,9 +83,11 @@ def write_outputs(outputs: tuple[Output, ...]) -> str:
 
 
 def _members(output: Output) -> dict[str, Any]:
-    """Leave out the receipt of what was sent nowhere: a server that knows of none can read the rest."""
-    members = asdict(output)
-    return members if output.sent_status else {k: v for k, v in members.items() if not k.startswith("sent_")}
+    """Leave out a receipt and a verdict that there is not: a server that knows of none can read the rest."""
+    absent = () if output.sent_status else ("sent_status", "sent_etag", "sent_at_s")
+    if output.is_unsafe is None:
+        absent = (*absent, "is_unsafe")
+    return {name: value for name, value in asdict(output).items() if name not in absent}
 
 
 def from_row(row: Row[Any]) -> Task:

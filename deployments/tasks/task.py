@@ -86,6 +86,8 @@ class Output:
     sent_etag: str = ""
     #: When that was, in seconds since 1970; 0 while it has not.
     sent_at_s: float = 0.0
+    #: Whether it should not be shown, by the judgement of the safety checker; None where it was not checked.
+    is_unsafe: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

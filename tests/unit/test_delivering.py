@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pytest
 from PIL import Image
 
-from deployments.delivering import deliver, no_upload
+from deployments.delivering import Check, Upload, deliver, no_check, no_upload
 from deployments.delivery.inline import InlineSink
 from deployments.delivery.presigned_put import Receipt
-from deployments.delivery.sink import EncodedImage
+from deployments.delivery.sink import EncodedImage, Sink
 from deployments.errors import UploadFailed
 from deployments.instruments import value_of
 from deployments.metrics import DELIVERIES, DELIVERY_SECONDS
 from deployments.tasks.task import Claim, Task
-from models.request import GeneratedImage, GenerationRequest, ImageFormat
+from models.request import GeneratedImage, GenerationRequest, ImageFormat, Safety
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 MakeTask = Callable[..., Task]
@@ -58,6 +59,20 @@ class Mailbox:
         return Receipt(status=201, etag='"e"', at=NOON)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ways:
+    """What pictures leave through."""
+
+    #: By kind.
+    sinks: Mapping[str, Sink]
+    #: To their tenant.
+    upload: Upload = no_upload
+    #: Past whom.
+    check: Check = no_check
+    #: Whether the files say what drew them.
+    discloses: bool = False
+
+
 def drawn(*seeds: int) -> list[GeneratedImage]:
     """Draw pictures of 40 by 24 pixels."""
     return [GeneratedImage(seed=seed, image=Image.new("RGB", (40, 24), (seed, 0, 0))) for seed in seeds]
@@ -68,9 +83,8 @@ async def test_every_sink_takes_every_picture(make_task: MakeTask, make_request:
     shelf = Shelf()
     claim = Claim(task=make_task(sinks=("shelf", "inline"), lifetime_s=90), request=make_request())
 
-    delivered = await deliver(
-        claim, drawn(7, 8), sinks={"shelf": shelf, "inline": InlineSink()}, upload=no_upload, placed=[]
-    )
+    ways = Ways(sinks={"shelf": shelf, "inline": InlineSink()})
+    delivered = await deliver(claim, drawn(7, 8), ways=ways, placed=[])
 
     assert [(output.sink, output.seed) for output in delivered.outputs] == [
         ("shelf", 7),
@@ -89,9 +103,8 @@ async def test_a_bucket_takes_the_place_of_the_folder(make_task: MakeTask, make_
     folder, bucket = Shelf(), Shelf()
     claim = Claim(task=make_task(sinks=("files", "inline")), request=make_request())
 
-    delivered = await deliver(
-        claim, drawn(7), sinks={"files": folder, "bucket": bucket, "inline": InlineSink()}, upload=no_upload, placed=[]
-    )
+    ways = Ways(sinks={"files": folder, "bucket": bucket, "inline": InlineSink()})
+    delivered = await deliver(claim, drawn(7), ways=ways, placed=[])
 
     assert [output.sink for output in delivered.outputs] == ["bucket", "inline"]
     assert (len(folder.held), len(bucket.held)) == (0, 1)
@@ -102,7 +115,7 @@ async def test_a_picture_is_sent_to_its_tenant_as_it_was_kept(make_task: MakeTas
     shelf, mailbox = Shelf(), Mailbox()
     claim = Claim(task=make_task(sinks=("shelf",), upload_url="http://a/b?c=%2F"), request=make_request())
 
-    delivered = await deliver(claim, drawn(7, 8), sinks={"shelf": shelf}, upload=mailbox, placed=[])
+    delivered = await deliver(claim, drawn(7, 8), ways=Ways(sinks={"shelf": shelf}, upload=mailbox), placed=[])
 
     assert mailbox.taken == [
         ("http://a/b?c=%2F", image.content, "image/jpeg", claim.task.tenant_id) for _, image, _ in shelf.held
@@ -116,7 +129,7 @@ async def test_what_an_address_does_not_take_is_kept(make_task: MakeTask, make_r
     shelf = Shelf()
     claim = Claim(task=make_task(sinks=("shelf",), upload_url="http://a/b"), request=make_request())
 
-    delivered = await deliver(claim, drawn(7, 8), sinks={"shelf": shelf}, upload=no_upload, placed=[])
+    delivered = await deliver(claim, drawn(7, 8), ways=Ways(sinks={"shelf": shelf}), placed=[])
 
     assert isinstance(delivered.failure, UploadFailed)
     assert [(output.seed, output.sent_status) for output in delivered.outputs] == [(7, 0), (8, 0)]
@@ -130,7 +143,7 @@ async def test_every_delivery_is_counted_by_its_sink(make_task: MakeTask, make_r
     before = [value_of(DELIVERIES, sink=sink, outcome=outcome) for sink, outcome in counts]
     timed = value_of(DELIVERY_SECONDS, "_count", sink="shelf")
 
-    await deliver(claim, drawn(7, 8), sinks={"shelf": Shelf()}, upload=no_upload, placed=[])
+    await deliver(claim, drawn(7, 8), ways=Ways(sinks={"shelf": Shelf()}), placed=[])
 
     after = [value_of(DELIVERIES, sink=sink, outcome=outcome) for sink, outcome in counts]
     assert [now - then for now, then in zip(after, before, strict=True)] == [2, 0, 1]
@@ -145,7 +158,7 @@ async def test_quality_is_the_requests(make_task: MakeTask, make_request: MakeRe
         shelf = Shelf()
         request = make_request(output_quality=quality, output_format=ImageFormat.WEBP)
         claim = Claim(task=make_task(sinks=("shelf",)), request=request)
-        await deliver(claim, [GeneratedImage(seed=1, image=noise)], sinks={"shelf": shelf}, upload=no_upload, placed=[])
+        await deliver(claim, [GeneratedImage(seed=1, image=noise)], ways=Ways(sinks={"shelf": shelf}), placed=[])
         sizes.append(len(shelf.held[0][1].content))
         assert Image.open(io.BytesIO(shelf.held[0][1].content)).format == "WEBP"
 
@@ -160,8 +173,28 @@ async def test_files_disclose_what_drew_them_if_that_is_asked(
     shelf = Shelf()
     claim = Claim(task=make_task(sinks=("shelf",)), request=make_request())
 
-    delivered = await deliver(claim, drawn(7), sinks={"shelf": shelf}, upload=no_upload, placed=[], discloses=discloses)
+    delivered = await deliver(claim, drawn(7), ways=Ways(sinks={"shelf": shelf}, discloses=discloses), placed=[])
 
     [(_, image, _)] = shelf.held
     assert (b"trainedAlgorithmicMedia" in image.content) == discloses
     assert delivered.outputs[0].sha256 == hashlib.sha256(image.content).hexdigest()
+
+
+async def test_a_flagged_picture_leaves_as_it_was_checked(make_task: MakeTask, make_request: MakeRequest) -> None:
+    """Every picture is checked as its task wants it, before any sink or address has it; the verdict stays with it."""
+    shelf, mailbox, asked = Shelf(), Mailbox(), []
+
+    async def blacken_the_first(image: GeneratedImage, safety: Safety) -> GeneratedImage:
+        asked.append((image.seed, safety))
+        return replace(image, image=Image.new("RGB", image.image.size), is_unsafe=image.seed == 7)
+
+    claim = Claim(task=make_task(sinks=("shelf",), upload_url="http://a/b"), request=make_request(safety=Safety.COVER))
+    ways = Ways(sinks={"shelf": shelf}, upload=mailbox, check=blacken_the_first)
+
+    delivered = await deliver(claim, drawn(7, 8), ways=ways, placed=[])
+
+    assert asked == [(7, Safety.COVER), (8, Safety.COVER)]
+    assert [output.is_unsafe for output in delivered.outputs] == [True, False]
+    contents = [image.content for _, image, _ in shelf.held]
+    assert [Image.open(io.BytesIO(content)).getpixel((5, 5)) for content in contents] == [(0, 0, 0)] * 2
+    assert [content for _, content, *_ in mailbox.taken] == contents

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployments.tasks.request_json import UnreadableRequest, decode_request, encode_request
-from models.request import GenerationRequest, ImageFormat, Reference, Role
+from models.request import GenerationRequest, ImageFormat, Reference, Role, Safety
 
 MakeRequest = Callable[..., GenerationRequest]
 
@@ -28,6 +28,7 @@ REQUESTS = st.builds(
     guidance_scale=st.floats(allow_nan=False, allow_infinity=False),
     seed=st.integers(),
     output_format=st.sampled_from(ImageFormat),
+    safety=st.sampled_from(Safety),
 )
 
 

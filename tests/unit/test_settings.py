@@ -274,6 +274,56 @@ def test_half_a_bucket_is_refused(set_variable: SetVariable, variable: str, text
     assert str(getattr(read_settings(), variable.removeprefix("UXO_").lower())).rstrip("/") == text.rstrip("/")
 
 
+@pytest.mark.parametrize(
+    ("variable", "text", "value"),
+    [
+        ("UXO_SAFETY_LABELS", "porn, hentai", "porn, hentai"),
+        ("UXO_SAFETY_THRESHOLD", "0.9", 0.9),
+        ("UXO_SAFETY_RULE", "always", "always"),
+        ("UXO_SAFETY_FAILURE", "open", "open"),
+    ],
+)
+def test_half_a_safety_checker_is_refused(set_variable: SetVariable, variable: str, text: str, value: object) -> None:
+    """What says how pictures are judged, without a judge, is a mistake that is named; with one it is read."""
+    set_variable(variable, text)
+
+    with pytest.raises(SettingsInvalid, match=f"{variable} is set, but UXO_SAFETY_MODEL is not"):
+        read_settings()
+
+    set_variable("UXO_SAFETY_MODEL", "/srv/classifier")
+    assert getattr(read_settings(), variable.removeprefix("UXO_").lower()) == value
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("UXO_SAFETY_LABELS", " , "),
+        ("UXO_SAFETY_THRESHOLD", "0"),
+        ("UXO_SAFETY_THRESHOLD", "1.1"),
+        ("UXO_SAFETY_THRESHOLD", "nan"),
+        ("UXO_SAFETY_RULE", "never"),
+        ("UXO_SAFETY_FAILURE", "ajar"),
+    ],
+)
+def test_a_safety_checker_has_sensible_bounds(set_variable: SetVariable, variable: str, text: str) -> None:
+    """No label, a probability that is none, and an unknown word are refused by the variable's name."""
+    set_variable("UXO_SAFETY_MODEL", "/srv/classifier")
+    set_variable(variable, text)
+
+    with pytest.raises(SettingsInvalid, match=f"{variable}='.*' cannot be used"):
+        read_settings()
+
+
+def test_no_preview_escapes_the_safety_checker(set_variable: SetVariable) -> None:
+    """Where every picture has to be looked at, previews, which are not, are refused."""
+    set_variable("UXO_SAFETY_MODEL", "/srv/classifier")
+    set_variable("UXO_SAFETY_RULE", "always")
+    set_variable("UXO_PREVIEW_EVERY", "7")
+
+    with pytest.raises(SettingsInvalid, match="UXO_SAFETY_RULE=always and UXO_PREVIEW_EVERY are both set"):
+        read_settings()
+
+
 @pytest.mark.parametrize("prefix", ["uxo", "/uxo/", "../", "a//", "a b/", "./"])
 def test_a_prefix_is_folders(set_variable: SetVariable, prefix: str) -> None:
     """A prefix that is no plain folders is refused: clients would disagree about where it leads."""

@@ -168,14 +168,12 @@ def _log(message: str, moment: datetime) -> Mapping[str, str]:
 
 def _output(outcome: TaskOutcome) -> Mapping[str, Any]:
     task = outcome.task
-    images = [
-        _image(picture, output, task, number)
-        for number, (picture, output) in enumerate(zip(outcome.pictures, task.outputs, strict=False))
-    ]
+    shown = list(zip(outcome.pictures, task.outputs, strict=False))
+    images = [_image(picture, output, task, number) for number, (picture, output) in enumerate(shown)]
     return {
         "images": images,
         "seed": task.outputs[0].seed if task.outputs else 0,
-        "has_nsfw_concepts": [False] * len(images),
+        "has_nsfw_concepts": [bool(output.is_unsafe) for _, output in shown],
         "prompt": task.notes.get("prompt", ""),
         "timings": {"inference": task.inference_ms / 1000},
     }

@@ -20,7 +20,7 @@ from deployments.operations.operation import GrantUpload, Keep, Refuse, Submit
 from deployments.outbound.urls import MAX_CALLBACK_BYTES, UnreadableUrl, read_callback
 from deployments.tasks.task import Webhook
 from models.catalog import MAX_SIDE, MIN_SIDE, SIZE_PRESETS, USO
-from models.request import GenerationRequest, ImageFormat, Reference, Role
+from models.request import GenerationRequest, ImageFormat, Reference, Role, Safety
 
 NAME = "fal"
 #: Longest prompt in bytes of UTF-8; the text encoders read a few hundred words of it.
@@ -36,6 +36,7 @@ MAX_NAME_BYTES = 1024
 
 _ROLES = (Role.CONTENT, Role.STYLE, Role.STYLE)
 _OUTPUT_FORMATS = MappingProxyType({"jpeg": ImageFormat.JPEG, "png": ImageFormat.PNG})
+_SAFETY = MappingProxyType({True: Safety.COVER, False: Safety.SKIP})
 _REFERENCE_SCHEME = re.compile(r"(?:https?://|data:)", re.ASCII | re.IGNORECASE)
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}(?:\.[0-9]{1,18})?", re.ASCII)
@@ -88,7 +89,6 @@ def _submit(call: Call, *, wait: bool, webhook: Webhook | None) -> Submit:
     fields = Fields(_converted(read_object(call.body), _LAX))
     request = _request(fields, call.fresh_seed)
     is_inline = fields.switch("sync_mode")
-    fields.switch("enable_safety_checker", default=True)
     return Submit(
         request=request,
         dialect=NAME,
@@ -119,6 +119,7 @@ def _request(fields: Fields, fresh_seed: int) -> GenerationRequest:
         guidance_scale=fields.number("guidance_scale", default=4.0, low=1, high=10),
         seed=fresh_seed if seed == -1 else seed,
         output_format=fields.choice("output_format", default="png", among=_OUTPUT_FORMATS),
+        safety=_SAFETY[fields.switch("enable_safety_checker", default=True)],
     )
 
 

@@ -83,9 +83,20 @@ def answered(outcome: TaskOutcome) -> Reply:
     asked = notes.get("outputs", "images:json seed:json").split()
     outputs = [_written(outcome, *each.split(":")) for each in asked]
     head: dict[str, Any] = {"id": notes["id"]} if "id" in notes else {}
-    head |= {"model_name": outcome.task.model, "model_version": VERSION, "outputs": [each for each, _ in outputs]}
+    head |= {"model_name": outcome.task.model, "model_version": VERSION, **_verdicts(outcome)}
+    head["outputs"] = [each for each, _ in outputs]
     tail = [packed for _, packed in outputs if packed is not None]
     return _with_tail(head, tail) if tail else Reply(status=200, body=json.dumps(head).encode("ascii"))
+
+
+def _verdicts(outcome: TaskOutcome) -> dict[str, Any]:
+    """Return whether each picture should not be shown, as parameters of the answer; nothing where nobody has looked."""
+    told = {
+        f"unsafe_{number}": output.is_unsafe
+        for number, output in enumerate(outcome.task.outputs)
+        if output.is_unsafe is not None
+    }
+    return {"parameters": told} if told else {}
 
 
 def _with_tail(head: Mapping[str, Any], tail: list[bytes]) -> Reply:

@@ -116,8 +116,8 @@ def _picture(task: Task, index: int, placed: list[tuple[Output, str]]) -> dict[s
     }
     if "includeCost" in task.notes:
         told["cost"] = round(task.price / _count(task) / _MILLION, 6)
-    if "checkContent" in task.notes:
-        told["NSFWContent"] = False
+    if "checkContent" in task.notes or output.is_unsafe:
+        told["NSFWContent"] = bool(output.is_unsafe)
     return told
 
 

@@ -19,7 +19,7 @@ from deployments.outbound.urls import UnreadableUrl, read_callback
 from deployments.tasks.accept import OnceKey
 from deployments.tasks.task import Webhook
 from models.catalog import MAX_GUIDANCE, MAX_IMAGES, MAX_SIDE, MAX_STEPS, MIN_GUIDANCE, MIN_SIDE, MIN_STEPS, ModelSpec
-from models.request import GenerationRequest, ImageFormat
+from models.request import GenerationRequest, ImageFormat, Safety
 
 #: Characters of a prompt.
 MIN_PROMPT, MAX_PROMPT = 2, 6000
@@ -77,6 +77,7 @@ def _request(fields: Fields, spec: ModelSpec, fresh_seed: int) -> GenerationRequ
         output_format=fields.choice("outputFormat", default="JPG", among=_FORMATS),
         output_quality=fields.whole("outputQuality", default=95, low=20, high=99),
         negative_prompt=fields.sentence("negativePrompt", default="", high=MAX_PROMPT),
+        safety=Safety.TELL if _is_checked(fields) else Safety.SKIP,
     )
 
 
@@ -108,7 +109,7 @@ def _notes(fields: Fields, request: GenerationRequest, output_types: tuple[str, 
         "outputType": ",".join(output_types),
         "references": ",".join(places_of_references(fields)),
         "includeCost": "true" if fields.switch("includeCost") else "",
-        "checkContent": "true" if _is_checked(fields) else "",
+        "checkContent": "true" if request.safety is Safety.TELL else "",
     }
     return {name: value for name, value in notes.items() if value}
 

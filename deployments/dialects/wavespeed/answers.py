@@ -68,7 +68,7 @@ def task_members(outcome: TaskOutcome, base_url: str) -> dict[str, Any]:
         "model": VENDOR_NAMES.get(task.model, task.model),
         "outputs": list(outcome.pictures),
         "urls": {"get": f"{base_url}/api/v3/predictions/{task.id}/result"},
-        "has_nsfw_contents": [False] * len(outcome.pictures),
+        "has_nsfw_contents": [bool(output.is_unsafe) for output in task.outputs],
         "status": status,
         "created_at": _timestamp(task.created_at),
         "error": error,

@@ -1,0 +1,47 @@
+"""Where a folder of files lies that a setting names: by its path, or by a hub id whose files are on this machine.
+
+Downloads nothing: a server that fetches 30 GB at its start is one that cannot be restarted when the hub is away.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+#: A repository of the Hugging Face hub, and which of its versions where that is said.
+HUB_ID = re.compile(
+    r"(?P<id>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(@(?P<revision>[A-Za-z0-9][\w./-]{0,99}))?", re.ASCII
+)
+
+
+class NotFoundHere(ValueError):
+    """There is no such folder on this machine; says what could be written instead."""
+
+
+def find_folder(name: str) -> Path:
+    """Return the folder that a path or a hub id, ``owner/name`` or ``owner/name@revision``, stands for.
+
+    Raises:
+        NotFoundHere: when there is none.
+    """
+    if name and Path(name).is_dir():
+        return Path(name)
+    hub_id = HUB_ID.fullmatch(name)
+    if hub_id is None:
+        raise NotFoundHere("write a folder that is there, or a hub id")
+    return _cached(hub_id["id"], hub_id["revision"])
+
+
+def _cached(repository: str, revision: str | None) -> Path:
+    try:
+        hub = import_module("huggingface_hub")
+    except ImportError as error:
+        raise NotFoundHere("huggingface_hub is not installed; name a folder") from error
+    try:
+        return Path(hub.snapshot_download(repository, revision=revision, local_files_only=True))
+    except (OSError, ValueError) as error:
+        raise NotFoundHere(
+            "it is no folder, and not in this machine's Hugging Face cache"
+            f"{f' at revision {revision}' if revision else ''}; nothing is downloaded by a server, so fetch it first"
+        ) from error

@@ -1,211 +1,207 @@
-"""One device on a virtual clock: requests arrive, an order of steps decides, a cost table says how long each step took.
+"""Orders that others use, on the same device as the engine: what ours is held against.
 
-Nothing sleeps and nothing computes a picture; the order under test is the very code that an engine runs.
+An order only says which pictures step next; ``OrderedReplica`` does the rest for each of them alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from types import MappingProxyType
 from typing import Protocol
 
 from loadtest.scheduler.arrivals import Arrival
-from models.cost import CostTable, target_tokens, tokens_of
-from models.policy import Accounts, Candidate, choose_group, urgency_s
+from loadtest.scheduler.device import VirtualDevice, Work, shape_of, work_of
+from loadtest.scheduler.replica import EngineReplica, Replica
+from models.cost import CostTable
 from models.sample import ShapeKey
+
+#: How many pictures share a call where an order shares calls at all; for how many seconds a window stays open.
+MAX_GROUP, WINDOW_S = 8, 0.05
 
 
 @dataclass(slots=True, kw_only=True)
 class Job:
-    """An arrived request and what is left of it."""
+    """A request that is here, and what is left of it."""
 
     #: What came in.
     arrival: Arrival
     #: What its pictures can step together with.
     shape: ShapeKey
-    #: Seconds of one step alone, of everything, and of decoding one picture.
-    step_s: float
-    work_s: float
-    decode_s: float
-    #: Steps still to take, by picture.
-    left: list[int]
-    #: When its first step began and when its last picture was done, in seconds after the start.
-    started_s: float | None = None
-    ended_s: float = 0.0
+    #: What it takes alone.
+    work: Work
+    #: Steps still to take, by the number of the picture; what has none left is gone.
+    left: dict[int, int] = field(default_factory=dict)
 
     @property
-    def slowdown(self) -> float:
-        """How much longer it took than it would have alone."""
-        return (self.ended_s - self.arrival.at_s) / self.work_s
-
-    @property
-    def is_in_time(self) -> bool:
-        """Whether it ended within three times its time alone, or within 2 s of that."""
-        return self.ended_s - self.arrival.at_s <= max(3 * self.work_s, self.work_s + 2) + 1e-9
+    def left_s(self) -> float:
+        """Seconds of work that are left."""
+        return sum(steps * self.work.step_s + self.work.decode_s for steps in self.left.values())
 
 
 #: Pictures that step together: the job, and which of its pictures.
 Group = Sequence[tuple[Job, int]]
+#: What is here, by number, in the order of arrival.
+Jobs = Mapping[int, Job]
 
 
 class Order(Protocol):
-    """Decides what steps next; told of what came and what was stepped."""
+    """Decides what steps next."""
 
-    def join(self, job: Job) -> None:
-        """Take note of a job that arrived."""
-        ...
+    #: Seconds for which a request waits for company.
+    window_s: float
 
-    def choose(self, jobs: Mapping[int, Job]) -> Group:
-        """Choose pictures of one shape out of the jobs that are here, by number in the order of arrival."""
-        ...
-
-    def note(self, group: Group) -> None:
-        """Take note of a step."""
+    def choose(self, jobs: Jobs) -> Group:
+        """Choose at least one picture, all of one shape."""
         ...
 
 
 class Fifo:
-    """Requests run to their end in the order of arrival.
+    """Requests run to their end in the order of arrival; pictures of the same shape may join at any step.
 
-    Args:
-        max_group: how many pictures of the first one's shape step together.
+    This is step-level batching by the first unfinished request's key, as open engines have it; with one at a time,
+    it is plain first come, first served.
     """
 
+    window_s = 0.0
+
     def __init__(self, *, max_group: int) -> None:
         self._max_group = max_group
 
-    def join(self, job: Job) -> None:
-        """Nothing is to be noted."""
-
-    def choose(self, jobs: Mapping[int, Job]) -> Group:
+    def choose(self, jobs: Jobs) -> Group:
         """Take the first job's pictures, and those of its likes."""
         shape = next(iter(jobs.values())).shape
-        pictures = [(job, index) for job in jobs.values() if job.shape == shape for index in _open(job)]
-        return pictures[: self._max_group]
-
-    def note(self, group: Group) -> None:
-        """Nothing is to be noted."""
+        return list(islice(_pictures(jobs, shape), self._max_group))
 
 
-class Turns:
-    """Everything that is here advances evenly, as many together as may."""
+class Windowed:
+    """Whole requests of one shape and one number of steps run together, as a batching decorator makes them.
 
-    def __init__(self, *, max_group: int) -> None:
-        self._max_group = max_group
+    What came too late for a batch waits until all of it has ended; what is taken back runs on with the others.
+    """
 
-    def join(self, job: Job) -> None:
-        """Nothing is to be noted."""
-
-    def choose(self, jobs: Mapping[int, Job]) -> Group:
-        """Take the picture that has had the fewest steps, and its likes."""
-        pictures = [(job, index) for job in jobs.values() for index in _open(job)]
-        pictures.sort(key=lambda one: one[0].arrival.request.num_inference_steps - one[0].left[one[1]])
-        return [one for one in pictures if one[0].shape == pictures[0][0].shape][: self._max_group]
-
-    def note(self, group: Group) -> None:
-        """Nothing is to be noted."""
-
-
-class Ours:
-    """``models.policy``, as the engine uses it."""
+    window_s = WINDOW_S
 
     def __init__(self, *, max_group: int) -> None:
         self._max_group = max_group
-        self._accounts = Accounts()
-        self._candidates: dict[int, list[Candidate]] = {}
-        self._counts_from_s: dict[int, float] = {}
+        self._batch: list[Job] = []
 
-    def join(self, job: Job) -> None:
-        """Enter the job into its tenant's account and judge how urgent it is."""
-        arrival = job.arrival
-        counts_from_s = self._accounts.arrive(arrival.tenant, arrived_s=arrival.at_s, work_s=job.work_s)
-        self._counts_from_s[arrival.number] = counts_from_s
-        self._judge(job)
+    def choose(self, jobs: Jobs) -> Group:
+        """Go on with the batch, or form one of the first job and its likes."""
+        self._batch = [job for job in self._batch if job.left] or self._formed(list(jobs.values()))
+        return [(job, index) for job in self._batch for index in job.left][: self._max_group]
 
-    def choose(self, jobs: Mapping[int, Job]) -> Group:
-        """Ask the policy."""
-        waiting = [each for number in jobs for each in self._candidates[number]]
-        chosen = choose_group(waiting, max_group=self._max_group)
-        return [(jobs[int(each.request_id)], each.index) for each in chosen]
+    def _formed(self, jobs: Sequence[Job]) -> list[Job]:
+        def key(job: Job) -> tuple[ShapeKey, int]:
+            return job.shape, job.arrival.request.num_inference_steps
 
-    def note(self, group: Group) -> None:
-        """Judge anew what moved."""
-        for job in {job.arrival.number: job for job, _ in group}.values():
-            self._judge(job)
-
-    def _judge(self, job: Job) -> None:
-        left_s = sum(left * job.step_s + job.decode_s for left in job.left if left)
-        urgent_s = urgency_s(self._counts_from_s[job.arrival.number], work_s=job.work_s, left_s=left_s)
-        self._candidates[job.arrival.number] = [
-            Candidate(
-                request_id=str(job.arrival.number),
-                index=index,
-                shape=job.shape,
-                rank=0,
-                urgency_s=urgent_s,
-            )
-            for index in _open(job)
-        ]
+        alike = [job for job in jobs if key(job) == key(jobs[0])]
+        room = [sum(len(each.left) for each in alike[: number + 1]) for number in range(len(alike))]
+        return [job for job, taken in zip(alike, room, strict=True) if taken <= self._max_group]
 
 
-def run(arrivals: Sequence[Arrival], order: Order, *, costs: CostTable) -> list[Job]:
-    """Carry out all arrivals; return them in the order in which they ended."""
-    coming = [_job(arrival, costs) for arrival in reversed(arrivals)]
-    here: dict[int, Job] = {}
-    ended: list[Job] = []
-    now_s = 0.0
-    while coming or here:
-        if not here:
-            now_s = max(now_s, coming[-1].arrival.at_s)
-        while coming and coming[-1].arrival.at_s <= now_s:
-            job = coming.pop()
-            here[job.arrival.number] = job
-            order.join(job)
-        now_s += _advance(order, here, now_s=now_s, costs=costs)
-        for number in [number for number, job in here.items() if not any(job.left)]:
-            here[number].ended_s = now_s
-            ended.append(here.pop(number))
-    return ended
+class RoundRobin:
+    """Everything that is here advances in turn, as many together as may: in small steps, processor sharing."""
+
+    window_s = 0.0
+
+    def __init__(self, *, max_group: int) -> None:
+        self._max_group = max_group
+        self._turn = 0
+        self._stepped: dict[tuple[int, int], int] = {}
+
+    def choose(self, jobs: Jobs) -> Group:
+        """Take the picture whose last step is the longest ago, and those of its likes that waited longest."""
+        self._turn += 1
+        by_turn = sorted(_pictures(jobs), key=lambda one: self._stepped.get((one[0].arrival.number, one[1]), 0))
+        shape = by_turn[0][0].shape
+        group = list(islice((one for one in by_turn if one[0].shape == shape), self._max_group))
+        self._stepped |= {(job.arrival.number, index): self._turn for job, index in group}
+        return group
 
 
-def _advance(order: Order, here: Mapping[int, Job], *, now_s: float, costs: CostTable) -> float:
-    """Take one step and decode what is denoised; return how long that took, in seconds."""
-    group = order.choose(here)
-    seconds = costs.step(_tokens(group[0][0]), rows=len(group)) / 1e3
-    for job, index in group:
-        job.started_s = now_s if job.started_s is None else job.started_s
-        job.left[index] -= 1
-        seconds += 0.0 if job.left[index] else job.decode_s
-    order.note(group)
-    return seconds
+class ShortestFirst:
+    """What has the least work left goes first, by true times: no order has a lower mean latency on one device.
+
+    Source: L. Schrage, A proof of the optimality of the shortest remaining processing time discipline, 1968.
+    """
+
+    window_s = 0.0
+
+    def choose(self, jobs: Jobs) -> Group:
+        """Take the next picture of the job with the least left."""
+        job = min(jobs.values(), key=lambda each: each.left_s)
+        return [(job, next(iter(job.left)))]
 
 
-def _tokens(job: Job) -> int:
-    return tokens_of(job.arrival.request)
+class OrderedReplica:
+    """Does what an order says."""
+
+    def __init__(self, costs: CostTable, order: Order) -> None:
+        self._device = VirtualDevice(costs)
+        self._order = order
+        self._jobs: dict[int, Job] = {}
+
+    @property
+    def device(self) -> VirtualDevice:
+        """Return the device."""
+        return self._device
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is here."""
+        return not self._jobs
+
+    def admit(self, arrival: Arrival) -> None:
+        """Encode a request and make it wait."""
+        work, request = work_of(arrival, self._device.costs), arrival.request
+        self._device.work(work.encode_s, numbers=[arrival.number])
+        left = dict.fromkeys(range(request.num_images), request.num_inference_steps)
+        self._jobs[arrival.number] = Job(arrival=arrival, shape=shape_of(request), work=work, left=left)
+
+    def evict(self, number: int) -> None:
+        """Forget a request."""
+        self._jobs.pop(number, None)
+
+    def advance(self) -> Sequence[int]:
+        """Wait while a window is open, or take one step and decode what is denoised."""
+        opened_s = next(iter(self._jobs.values())).arrival.at_s
+        if self._device.now_s < opened_s + self._order.window_s:
+            self._device.wait_until(opened_s + self._order.window_s)
+            return []
+        group = self._order.choose(self._jobs)
+        self._device.step([job.arrival for job, _ in group])
+        for job, index in group:
+            job.left[index] -= 1
+            if not job.left[index]:
+                del job.left[index]
+                self._device.work(job.work.decode_s, numbers=[job.arrival.number])
+        ended = [job.arrival.number for job, _ in group if not job.left]
+        for number in ended:
+            self._jobs.pop(number, None)
+        return list(dict.fromkeys(ended))
 
 
-def _open(job: Job) -> list[int]:
-    return [index for index, left in enumerate(job.left) if left]
+def _pictures(jobs: Jobs, shape: ShapeKey | None = None) -> Iterator[tuple[Job, int]]:
+    return ((job, index) for job in jobs.values() if shape in {None, job.shape} for index in job.left)
 
 
-def _job(arrival: Arrival, costs: CostTable) -> Job:
-    request = arrival.request
-    tokens, target = tokens_of(request), target_tokens(request)
-    return Job(
-        arrival=arrival,
-        shape=ShapeKey(model=request.model, target_tokens=target, reference_tokens=tokens - target, styles=0),
-        step_s=costs.step(tokens) / 1e3,
-        work_s=costs.request(request) / 1e3,
-        decode_s=costs.decode(request.width * request.height) / 1e3,
-        left=[request.num_inference_steps] * request.num_images,
-    )
-
-
-#: Every order that is compared, by what it is called in the table.
-ORDERS: Mapping[str, Callable[[], Order]] = {
-    "FIFO, one at a time": lambda: Fifo(max_group=1),
-    "FIFO, batches of 8": lambda: Fifo(max_group=8),
-    "all evenly, batches of 8": lambda: Turns(max_group=8),
-    "ours, exact": lambda: Ours(max_group=1),
-    "ours, batches of 8": lambda: Ours(max_group=8),
-}
+#: First come, first served: what every other order is compared with.
+FIFO = "FIFO"
+#: Ours, as it is set up unless an operator says otherwise.
+OURS = "ours, exact"
+#: By true times: the bound on the mean.
+SHORTEST = "clairvoyant shortest first"
+#: Every order by name: what makes a replica that follows it.
+ORDERS: Mapping[str, Callable[[CostTable], Replica]] = MappingProxyType(
+    {
+        FIFO: lambda costs: OrderedReplica(costs, Fifo(max_group=1)),
+        "windowed same shape, 8": lambda costs: OrderedReplica(costs, Windowed(max_group=MAX_GROUP)),
+        "same shape by step, 8": lambda costs: OrderedReplica(costs, Fifo(max_group=MAX_GROUP)),
+        "processor sharing, 8": lambda costs: OrderedReplica(costs, RoundRobin(max_group=MAX_GROUP)),
+        OURS: EngineReplica,
+        "ours, groups of 8": lambda costs: EngineReplica(costs, max_group=MAX_GROUP),
+        SHORTEST: lambda costs: OrderedReplica(costs, ShortestFirst()),
+    }
+)

@@ -16,11 +16,10 @@ from typing import Any
 
 from loadtest.openloop.order import Order
 from loadtest.openloop.profile import Burst, Cancels, Poisson, Profile
+from loadtest.scheduler.arrivals import CALM_S, PEAK, PEAK_S
 
 #: The share of orders that are taken back, in the middle of the 5 to 10 % that is assumed.
 CANCELS = 0.07
-#: How much busier a burst is than the calm, and how long both last on average.
-PEAK, CALM_S, PEAK_S = 5.0, 300.0, 60.0
 
 
 def synthetic(*, rate: float, seconds: float, tenants: int, seed: int, is_bursty: bool) -> Profile:

@@ -1,0 +1,59 @@
+"""What the engine's order promises, and whether the figures keep it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from loadtest.scheduler.orders import FIFO, OURS
+
+#: Least share of requests in time, by trace.
+GOODPUT = {"Poisson, load 0.8": 0.92, "Poisson, load 0.95": 0.85, "bursts, load 0.8": 0.80}
+#: Least share of what nobody could exceed.
+OF_BOUND = 0.97
+#: Most of first come, first served's mean slowdown and latency, and least of its throughput.
+OF_FIFO_MEAN, OF_FIFO_THROUGHPUT = 0.75, 0.99
+#: How many times as much the others' p95 slowdown may be while one floods.
+INFLATION = 1.2
+CALM, FLOODED = "calm, load 0.5", "calm and one that floods"
+#: Fairness at least, where the load is 0.8.
+FAIRNESS = 0.98
+#: Microseconds at most to choose among a thousand.
+DECISION_US = 200.0
+
+Traces = Mapping[str, Mapping[str, Any]]
+#: What is promised of which trace, what came out, and the least and the most that it may be.
+Aim = Mapping[str, Any]
+
+
+def aims_of(traces: Traces, *, decision_us: float) -> Sequence[Aim]:
+    """Hold the figures against every aim, also where the cost table is off."""
+    found = [aim for name in traces for aim in _of_one(name, traces[name])]
+    calm = traces[CALM]["orders"]
+    for name in traces:
+        if name.startswith(FLOODED):
+            grown = {
+                order: traces[name]["orders"][order]["slowdown_p95"] / calm[order]["slowdown_p95"] for order in calm
+            }
+            found.append(_aim("growth of the others' p95 slowdown", name, grown[OURS], most=INFLATION))
+    return [*found, _aim("µs for a decision among 1,000", "", decision_us, most=DECISION_US)]
+
+
+def _of_one(name: str, trace: Mapping[str, Any]) -> Iterator[Aim]:
+    ours, fifo = trace["orders"][OURS], trace["orders"][FIFO]
+    plain = name.partition(", estimates")[0]
+    if plain in GOODPUT:
+        yield _aim("goodput", name, ours["goodput"], least=GOODPUT[plain])
+    if plain == "Poisson, load 0.8":
+        yield _aim("fairness", name, ours["fairness"], least=FAIRNESS)
+    if plain in GOODPUT:
+        yield _aim("goodput / bound", name, ours["of_bound"], least=OF_BOUND)
+        for figure in ("slowdown_mean", "latency_mean_s"):
+            yield _aim(f"{figure} / FIFO's", name, ours[figure] / fifo[figure], most=OF_FIFO_MEAN)
+    yield _aim("slowdown_p99 / FIFO's", name, ours["slowdown_p99"] / fifo["slowdown_p99"], most=1.0)
+    yield _aim("throughput / FIFO's", name, ours["pictures_per_s"] / fifo["pictures_per_s"], least=OF_FIFO_THROUGHPUT)
+
+
+def _aim(what: str, trace: str, value: float, *, least: float | None = None, most: float | None = None) -> Aim:
+    is_met = (least is None or value >= least) and (most is None or value <= most)
+    return {"aim": what, "trace": trace, "value": round(value, 4), "least": least, "most": most, "is_met": is_met}

@@ -37,7 +37,7 @@ from deployments.gauging import Gauging
 from deployments.housekeeper import Housekeeper
 from deployments.ingress.application import make_ingress
 from deployments.ingress.parts import Parts
-from deployments.metrics import BUILD
+from deployments.metrics import BUILD, REPLICA_UP
 from deployments.operations.doors import Doors as OperationsDoors
 from deployments.operations.operations import Operations
 from deployments.outbound.client import GuardedClient
@@ -48,6 +48,7 @@ from deployments.replica import Doors, Replica
 from deployments.replica_limits import Limits
 from deployments.serve_config import HAND_BACK_S, HTTP_SIDE, TIDYING, Arguments
 from deployments.settings import Settings, read_settings
+from deployments.step_metrics import note_encoding
 from deployments.tasks.contents import ContentStore
 from deployments.tasks.outbox import Outbox
 from deployments.tasks.store import TaskStore
@@ -249,10 +250,17 @@ async def run_replica(
     name = serve.get_replica_context().replica_tag
     try:
         async with decoders:
+            _show_up(engine, 1)
             await Replica(name, engine=engine, doors=doors, limits=limits).run(stopping)
     finally:
+        _show_up(engine, 0)
         await signal.close()
         await database.close()
+
+
+def _show_up(engine: Engine, replicas: int) -> None:
+    for model in engine.models:
+        REPLICA_UP.set(replicas, model=model)
 
 
 async def run_housekeeper(settings: Settings, stopping: asyncio.Event) -> None:
@@ -292,7 +300,11 @@ def open_scribe(settings: Settings, sinks: Mapping[str, Sink]) -> Scribe:
 def load_engine(models: list[str], settings: Settings) -> Engine:
     """Load the pipelines of one device; every file of weights is logged with its digest."""
     specs = [CATALOG[name] for name in models]
-    return Engine(load_pipelines(specs, weights=settings.weights, device=settings.device, read=_log_weights))
+    return Engine(
+        load_pipelines(
+            specs, weights=settings.weights, device=settings.device, read=_log_weights, encoded=note_encoding
+        )
+    )
 
 
 def _log_weights(file: str, digest: str) -> None:

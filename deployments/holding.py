@@ -1,11 +1,13 @@
-"""What a replica knows of a task it works on."""
+"""What a replica knows of the tasks it works on, and which others it has room for."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from deployments.tasks.claim import ANY_RANK
 from deployments.tasks.task import Beat, Claim, Output
 from models.resident import Standing
 
@@ -34,6 +36,8 @@ class Held:
     times_overtaken: int = 0
     #: What our sinks have of it by now.
     placed: list[Output] = field(default_factory=list)
+    #: Whether it was found to be another replica's, or nobody's.
+    is_lost: bool = False
     #: Takes its pictures out, once they are drawn.
     delivery: asyncio.Task[Delivered] | None = None
 
@@ -74,3 +78,43 @@ class Held:
     def spent_ms(self) -> int:
         """Return for how long it has been held, in milliseconds."""
         return round((time.monotonic() - self.since_s) * 1000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What is left to step of all that a replica holds."""
+
+    #: What it holds.
+    held: Collection[Held]
+    #: Seconds that a step takes; 0 while nobody knows.
+    step_s: float
+    #: Seconds of stepping that it keeps in hand.
+    ahead_s: float
+
+    @property
+    def unfinished(self) -> list[Held]:
+        """Return what has steps left."""
+        return [held for held in self.held if held.steps_left]
+
+    @property
+    def ending(self) -> list[Held]:
+        """Return what is about to end: overtaken now, it would be again and again, each time for a whole task."""
+        return [held for held in self.unfinished if self.step_s * held.steps_left <= self.ahead_s]
+
+    @property
+    def going_on(self) -> list[Held]:
+        """Return what is not."""
+        return [held for held in self.unfinished if self.step_s * held.steps_left > self.ahead_s]
+
+    @property
+    def below_rank(self) -> int:
+        """Say which ranks there is room for: any while little is left to step, or else what may overtake the rest.
+
+        Nothing overtakes what is about to end, so only what is beyond that has a say. Before the first step nobody
+        knows how long one takes, and one task is enough: a replica that starts into a flood would fill up with it.
+        """
+        if not self.step_s and self.unfinished:
+            return 0
+        if self.step_s * sum(held.steps_left for held in self.ending) > self.ahead_s:
+            return 0
+        return min((held.below_rank for held in self.going_on), default=ANY_RANK)

@@ -24,12 +24,14 @@ from deployments.decoding.rules import NoDecoder
 from deployments.delivering import Check, Upload, deliver, no_check, no_upload, take_back
 from deployments.device_thread import Arguments, DeviceThread, Result
 from deployments.errors import EngineFailed, ReferenceUnusable, TaskFault, UxoError
-from deployments.holding import Held
+from deployments.holding import Held, Load
+from deployments.metrics import CLAIM_DELAY, LEASES_LOST
 from deployments.previewing import Previews
 from deployments.replica_limits import Limits
 from deployments.rounds import forever, run_until
+from deployments.step_metrics import note_residents, note_step
 from deployments.tasks.claim import ANY_RANK
-from deployments.tasks.task import Claim, Fault, Output, Success
+from deployments.tasks.task import Claim, Fault, Output, Success, TaskState
 from models.engine import Engine, StepReport
 from models.pipeline import DeviceBroken
 from models.request import GeneratedImage, UnusableReference
@@ -128,7 +130,7 @@ class Replica:
         """Claim one task once there is room; when there is nothing to claim, wait until there may be."""
         await self._has_room.wait()
         seen = self._doors.signal.mark()
-        if self._unfinished():
+        if self._load.unfinished:
             await asyncio.sleep(POLITE_S)
         # Shielded: a claim that is committed must be held, or stopping here would leave it to the end of its lease.
         self._claiming = asyncio.create_task(self._claim())
@@ -136,13 +138,13 @@ class Replica:
             await self._doors.signal.wait(seen, timeout_s=POLL_S)
 
     async def _claim(self) -> int:
-        below_rank = self._below_rank()
+        load = self._load
         claims = await self._doors.store.claim(
             models=self._next_models(),
             limit=1,
-            below_rank=below_rank,
+            below_rank=load.below_rank,
             # No tenant gains by overtaking itself; its begun tasks would only pile up.
-            not_of={held.claim.task.tenant_id for held in self._going_on()} if below_rank < ANY_RANK else (),
+            not_of={held.claim.task.tenant_id for held in load.going_on} if load.below_rank < ANY_RANK else (),
             replica_id=self._name,
             lease_s=self._limits.lease_s,
         )
@@ -150,27 +152,9 @@ class Replica:
             self._hold(claim)
         return len(claims)
 
-    def _below_rank(self) -> int:
-        """Return which ranks there is room for: any while little is left to step, or else what may overtake the rest.
-
-        Nothing overtakes what is about to end, so only what is beyond that has a say. Before the first step nobody
-        knows how long one takes, and one task is enough: a replica that starts into a flood would fill up with it.
-        """
-        if not self._step_s and self._unfinished():
-            return 0
-        if self._step_s * sum(held.steps_left for held in self._ending()) > self._limits.ahead_s:
-            return 0
-        return min((held.below_rank for held in self._going_on()), default=ANY_RANK)
-
-    def _unfinished(self) -> list[Held]:
-        return [held for held in self._held.values() if held.steps_left]
-
-    def _ending(self) -> list[Held]:
-        """Return what is about to end: overtaken now, it would be again and again, each time for a whole task."""
-        return [held for held in self._unfinished() if self._step_s * held.steps_left <= self._limits.ahead_s]
-
-    def _going_on(self) -> list[Held]:
-        return [held for held in self._unfinished() if self._step_s * held.steps_left > self._limits.ahead_s]
+    @property
+    def _load(self) -> Load:
+        return Load(held=self._held.values(), step_s=self._step_s, ahead_s=self._limits.ahead_s)
 
     def _next_models(self) -> list[str]:
         """Return the models, another one first each time, so that none has to wait for the others."""
@@ -183,8 +167,10 @@ class Replica:
         self._has_work.clear()  # before stepping, so that an admission meanwhile sets it again
         while not self._engine.is_idle:
             started = time.monotonic()
-            first = [held.task_id for held in self._ending()]
+            first = [held.task_id for held in self._load.ending]
             report, device_s = await self._on_device(self._engine.step, first=first)
+            note_step(report)
+            note_residents(self._engine)
             self._send_on(report, device_s)
             step_s = time.monotonic() - started
             self._step_s += (step_s - self._step_s) / (STEPS_REMEMBERED if self._step_s else 1)
@@ -240,10 +226,11 @@ class Replica:
 
     def _hold(self, claim: Claim) -> None:
         task = claim.task
-        waited_s = (task.started_at or task.created_at) - task.created_at
-        log.info("task_claimed", task_id=task.id, attempt=task.attempt, waited_s=waited_s.total_seconds())
+        waited_s = ((task.started_at or task.created_at) - task.created_at).total_seconds()
+        CLAIM_DELAY.observe(waited_s, model=task.model)
+        log.info("task_claimed", task_id=task.id, attempt=task.attempt, waited_s=waited_s)
         held = Held(claim=claim, since_s=time.monotonic())
-        for other in self._going_on():
+        for other in self._load.going_on:
             other.times_overtaken += other.claim.rank > claim.rank
         self._held[task.id] = held
         self._note_room()
@@ -258,12 +245,13 @@ class Replica:
         self._note_room()
 
     def _note_room(self) -> None:
-        _show(self._has_room, len(self._held) < self._limits.capacity and self._below_rank() > 0)
+        _show(self._has_room, len(self._held) < self._limits.capacity and self._load.below_rank > 0)
         _show(self._is_empty, not self._held)
 
     def _let_go(self, held: Held) -> None:
         """Stop working on a task that was cancelled or claimed by another replica."""
         log.warning("task_lost", task_id=held.task_id)
+        self._run_errand(held, self._count_loss(held))
         self._drop(held)
         if held.delivery is not None:
             held.delivery.cancel()  # a sink may try for minutes
@@ -271,6 +259,16 @@ class Replica:
 
     async def _evict(self, held: Held) -> None:
         await self._device.call(self._engine.evict, held.task_id)
+        note_residents(self._engine)
+
+    async def _count_loss(self, held: Held) -> None:
+        """Count a lease that was lost, once; a task that was cancelled or deleted is no loss."""
+        task, held.is_lost, was_lost = held.claim.task, True, held.is_lost
+        if was_lost:
+            return
+        found = await self._doors.store.read_state(task.id, tenant_id=task.tenant_id)
+        if found is not None and found.state is not TaskState.CANCELLED:
+            LEASES_LOST.add()
 
     def _send_on(self, report: StepReport, device_s: float) -> None:
         for task_id, held in self._held_of(report.progress):
@@ -352,6 +350,7 @@ class Replica:
         self._drop(held)
         if not is_ours:
             await self._take_back(held)
+            await self._count_loss(held)
 
     async def _fail(self, held: Held, error: Exception, outputs: tuple[Output, ...] = ()) -> None:
         if not self._is_held(held):
@@ -365,6 +364,7 @@ class Replica:
         self._drop(held)
         if not is_ours:
             await self._take_back(held)
+            await self._count_loss(held)
 
     async def _take_back(self, held: Held) -> None:
         if held.placed:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from models.cost import cost_table, resident_bytes
 from models.pipeline import DeviceBroken, OutOfMemory, Pipeline
 from models.policy import Accounts, choose_group
 from models.request import GeneratedImage, GenerationRequest
-from models.resident import Resident, Standing, tokens_of
+from models.resident import Resident, Stage, Standing, Stretch, longer, tokens_of
 from models.sample import Sample, ShapeKey
 from models.second_try import emptied, try_twice
 
@@ -43,6 +43,20 @@ class Preview:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepTime:
+    """How long a step took."""
+
+    #: What stepped.
+    shape: ShapeKey
+    #: Samples that stepped together.
+    group: int
+    #: Seconds of the step itself.
+    seconds: float
+    #: Seconds since the step before, if samples waited for this one all the while.
+    gap_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepReport:
     """What one step brought about."""
 
@@ -54,6 +68,12 @@ class StepReport:
     finished: Mapping[str, Sequence[GeneratedImage]] = field(default_factory=dict)
     #: What went wrong with every request that failed.
     failed: Mapping[str, Exception] = field(default_factory=dict)
+    #: What the device did for every request that is complete or failed, and when.
+    stretches: Mapping[str, Mapping[Stage, Stretch]] = field(default_factory=dict)
+    #: How long the step took; None where there was none.
+    timed: StepTime | None = None
+    #: Seconds of the decoding after it; None where there was none.
+    decode_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +114,7 @@ class Engine:
         self._costs = cost_table()
         self._accounts = Accounts()
         self._pace = 0.0
+        self._stepped_s: float | None = None
         self._caps: dict[ShapeKey, int] = {}
         self._parked: dict[str, _Parked] = {}
         self._resident: dict[str, Resident] = {}
@@ -118,6 +139,11 @@ class Engine:
     def resident_bytes(self) -> int:
         """Estimate what the resident requests take of the device's memory."""
         return sum(held.size_bytes for held in self._resident.values())
+
+    @property
+    def resident_samples(self) -> int:
+        """Count the samples that have steps to take."""
+        return sum(len(held.samples) for held in self._resident.values())
 
     def admit(
         self,
@@ -163,11 +189,14 @@ class Engine:
         """
         failed = self._prepare_parked()
         group = self._choose(first)
-        stepped, step_failed = self._step_timed(group) if group else ([], {})
+        stepped, step_failed, timed = self._step_timed(group) if group else ([], {}, None)
         self._note(stepped)
         failed |= step_failed
-        failed |= self._decode_one(first, failed)
-        return self._retire(stepped, failed)
+        decode_failed, decode_s = self._decode_one(first, failed)
+        report = self._retire(stepped, failed | decode_failed)
+        if not self.resident_samples:  # nobody waits for a step, so there is no gap before the next one
+            self._stepped_s = None
+        return replace(report, timed=timed, decode_s=decode_s)
 
     def _has_memory_for(self, request: GenerationRequest) -> bool:
         if self._max_bytes is None or not self._resident:
@@ -176,7 +205,7 @@ class Engine:
 
     def _prepare(self, request_id: str, parked: _Parked) -> None:
         request, standing = parked.request, parked.standing
-        pipeline = self._pipelines[request.model]
+        began_s, pipeline = self._clock(), self._pipelines[request.model]
         samples = try_twice(lambda: pipeline.prepare(request_id, request, parked.images))
         arrived_s = parked.admitted_s - standing.waited_s
         work_s = self._costs.request(request) * (self._pace or 1.0) / 1e3
@@ -186,6 +215,7 @@ class Engine:
             work_s=work_s,
             size_bytes=resident_bytes(request),
             samples={sample.index: sample for sample in samples},
+            stretches=longer({}, Stage.PREPARING, began_s, self._clock()),
         )
         held.judge(self._costs, pace=self._pace or 1.0)
         self._resident[request_id] = held
@@ -213,16 +243,21 @@ class Engine:
         group = group[: self._caps.get(group[0].shape, self._max_group)]
         return [self._resident[one.request_id].samples[one.index] for one in group]
 
-    def _step_timed(self, group: Sequence[Sample]) -> tuple[list[Sample], dict[str, Exception]]:
+    def _step_timed(self, group: Sequence[Sample]) -> tuple[list[Sample], dict[str, Exception], StepTime]:
         """Step a group and learn from it how fast this device is."""
         shape = group[0].shape
         expected_s = self._costs.step(tokens_of(shape), rows=shape.rows * len(group)) / 1e3
         started_s = self._clock()
         stepped, failed = self._step_halving(group)
+        ended_s = self._clock()
         if not failed:
-            pace = (self._clock() - started_s) / expected_s
+            pace = (ended_s - started_s) / expected_s
             self._pace += (pace - self._pace) / (STEPS_REMEMBERED if self._pace else 1)
-        return stepped, failed
+        for held in (self._resident[request_id] for request_id in {sample.request_id for sample in group}):
+            held.stretches = longer(held.stretches, Stage.STEPPING, started_s, ended_s)
+        gap_s = None if self._stepped_s is None else started_s - self._stepped_s
+        self._stepped_s = ended_s
+        return stepped, failed, StepTime(shape=shape, group=len(group), seconds=ended_s - started_s, gap_s=gap_s)
 
     def _step_halving(self, group: Sequence[Sample]) -> tuple[list[Sample], dict[str, Exception]]:
         """Step a group; when that fails, step its halves, so that only the sample at fault is lost."""
@@ -248,21 +283,27 @@ class Engine:
         for request_id in {sample.request_id for sample in stepped}:
             self._resident[request_id].judge(self._costs, pace=self._pace or 1.0)
 
-    def _decode_one(self, first: Collection[str], failed: Collection[str]) -> dict[str, Exception]:
-        """Turn one denoised sample into a picture, of the request whose turn it is; return it when that failed."""
+    def _decode_one(self, first: Collection[str], failed: Collection[str]) -> tuple[dict[str, Exception], float | None]:
+        """Turn one denoised sample into a picture, of the request whose turn it is.
+
+        Returns:
+            The request, when that failed; and the seconds that it took, when it did not.
+        """
         waiting = [held for held in self._resident.items() if held[1].denoised and held[0] not in failed]
         if not waiting:
-            return {}
+            return {}, None
         request_id, held = min(waiting, key=lambda one: (one[0] not in first, one[1].order))
         sample = held.denoised.pop(min(held.denoised))
-        pipeline = self._pipelines[sample.shape.model]
+        began_s, pipeline = self._clock(), self._pipelines[sample.shape.model]
         try:
             [held.images[sample.index]] = try_twice(lambda: pipeline.decode([sample]))
         except DeviceBroken:
             raise
         except Exception as error:  # noqa: BLE001 -- as in _step_halving
-            return {request_id: emptied(error)}
-        return {}
+            return {request_id: emptied(error)}, None
+        ended_s = self._clock()
+        held.stretches = longer(held.stretches, Stage.DECODING, began_s, ended_s)
+        return {}, ended_s - began_s
 
     def _retire(self, stepped: Sequence[Sample], failed: Mapping[str, Exception]) -> StepReport:
         """Let go of the requests that ended and report what became of all that moved."""
@@ -274,9 +315,11 @@ class Engine:
             for request_id, held in self._resident.items()
             if held.is_over and request_id not in failed
         }
+        over = [request_id for request_id in (*failed, *finished) if request_id in self._resident]
+        stretches = {request_id: self._resident[request_id].stretches for request_id in over}
         for request_id in (*failed, *finished):
             self.evict(request_id)
-        return StepReport(progress=progress, previews=previews, finished=finished, failed=failed)
+        return StepReport(progress=progress, previews=previews, finished=finished, failed=failed, stretches=stretches)
 
     def _previews(self, stepped: Sequence[Sample]) -> Mapping[str, Sequence[Preview]]:
         previews: dict[str, list[Preview]] = {}

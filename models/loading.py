@@ -37,6 +37,7 @@ def load_pipelines(
     weights: str,
     device: str,
     read: Callable[[str, str], None] = lambda _file, _digest: None,
+    encoded: Callable[[str, bool], None] = lambda _kind, _is_hit: None,
 ) -> dict[str, Pipeline]:
     """Build the pipelines of the models that share a device, by name; released weights lie there once.
 
@@ -45,17 +46,20 @@ def load_pipelines(
         weights: ``tiny``, a folder that holds the weights, or a hub id whose files are in this machine's cache.
         device: a torch device name.
         read: hears the path and the SHA-256 of every file that was read.
+        encoded: hears the kind of everything that has to be encoded, and whether it was remembered.
 
     Raises:
         UnusableWeights: when a file is missing, broken, or another one than it should be.
     """
     names = [spec.name for spec in specs]
-    components: Mapping[str, object]
+    components: Mapping[str, Any]
     if weights == TINY:
         tiny = import_module("models.tiny")
         components = {name: tiny.components(name, device=device) for name in names}
     else:
         components = _released(find_weights(weights), names, device=device, read=read)
+    for parts in components.values():
+        parts.encodings.hear = encoded
     return {spec.name: resolve_name(spec.pipeline)(components[spec.name]) for spec in specs}
 
 
@@ -143,10 +147,10 @@ def record(folder: Path, digests: Mapping[Path, str]) -> None:
 
 def _released(
     folder: Path, models: Sequence[str], *, device: str, read: Callable[[str, str], None]
-) -> Mapping[str, object]:
+) -> Mapping[str, Any]:
     weights, released = import_module("models.flux.weights"), import_module("models.flux.weights.released")
     try:
-        found: Mapping[str, object] = released.Released(folder, device=device, read=read).components(models)
+        found: Mapping[str, Any] = released.Released(folder, device=device, read=read).components(models)
     except weights.WeightsError as error:
         raise UnusableWeights(f"UXO_WEIGHTS={str(folder)!r} cannot be loaded: {error}") from error
     return found

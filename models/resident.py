@@ -5,7 +5,10 @@ Keeps the policy's view of itself up to date; decides nothing and touches no dev
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
 
 from models.cost import STYLE_TOKENS, TEXT_TOKENS, CostTable
 from models.policy import Candidate, urgency_s
@@ -25,6 +28,39 @@ class Standing:
     waited_s: float = 0.0
     #: A preview is made every so many steps of a picture; 0 makes none.
     preview_every: int = 0
+
+
+class Stage(StrEnum):
+    """What the device does for a request."""
+
+    #: Its prompt and references are encoded, and its noise is drawn.
+    PREPARING = "preparing"
+    #: A sample of it takes a step, alone or with others.
+    STEPPING = "stepping"
+    #: A sample of it becomes a picture.
+    DECODING = "decoding"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """When the device did something, with whatever it did in between."""
+
+    #: Seconds of it in all.
+    seconds: float
+    #: When it first began, in seconds of the engine's clock.
+    began_s: float
+    #: When it last ended, on the same clock.
+    ended_s: float
+
+
+_NOTHING: Mapping[Stage, Stretch] = MappingProxyType({})
+
+
+def longer(stretches: Mapping[Stage, Stretch], stage: Stage, began_s: float, ended_s: float) -> dict[Stage, Stretch]:
+    """Add a piece of work to what the device did for a request."""
+    before = stretches.get(stage, Stretch(seconds=0.0, began_s=began_s, ended_s=began_s))
+    after = Stretch(seconds=before.seconds + ended_s - began_s, began_s=before.began_s, ended_s=ended_s)
+    return {**stretches, stage: after}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,6 +83,8 @@ class Resident:
     images: dict[int, GeneratedImage] = field(default_factory=dict)
     #: Steps taken so far over all pictures.
     steps_done: int = 0
+    #: What the device did for it, and when.
+    stretches: Mapping[Stage, Stretch] = field(default_factory=lambda: _NOTHING)
     #: The policy's view of ``samples``, in their order.
     candidates: list[Candidate] = field(default_factory=list)
 

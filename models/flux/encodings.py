@@ -33,6 +33,8 @@ class Encodings:
 
     def __init__(self, max_bytes: int = USUAL_BYTES, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._kept: TTLCache[tuple[str, str], Encoded] = TTLCache(max_bytes, KEPT_S, timer=clock, getsizeof=_size_of)
+        #: Is told the kind of everything that is asked for, and whether it was found.
+        self.hear: Callable[[str, bool], None] = lambda _kind, _is_hit: None
         #: How often each kind was found, and how often it had to be made.
         self.hits: Counter[str] = Counter()
         self.misses: Counter[str] = Counter()
@@ -54,8 +56,10 @@ class Encodings:
         with suppress(KeyError):  # asked once: between two questions its time may be over
             kept = self._kept[key]
             self.hits[kind] += 1
+            self.hear(kind, True)  # noqa: FBT003 -- the fact to tell
             return kept
         self.misses[kind] += 1
+        self.hear(kind, False)  # noqa: FBT003 -- the same
         made = make()
         if _size_of(made) <= self._kept.maxsize:
             self._kept[key] = made

@@ -60,6 +60,17 @@ def test_bytes_are_bounded_and_the_oldest_goes_first() -> None:
     assert encodings.size_bytes == 16
 
 
+def test_everything_that_is_asked_for_is_heard() -> None:
+    """Whoever listens hears each kind, and whether it had to be made."""
+    encodings, heard = Encodings(), []
+    encodings.hear = lambda kind, is_hit: heard.append((kind, is_hit))
+
+    for kind, content in (("text", "a"), ("text", "a"), ("style", "a")):
+        encodings.get(kind, content, lambda: (torch.zeros(2),))
+
+    assert heard == [("text", False), ("text", True), ("style", False)]
+
+
 def test_digests_tell_contents_apart() -> None:
     """Texts of any kind, and pictures of the same bytes but another size, have digests of their own."""
     texts = ["", "a", "A", "\ud800", "\x00"]

@@ -15,6 +15,8 @@ from deployments.delivery.files import FilesSink
 from deployments.delivery.inline import InlineSink
 from deployments.delivery.sink import EncodedImage, Sink
 from deployments.errors import FaultKind
+from deployments.instruments import value_of
+from deployments.metrics import CLAIM_DELAY, DECODE_SECONDS, GROUP_SIZE, LEASES_LOST, STEP_GAP, STEP_SECONDS
 from deployments.outbound.client import GuardedClient
 from deployments.outbound.references import ReferenceFetcher
 from deployments.outbound.rules import Rules
@@ -79,6 +81,23 @@ async def test_a_task_is_carried_out(make_replica: MakeReplica, submit: Submit, 
     assert ended.attempt == 1
 
 
+async def test_what_the_device_does_is_measured(make_replica: MakeReplica, submit: Submit, until: Until) -> None:
+    """Each step, each decoding and each claim counts once, and steps under the power of two that their shape fits."""
+
+    def counts() -> list[float]:
+        steps = value_of(STEP_SECONDS, "_count", model="uno", shape="131072")
+        of_model = [value_of(each, "_count", model="uno") for each in (GROUP_SIZE, CLAIM_DELAY)]
+        return [steps, *of_model, value_of(DECODE_SECONDS, "_count"), value_of(STEP_GAP, "_count")]
+
+    before = counts()
+    task = await submit(num_images=2, num_inference_steps=3)
+
+    async with running(make_replica()):
+        await until(task, *ENDED)
+
+    assert [now - then for now, then in zip(counts(), before, strict=True)] == [6, 6, 1, 2, 5]
+
+
 async def test_outputs_hash_as_recorded(
     files: FilesSink, make_replica: MakeReplica, submit: Submit, until: Until
 ) -> None:
@@ -139,8 +158,8 @@ async def test_work_that_outlasts_its_lease_keeps_it(
 async def test_a_hung_step_loses_its_lease(
     store: TaskStore, pipeline: SolidPipeline, make_replica: MakeReplica, submit: Submit, until: Until
 ) -> None:
-    """While a step does not return, its replica gives no sign of life and the task is rescued."""
-    task = await submit()
+    """While a step does not return, its replica gives no sign of life, and the task is rescued: a lease is lost."""
+    task, lost = await submit(), value_of(LEASES_LOST)
     pipeline.gate.clear()
 
     async with running(make_replica(capacity=1)):
@@ -153,6 +172,7 @@ async def test_a_hung_step_loses_its_lease(
 
     assert ended.state is TaskState.SUCCEEDED
     assert ended.attempt == 2
+    assert value_of(LEASES_LOST) == lost + 1
 
 
 async def test_a_broken_sink_loses_no_task(

@@ -18,6 +18,8 @@ from deployments.bringing import Fetcher
 from deployments.database.signals import StoreSignal
 from deployments.delivery.sink import Sink
 from deployments.errors import FaultKind, Unavailable
+from deployments.instruments import value_of
+from deployments.metrics import LEASES_LOST
 from deployments.outbound.client import GuardedClient
 from deployments.outbound.references import ReferenceFetcher
 from deployments.outbound.refused import ReferenceRefused
@@ -154,7 +156,8 @@ def round_failed() -> Iterator[asyncio.Event]:
 async def test_a_cancelled_task_stops_stepping(
     store: TaskStore, pipeline: PickyPipeline, submit: Submit, until: Until
 ) -> None:
-    """A beat tells of the cancel while the work goes on: most of its steps are never taken, and the next task runs."""
+    """It hears of the cancel while the work goes on: most steps are never taken, the next runs, no lease is lost."""
+    lost = value_of(LEASES_LOST)
     cancelled = await submit(num_images=20, num_inference_steps=50)
     await until(cancelled, TaskState.RUNNING)
 
@@ -164,6 +167,7 @@ async def test_a_cancelled_task_stops_stepping(
     steps_taken = sum(key[0] == cancelled.id for group in pipeline.groups for key in group)
     assert steps_taken < 20 * 50
     assert (await until(cancelled, TaskState.CANCELLED)).outputs == ()
+    assert value_of(LEASES_LOST) == lost
 
 
 @pytest.mark.usefixtures("replica")

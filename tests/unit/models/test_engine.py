@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 
 import pytest
 from PIL import Image
@@ -12,7 +13,7 @@ from solid_pipeline import SolidPipeline, SolidSample
 from models.engine import Engine, Preview, StepReport
 from models.pipeline import DeviceBroken, OutOfMemory
 from models.request import GeneratedImage, GenerationRequest
-from models.resident import Standing
+from models.resident import Stage, Standing
 from models.sample import Sample
 
 MakeRequest = Callable[..., GenerationRequest]
@@ -109,6 +110,31 @@ def test_a_failing_picture_fails_its_whole_request(engine: Engine, make_request:
 
     assert report.finished == {}
     assert list(report.failed) == ["a"]
+
+
+def test_where_the_time_goes_is_reported(pipeline: SolidPipeline, make_request: MakeRequest) -> None:
+    """By a clock that moves a second with each look, every stage of a request lasts as long as it was seen to."""
+    engine = Engine({"uno": pipeline}, clock=map(float, count()).__next__)
+    engine.admit("a", make_request(num_images=2, num_inference_steps=3), [])
+
+    reports = [engine.step() for _ in range(6)]
+
+    stages = {stage: stretch.seconds for stage, stretch in reports[-1].stretches["a"].items()}
+    assert stages == {Stage.PREPARING: 1, Stage.STEPPING: 6, Stage.DECODING: 2}
+    assert [report.timed.gap_s for report in reports if report.timed] == [None, 1, 1, 3, 1, 1]
+    assert [report.decode_s for report in reports] == [None, None, 1, None, None, 1]
+
+
+def test_there_is_no_gap_while_nobody_waits(engine: Engine, make_request: MakeRequest) -> None:
+    """The first step after a rest follows none."""
+    engine.admit("a", make_request(num_inference_steps=1), [])
+    run_dry(engine)
+    engine.admit("b", make_request(num_inference_steps=1), [])
+
+    report = engine.step()
+
+    assert report.timed is not None
+    assert report.timed.gap_s is None
 
 
 def test_evicted_requests_take_no_further_step(

@@ -61,6 +61,8 @@ from deployments.webhooks import Scribe, WebhookSender
 from models.catalog import CATALOG
 from models.engine import Engine
 from models.loading import load_pipelines
+from models.rehearsal import rehearse
+from models.sharing import Mode
 
 log = structlog.get_logger()
 
@@ -298,13 +300,25 @@ def open_scribe(settings: Settings, sinks: Mapping[str, Sink]) -> Scribe:
 
 
 def load_engine(models: list[str], settings: Settings) -> Engine:
-    """Load the pipelines of one device; every file of weights is logged with its digest."""
+    """Load the pipelines of one device and find out which pictures may share a call; say in the log what came of it.
+
+    Every file of weights is logged with its digest.
+    """
     specs = [CATALOG[name] for name in models]
-    return Engine(
-        load_pipelines(
-            specs, weights=settings.weights, device=settings.device, read=_log_weights, encoded=note_encoding
-        )
+    pipelines = load_pipelines(
+        specs, weights=settings.weights, device=settings.device, read=_log_weights, encoded=note_encoding
     )
+    rehearsed = rehearse(pipelines, max_group=settings.pictures_per_call)
+    proven = rehearsed.proven if settings.engine_mode is Mode.EXACT else None
+    engine = Engine(pipelines, max_group=settings.pictures_per_call, proven=proven)
+    log.info(
+        "engine_ready",
+        mode=settings.engine_mode,
+        max_group=settings.pictures_per_call,
+        equal_together={repr(shape): count for shape, count in rehearsed.proven.items() if count > 1},
+        largest_difference=rehearsed.largest_difference,
+    )
+    return engine
 
 
 def _log_weights(file: str, digest: str) -> None:

@@ -20,6 +20,7 @@ from models.request import GeneratedImage, GenerationRequest
 from models.resident import Resident, Stage, Standing, Stretch, longer, tokens_of
 from models.sample import Sample, ShapeKey
 from models.second_try import emptied, try_twice
+from models.sharing import Sharing
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -94,6 +95,7 @@ class Engine:
         pipelines: Mapping[str, Pipeline],
         *,
         max_group: int = 1,
+        proven: Mapping[ShapeKey, int] | None = None,
         max_bytes: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -103,19 +105,19 @@ class Engine:
             pipelines: what this device can run.
             max_group: how many samples share one transformer call. 1 makes every picture independent of its
                 neighbours to the last bit, because matrix kernels may round differently by batch size.
+            proven: of which shapes how many do so without a trace; the others then step alone. None: all share.
             max_bytes: of the device's memory that resident requests may take; what comes beyond it is prepared later.
                 One request alone is never too large for it. None sets no bound.
             clock: tells seconds that never go back.
         """
         self._pipelines = pipelines
-        self._max_group = max_group
+        self._sharing = Sharing(max_group, proven=proven)
         self._max_bytes = max_bytes
         self._clock = clock
         self._costs = cost_table()
         self._accounts = Accounts()
         self._pace = 0.0
         self._stepped_s: float | None = None
-        self._caps: dict[ShapeKey, int] = {}
         self._parked: dict[str, _Parked] = {}
         self._resident: dict[str, Resident] = {}
 
@@ -239,8 +241,8 @@ class Engine:
         waiting = [candidate for held in self._resident.values() for candidate in held.candidates]
         if not waiting:
             return []
-        group = choose_group(waiting, max_group=self._max_group, first=first)
-        group = group[: self._caps.get(group[0].shape, self._max_group)]
+        group = choose_group(waiting, max_group=self._sharing.most, first=first)
+        group = group[: self._sharing.group_of(len(group), group[0].shape)]
         return [self._resident[one.request_id].samples[one.index] for one in group]
 
     def _step_timed(self, group: Sequence[Sample]) -> tuple[list[Sample], dict[str, Exception], StepTime]:
@@ -269,7 +271,7 @@ class Engine:
             raise
         except Exception as error:  # noqa: BLE001 -- whatever a model raises must not reach a neighbour
             if isinstance(error, OutOfMemory):
-                self._caps[shape] = max(len(group) // 2, 1)
+                self._sharing.halve(shape, group=len(group))
             if len(group) == 1:
                 return [], {group[0].request_id: emptied(error)}
         middle = len(group) // 2

@@ -16,7 +16,7 @@ from models.hub import NotFoundHere, find_folder
 if TYPE_CHECKING:
     from models.catalog import ModelSpec
     from models.flux.weights.accounts import PartReport
-    from models.pipeline import Pipeline
+    from models.pipeline import ComparingPipeline
     from models.safety import Checker
 
 #: The value of ``UXO_WEIGHTS`` that stands for small random weights made on the spot.
@@ -38,7 +38,7 @@ def load_pipelines(
     device: str,
     read: Callable[[str, str], None] = lambda _file, _digest: None,
     encoded: Callable[[str, bool], None] = lambda _kind, _is_hit: None,
-) -> dict[str, Pipeline]:
+) -> dict[str, ComparingPipeline]:
     """Build the pipelines of the models that share a device, by name; released weights lie there once.
 
     Args:
@@ -63,7 +63,7 @@ def load_pipelines(
     return {spec.name: resolve_name(spec.pipeline)(components[spec.name]) for spec in specs}
 
 
-def load_pipeline(spec: ModelSpec, *, weights: str, device: str) -> Pipeline:
+def load_pipeline(spec: ModelSpec, *, weights: str, device: str) -> ComparingPipeline:
     """Build one model's pipeline, as ``load_pipelines`` does.
 
     Raises:

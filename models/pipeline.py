@@ -70,3 +70,11 @@ class Pipeline(Protocol):
     def preview(self, sample: Sample) -> Image.Image | None:
         """Show roughly what a sample is becoming, as a small RGB picture; None where a model has no way to."""
         ...
+
+
+class ComparingPipeline(Pipeline, Protocol):
+    """A pipeline that can tell how alike two samples are."""
+
+    def difference(self, one: Sample, other: Sample) -> float:
+        """Return by how much the latents of two samples of one shape differ at most; not 0 where one has no number."""
+        ...

@@ -79,6 +79,10 @@ class SolidPipeline:
             raise RuntimeError(sample.prompt)
         return Image.new("RGB", (2, 2), (sample.steps_done, 0, 0))
 
+    def difference(self, one: Sample, other: Sample) -> float:
+        """Count the steps by which one is ahead."""
+        return float(abs(one.steps_done - other.steps_done))
+
     def paint(self, seed: int, *, size: tuple[int, int]) -> GeneratedImage:
         """Paint a picture of some width and height in the colour of its seed."""
         colour = (seed % 256, seed // 256 % 256, 99)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class FluxPipeline:
-    """A ``models.pipeline.Pipeline`` out of FLUX components and a rule for references."""
+    """A ``models.pipeline.ComparingPipeline`` out of FLUX components and a rule for references."""
 
     def __init__(self, components: FluxComponents, *, rule: ReferenceRule) -> None:
         self._parts = components
@@ -106,6 +106,11 @@ class FluxPipeline:
             return None
         with self._on_device():
             return self._preview.show(self._unpack(flux, flux.estimate))
+
+    def difference(self, one: Sample, other: Sample) -> float:
+        """Return by how much the latents of two samples of one shape differ at most; not 0 where one has no number."""
+        with self._on_device():
+            return float((_flux(one).tokens - _flux(other).tokens).abs().max())
 
     def _sample(
         self, request_id: str, request: GenerationRequest, conditioning: Conditioning, *, index: int

@@ -109,6 +109,19 @@ def test_every_good_member_succeeds(pipeline: Spoiled, alone: list[bytes], max_g
         assert max_group > 1 or [finished[str(seed)] for seed in range(GOOD)] == alone
 
 
+def test_samples_are_compared_by_their_latents(pipeline: Spoiled) -> None:
+    """A sample differs from itself by 0, from another by the largest gap, and from one that is no number not by 0."""
+    [one], [other] = (pipeline.prepare("r", _wish(seed), []) for seed in (0, 1))
+    [spoiled] = pipeline.prepare("r", _wish(0, "nan"), [])
+    assert isinstance(one, FluxSample)
+    assert isinstance(other, FluxSample)
+
+    differences = [pipeline.difference(one, each) for each in (one, other, spoiled)]
+
+    assert differences[:2] == [0.0, float((one.tokens - other.tokens).abs().max())]
+    assert differences[2] != 0
+
+
 @pytest.fixture
 def raised(parts: FluxComponents) -> Iterator[list[Exception]]:
     """Return a list; an exception that is put into it is raised by the next forward of the transformer."""

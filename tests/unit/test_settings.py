@@ -49,6 +49,8 @@ def test_with_nothing_set_one_machine_serves_the_tiny_models() -> None:
         ("UXO_WEIGHTS", "tiny", "tiny"),
         ("UXO_WEIGHTS", "/srv/flux", "/srv/flux"),
         ("UXO_DEVICE", "cuda:1", "cuda:1"),
+        ("UXO_ENGINE_MODE", "throughput", "throughput"),
+        ("UXO_MAX_GROUP", "8", 8),
         ("UXO_FOLDER", "/srv/uxo", Path("/srv/uxo")),
         ("UXO_ALLOW_PRIVATE_NETWORKS", "true", True),
         ("UXO_DENIED_NETWORKS", "10.42.0.0/16, fd00::/8", "10.42.0.0/16, fd00::/8"),
@@ -75,6 +77,24 @@ def test_every_variable_is_read(set_variable: SetVariable, variable: str, text: 
     settings = read_settings()
 
     assert getattr(settings, variable.removeprefix("UXO_").lower()) == value
+
+
+@pytest.mark.parametrize(
+    ("variables", "most"),
+    [
+        ({}, 1),
+        ({"UXO_DEVICE": "cuda"}, 4),
+        ({"UXO_ENGINE_MODE": "throughput"}, 4),
+        ({"UXO_MAX_GROUP": "2"}, 2),
+        ({"UXO_DEVICE": "cuda", "UXO_ENGINE_MODE": "throughput", "UXO_MAX_GROUP": "16"}, 16),
+    ],
+)
+def test_how_many_pictures_share_a_call(set_variable: SetVariable, variables: dict[str, str], most: int) -> None:
+    """Four do, unless another number is set; on a CPU whose pictures must not differ by a bit each has its own."""
+    for variable, text in variables.items():
+        set_variable(variable, text)
+
+    assert read_settings().pictures_per_call == most
 
 
 def test_where_calls_may_go_is_read(set_variable: SetVariable) -> None:

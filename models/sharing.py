@@ -1,0 +1,58 @@
+"""How many samples may share a call of the transformer: pure, told what was found out about them.
+
+throughput   as many as there is room for, whatever comes of rounding
+exact        only as many as were shown to come out as they do alone, to the last bit
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from models.sample import ShapeKey
+
+
+class Mode(StrEnum):
+    """What counts for more where strangers' pictures could share a call."""
+
+    #: The bytes of a picture never depend on its neighbours.
+    EXACT = "exact"
+    #: Pictures of one shape always share; their last bits then do depend on it.
+    THROUGHPUT = "throughput"
+
+
+class Sharing:
+    """Knows for every shape how many share a call, and learns where that is too many."""
+
+    def __init__(self, max_group: int, *, proven: Mapping[ShapeKey, int] | None = None) -> None:
+        """Start from what was found out before any work.
+
+        Args:
+            max_group: how many share at most.
+            proven: for every shape in how large a group its samples come out as they do alone; a power of two, and so
+                they do in groups of every lower one. A shape that is not named steps alone. None: all share.
+        """
+        self._max_group = max_group
+        self._proven = proven
+        self._caps: dict[ShapeKey, int] = {}
+
+    @property
+    def most(self) -> int:
+        """How many share at most, of whatever shape."""
+        return self._max_group if self._proven is None else min(max(self._proven.values(), default=1), self._max_group)
+
+    def group_of(self, waiting: int, shape: ShapeKey) -> int:
+        """Return how many of so many samples of a shape share the next call."""
+        room = min(waiting, self._caps.get(shape, self._max_group))
+        if self._proven is None:
+            return room
+        # Matrix kernels are chosen by the size of a group, so what was shown of four says nothing of three.
+        return _power_of_two(min(room, self._proven.get(shape, 1)))
+
+    def halve(self, shape: ShapeKey, *, group: int) -> None:
+        """Note that there was no memory for so large a group."""
+        self._caps[shape] = max(group // 2, 1)
+
+
+def _power_of_two(most: int) -> int:
+    return 1 << (most.bit_length() - 1)

@@ -1,0 +1,78 @@
+"""What is found out about sharing a call before any work comes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pytest
+from solid_pipeline import SolidPipeline, SolidSample
+
+from models.pipeline import DeviceBroken, OutOfMemory
+from models.rehearsal import SIDES, rehearse
+from models.sample import Sample
+
+
+class RoundingPipeline(SolidPipeline):
+    """Rounds differently in groups beyond a size, and has no memory for others."""
+
+    def __init__(self, *, rounds_from: int = 99, full_from: int = 99, broken_from: int = 99) -> None:
+        super().__init__()
+        self._rounds_from, self._full_from, self._broken_from = rounds_from, full_from, broken_from
+
+    def step(self, group: Sequence[Sample]) -> list[Sample]:
+        """Step, and leave a trace in the last of a group that is large enough."""
+        if len(group) >= self._broken_from:
+            raise DeviceBroken
+        if len(group) >= self._full_from:
+            raise OutOfMemory
+        *rest, last = super().step(group)
+        return [*rest, _Rounded.of(last) if len(group) >= self._rounds_from else last]
+
+    def difference(self, one: Sample, other: Sample) -> float:
+        """See the trace."""
+        return 0.25 * (isinstance(one, _Rounded) - isinstance(other, _Rounded))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rounded(SolidSample):
+    """A sample that was stepped in a large group."""
+
+    @staticmethod
+    def of(sample: Sample) -> _Rounded:
+        assert isinstance(sample, SolidSample)
+        return _Rounded(**{name: getattr(sample, name) for name in SolidSample.__dataclass_fields__})
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "proven", "difference"),
+    [
+        (RoundingPipeline(), 8, 0.0),
+        (RoundingPipeline(rounds_from=4), 2, 0.25),
+        (RoundingPipeline(rounds_from=2), 1, 0.25),
+        (RoundingPipeline(full_from=4), 2, 0.0),
+    ],
+)
+def test_only_what_leaves_no_trace_is_proven(pipeline: RoundingPipeline, proven: int, difference: float) -> None:
+    """Every rehearsed shape shares in the largest group up to which no sample differs, the last of it neither."""
+    found = rehearse({"uno": pipeline, "uso": pipeline}, max_group=9)
+
+    assert set(found.proven.values()) == {proven}
+    assert len(found.proven) == 2 * len(SIDES) * 2
+    assert found.largest_difference == difference
+
+
+def test_a_lost_device_is_no_finding() -> None:
+    """A device that is lost on the way is reported as that."""
+    with pytest.raises(DeviceBroken):
+        rehearse({"uno": RoundingPipeline(broken_from=2)}, max_group=4)
+
+
+def test_nothing_is_stepped_where_nothing_is_shared() -> None:
+    """With one sample to a call there is nothing to find out."""
+    pipeline = SolidPipeline()
+
+    found = rehearse({"uno": pipeline}, max_group=1)
+
+    assert found.proven == {}
+    assert pipeline.groups == []

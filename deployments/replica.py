@@ -48,8 +48,6 @@ log = structlog.get_logger()
 POLL_S = 1.0
 #: Seconds for which a busy replica leaves a new task to those that are idle.
 POLITE_S = 0.05
-#: How many times as long as its steps usually take a call to the device may last.
-STEPS_UNTIL_STUCK = 10
 #: Over how many steps the time of one is averaged.
 STEPS_REMEMBERED = 8
 #: Seconds between two looks for cancelled tasks, however often the store changes.
@@ -216,7 +214,7 @@ class Replica:
                 await self._is_empty.wait()
 
     async def _watch_device(self) -> None:
-        while self._device.stuck_s < max(STEPS_UNTIL_STUCK * self._step_s, self._limits.stuck_s):
+        while self._device.stuck_s < self._limits.given_up_s(self._engine.usual_s):
             with suppress(TimeoutError):  # a thread that hangs can set no event, so it is looked at again and again
                 await asyncio.wait_for(self._is_broken.wait(), self._limits.beat_s)
                 log.error("device_broken", replica=self._name)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: How many times as long as it usually takes a step may last.
+STEPS_UNTIL_STUCK = 10
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -19,7 +22,7 @@ class Limits:
     #: How long a claim lasts without a sign of life, in seconds.
     lease_s: float
     #: Seconds after which a device that has not answered is given up, and this replica with it; or ten times as long as
-    #: its steps take, where that is more.
+    #: such a step takes, where that is more.
     stuck_s: float = 30.0
     #: Seconds in which it may finish what it holds once it is told to stop; the rest is handed back.
     drain_s: float = 5.0
@@ -33,3 +36,7 @@ class Limits:
     def doubt_s(self) -> float:
         """Seconds for which one call to the device may last before nothing is beaten for any more."""
         return self.lease_s / 2
+
+    def given_up_s(self, usual_s: float) -> float:
+        """Return after how many seconds a call to the device is given up that usually takes so many."""
+        return max(STEPS_UNTIL_STUCK * usual_s, self.stuck_s)

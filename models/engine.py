@@ -14,19 +14,17 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from models.cost import cost_table, resident_bytes
+from models.pace import Pace
 from models.pipeline import DeviceBroken, OutOfMemory, Pipeline
 from models.policy import Accounts, choose_group
 from models.request import GeneratedImage, GenerationRequest
-from models.resident import Resident, Stage, Standing, Stretch, longer, tokens_of
+from models.resident import Resident, Stage, Standing, Stretch, longer
 from models.sample import Sample, ShapeKey
 from models.second_try import emptied, try_twice
 from models.sharing import Sharing
 
 if TYPE_CHECKING:
     from PIL import Image
-
-#: Over how many steps it is averaged how fast this device is.
-STEPS_REMEMBERED = 16
 
 _USUAL = Standing()
 
@@ -116,8 +114,10 @@ class Engine:
         self._clock = clock
         self._costs = cost_table()
         self._accounts = Accounts()
-        self._pace = 0.0
+        self._pace = Pace(self._costs)
         self._stepped_s: float | None = None
+        #: Seconds that the step under way usually takes; 0 between steps, and where nobody knows.
+        self.usual_s = 0.0
         self._parked: dict[str, _Parked] = {}
         self._resident: dict[str, Resident] = {}
 
@@ -210,7 +210,7 @@ class Engine:
         began_s, pipeline = self._clock(), self._pipelines[request.model]
         samples = try_twice(lambda: pipeline.prepare(request_id, request, parked.images))
         arrived_s = parked.admitted_s - standing.waited_s
-        work_s = self._costs.request(request) * (self._pace or 1.0) / 1e3
+        work_s = self._costs.request(request) * self._pace.factor / 1e3
         held = Resident(
             standing=standing,
             counts_from_s=self._accounts.arrive(standing.tenant, arrived_s=arrived_s, work_s=work_s),
@@ -219,7 +219,7 @@ class Engine:
             samples={sample.index: sample for sample in samples},
             stretches=longer({}, Stage.PREPARING, began_s, self._clock()),
         )
-        held.judge(self._costs, pace=self._pace or 1.0)
+        held.judge(self._costs, pace=self._pace.factor)
         self._resident[request_id] = held
 
     def _prepare_parked(self) -> dict[str, Exception]:
@@ -247,19 +247,18 @@ class Engine:
 
     def _step_timed(self, group: Sequence[Sample]) -> tuple[list[Sample], dict[str, Exception], StepTime]:
         """Step a group and learn from it how fast this device is."""
-        shape = group[0].shape
-        expected_s = self._costs.step(tokens_of(shape), rows=shape.rows * len(group)) / 1e3
+        shape, count = group[0].shape, len(group)
+        self.usual_s = self._pace.usual_s(shape, count=count)
         started_s = self._clock()
         stepped, failed = self._step_halving(group)
-        ended_s = self._clock()
+        ended_s, self.usual_s = self._clock(), 0.0
         if not failed:
-            pace = (ended_s - started_s) / expected_s
-            self._pace += (pace - self._pace) / (STEPS_REMEMBERED if self._pace else 1)
+            self._pace.learn(shape, count=count, took_s=ended_s - started_s)
         for held in (self._resident[request_id] for request_id in {sample.request_id for sample in group}):
             held.stretches = longer(held.stretches, Stage.STEPPING, started_s, ended_s)
         gap_s = None if self._stepped_s is None else started_s - self._stepped_s
         self._stepped_s = ended_s
-        return stepped, failed, StepTime(shape=shape, group=len(group), seconds=ended_s - started_s, gap_s=gap_s)
+        return stepped, failed, StepTime(shape=shape, group=count, seconds=ended_s - started_s, gap_s=gap_s)
 
     def _step_halving(self, group: Sequence[Sample]) -> tuple[list[Sample], dict[str, Exception]]:
         """Step a group; when that fails, step its halves, so that only the sample at fault is lost."""
@@ -283,7 +282,7 @@ class Engine:
         for sample in stepped:
             self._resident[sample.request_id].take(sample)
         for request_id in {sample.request_id for sample in stepped}:
-            self._resident[request_id].judge(self._costs, pace=self._pace or 1.0)
+            self._resident[request_id].judge(self._costs, pace=self._pace.factor)
 
     def _decode_one(self, first: Collection[str], failed: Collection[str]) -> tuple[dict[str, Exception], float | None]:
         """Turn one denoised sample into a picture, of the request whose turn it is.

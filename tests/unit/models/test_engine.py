@@ -223,6 +223,38 @@ class Ticks:
         return self.now_s
 
 
+class SlowPipeline(SolidPipeline):
+    """Takes a second of a clock for every token, and notes what the engine thought that a step would take."""
+
+    def __init__(self, clock: Ticks) -> None:
+        super().__init__()
+        self._clock = clock
+        self.engine = Engine({"uno": self}, clock=clock)
+        self.usual_s: list[tuple[int, float]] = []
+
+    def step(self, group: Sequence[Sample]) -> list[Sample]:
+        """Let the time go by."""
+        tokens = group[0].shape.target_tokens
+        self.usual_s.append((tokens, self.engine.usual_s))
+        self._clock.now_s += tokens
+        return super().step(group)
+
+
+def test_what_is_usual_is_a_matter_of_the_shape(make_request: MakeRequest) -> None:
+    """While a step is under way the engine tells what steps of its shape have taken, however long others take."""
+    pipeline = SlowPipeline(Ticks())
+    for name, side in (("a", 128), ("b", 512), ("c", 128)):
+        pipeline.engine.admit(name, make_request(width=side, height=side, num_inference_steps=2), [])
+        run_dry(pipeline.engine)
+
+    told = pipeline.usual_s
+
+    assert [tokens for tokens, _ in told] == [128**2] * 2 + [512**2] * 2 + [128**2] * 2
+    assert (told[0], told[1], told[3:]) == ((128**2, 0), (128**2, 128**2), [(512**2, 512**2)] + [(128**2, 128**2)] * 2)
+    assert told[2][1] > 0
+    assert pipeline.engine.usual_s == 0
+
+
 def test_what_does_not_fit_together_steps_in_smaller_groups(make_request: MakeRequest) -> None:
     """Without memory for a group, its halves step, nobody is lost, and no group of that shape is as large again."""
     pipeline = TroubledPipeline()

@@ -33,7 +33,7 @@ class Fp8Linear(nn.Module):
     """A linear layer with 8-bit weights.
 
     Args:
-        layer: whose numbers are taken; it can be let go of afterwards.
+        layer: whose numbers are taken, on the device that will compute; it can be let go of afterwards.
     """
 
     def __init__(self, layer: nn.Linear) -> None:
@@ -43,19 +43,17 @@ class Fp8Linear(nn.Module):
         self.weight = nn.Parameter(weight, requires_grad=False)
         self.scale = nn.Parameter(scale, requires_grad=False)
         self.bias = layer.bias
+        fits = not (self.in_features % GRID or self.out_features % GRID)
+        self._is_native = fits and multiplies_fp8(layer.weight.device)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Apply the layer; the result has the dtype of what goes in."""
         rows = hidden.reshape(-1, self.in_features)
         narrow, scale = quantise(rows)
-        multiply = _multiply if self._is_native(rows) else _multiply_widened
+        # Row-wise scales are for bfloat16 results alone.
+        multiply = _multiply if self._is_native and rows.dtype == torch.bfloat16 else _multiply_widened
         outputs = multiply(narrow, self.weight, scales=(scale, self.scale), bias=self.bias, dtype=hidden.dtype)
         return outputs.reshape(*hidden.shape[:-1], self.out_features)
-
-    def _is_native(self, rows: Tensor) -> bool:
-        # Row-wise scales are for bfloat16 results alone.
-        fits = not (self.in_features % GRID or self.out_features % GRID) and rows.dtype == torch.bfloat16
-        return fits and multiplies_fp8(rows.device)
 
 
 def multiplies_fp8(device: torch.device) -> bool:

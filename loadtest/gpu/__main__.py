@@ -1,0 +1,210 @@
+"""``python -m loadtest.gpu``: measure, and write what was found and the rows that ``loadtest.fit_costs`` reads."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from loadtest.flux_pair import Ours, Stock, again, draw_case, pair
+from loadtest.gpu.ceiling import best_tflops, ceilings
+from loadtest.gpu.deadline import Deadline
+from loadtest.gpu.device import facts
+from loadtest.gpu.encoders import decodes, random_autoencoder, references, styles, texts
+from loadtest.gpu.geometry import FULL, SHAPES, SMALL, SMALL_SHAPES, Shape, flops
+from loadtest.gpu.pictures import draw
+from models.flux.fusing import fuse
+from models.flux.quantising import quantise_blocks
+from models.flux.speed import compile_blocks
+
+#: Steps of a picture, as performance is usually told of FLUX.1-dev.
+STEPS, SMALL_STEPS = 28, 2
+#: Seconds that a part may need, generously: a picture, the first of a system with its compilation, and all else.
+PICTURE_S, COMPILING_S, OTHER_S = 20.0, 120.0, 15.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Bench:
+    """What one run of the command works with, and what it finds."""
+
+    #: Whether everything is tiny, to see that it runs.
+    is_small: bool
+    #: A torch device name.
+    device: str
+    #: Until when.
+    deadline: Deadline
+    #: Pictures by system and shape.
+    pictures: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the transformers compute in."""
+        return torch.float32 if self.is_small else torch.bfloat16
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line, measure, write."""
+    parser = argparse.ArgumentParser(prog="python -m loadtest.gpu", description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path("var/bench/gpu.json"), help="where the figures go")
+    parser.add_argument("--rows", type=Path, default=Path("var/bench/gpu_rows.json"), help="where the cost rows go")
+    parser.add_argument("--seconds", type=float, default=540, help="after which no new part begins")
+    parser.add_argument("--small", action="store_true", help="tiny weights on the CPU: whether it runs, not how fast")
+    told = parser.parse_args(arguments)
+    if not told.small and not torch.cuda.is_available():
+        parser.error("no GPU is there; --small runs everything with tiny weights on the CPU")
+    bench = Bench(is_small=told.small, device="cpu" if told.small else "cuda", deadline=Deadline(told.seconds))
+    found = {"benchmark": "gpu", "commit": _commit(), "command": _command(arguments), **measure(bench)}
+    _write(told.output, found)
+    _write(told.rows, cost_rows(found))
+    sys.stdout.write(table(found) + "\n")
+
+
+def measure(bench: Bench) -> dict[str, Any]:
+    """Measure everything that there is time for."""
+    told: dict[str, Any] = {"is_small": bench.is_small, "device": bench.device}
+    machine = facts(bench.device)
+    limits = bench.deadline.attempt("ceilings", partial(ceilings, **told), needs_s=OTHER_S)
+    autoencoder = random_autoencoder(**told)
+    config = SMALL if bench.is_small else FULL
+    stock, ours = pair(config, device=bench.device, dtype=bench.dtype)
+    _measure_systems(bench, stock, ours, autoencoder)
+    _add_shares(bench.pictures, ours.config, limits)
+    del stock, ours
+    _let_go()
+    return {
+        "machine": machine,
+        "small": bench.is_small,
+        "ceilings": limits,
+        "pictures": bench.pictures,
+        "encoders": _measure_encoders(bench, autoencoder),
+        "dropped": bench.deadline.dropped,
+    }
+
+
+def _measure_systems(bench: Bench, stock: Any, ours: Any, autoencoder: Any) -> None:
+    """Measure one system after the other; what only one of them needs is gone before the next."""
+    _measure(bench, "diffusers, eager", partial(Stock, stock), ours, autoencoder)
+    for name, prepare in (("ours, exact", fuse), ("ours, compiled", _compile), ("ours, compiled, FP8", _narrow)):
+        network = bench.deadline.attempt(f"making {name}", partial(_made, ours, prepare), needs_s=OTHER_S)
+        if network is not None:
+            _measure(bench, name, partial(Ours, network), ours, autoencoder)
+        del network
+        _let_go()
+
+
+def _made(ours: Any, prepare: Callable[[Any], None]) -> Any:
+    network = again(ours)
+    prepare(network)
+    return network
+
+
+def _compile(network: Any) -> None:
+    fuse(network)
+    # On a CPU the graphs are made and run as they are: code for them would take minutes.
+    compile_blocks(network, backend="inductor" if torch.cuda.is_available() else "eager")
+
+
+def _narrow(network: Any) -> None:
+    fuse(network)
+    quantise_blocks(network)
+    compile_blocks(network, backend="inductor" if torch.cuda.is_available() else "eager")
+
+
+def _measure(bench: Bench, system: str, run: Callable[[Any], Any], ours: Any, autoencoder: Any) -> None:
+    bench.pictures[system] = {}
+    for shape in SMALL_SHAPES if bench.is_small else SHAPES:
+        is_first = "compiled" in system and not bench.pictures[system]
+        part = partial(_picture, bench, run, ours, autoencoder, shape)
+        needs_s = COMPILING_S if is_first else PICTURE_S
+        picture = bench.deadline.attempt(f"{system}, {shape.name}", part, needs_s=0 if bench.is_small else needs_s)
+        if picture is not None:
+            bench.pictures[system][shape.name] = picture | {"side": shape.side, "references": shape.references}
+
+
+@torch.inference_mode()
+def _picture(bench: Bench, run: Callable[[Any], Any], ours: Any, autoencoder: Any, shape: Shape) -> dict[str, Any]:
+    text_tokens, steps = (8, SMALL_STEPS) if bench.is_small else (512, STEPS)
+    case = draw_case(ours, shape.grid, shape.reference_grids, text_tokens=text_tokens, steps=steps)
+    return draw(run(case), case, autoencoder, device=bench.device)
+
+
+def _add_shares(pictures: dict[str, dict[str, Any]], config: Any, limits: dict[str, float] | None) -> None:
+    """Say of every step how many operations it did a second, and what share of the ceiling that is."""
+    for picture in (each for shapes in pictures.values() for each in shapes.values()):
+        tflops = flops(config, picture["tokens"]) / picture["step_ms"] / 1e9
+        picture["tflops"] = tflops
+        picture["share"] = tflops / best_tflops(limits) if limits else None
+
+
+def _measure_encoders(bench: Bench, autoencoder: Any) -> dict[str, Any]:
+    told: dict[str, Any] = {"device": bench.device, "is_small": bench.is_small}
+    sides, of_references = ((64,), (32,)) if bench.is_small else ((512, 1024), (320, 512))
+    parts: dict[str, Callable[[], Any]] = {
+        "decodes": partial(decodes, autoencoder, sides, device=bench.device),
+        "references": partial(references, autoencoder, of_references, device=bench.device),
+        "texts": partial(texts, dtype=bench.dtype, **told),
+        "styles": partial(styles, **told),
+    }
+    needs_s = 0 if bench.is_small else OTHER_S
+    return {name: bench.deadline.attempt(name, part, needs_s=needs_s) or [] for name, part in parts.items()}
+
+
+def cost_rows(found: dict[str, Any]) -> dict[str, Any]:
+    """Return what ``loadtest.fit_costs`` fits a table to: the steps of ours, exact, and of encoding and decoding."""
+    exact = found["pictures"].get("ours, exact", {})
+    steps = [{"tokens": each["tokens"], "samples": 1, "ms": each["step_ms"]} for each in exact.values()]
+    source = f"Measured by {found['command']} at {found['commit']}: random weights, ours, exact."
+    return {"device": found["machine"]["device"], "source": source, "steps": steps, **found["encoders"]}
+
+
+def table(found: dict[str, Any]) -> str:
+    """Write the pictures as a table, and what is missing."""
+    lines = ["| system | picture | ms a step | share | longest gap, ms | s a picture | peak GB |"]
+    lines.append("| --- | --- | --- | --- | --- | --- | --- |")
+    for system, shapes in found["pictures"].items():
+        lines += [_row(system, name, picture) for name, picture in shapes.items()]
+    return "\n".join([*lines, *(f"left out: {name} ({reason})" for name, reason in found["dropped"].items())])
+
+
+def _row(system: str, name: str, picture: dict[str, Any]) -> str:
+    share = "" if picture["share"] is None else f"{picture['share']:.2f}"
+    peak = "" if picture["peak_bytes"] is None else f"{picture['peak_bytes'] / 1e9:.1f}"
+    figures = f"{picture['step_ms']:.1f} | {share} | {picture['gap_ms']:.2f} | {picture['picture_s']:.2f} | {peak}"
+    return f"| {system} | {name} | {figures} |"
+
+
+def _write(path: Path, found: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+def _let_go() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _command(arguments: Sequence[str] | None) -> str:
+    return " ".join(["python -m loadtest.gpu", *(sys.argv[1:] if arguments is None else arguments)])
+
+
+def _commit() -> str:
+    git = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        found = subprocess.run(git, capture_output=True, text=True, check=False)  # noqa: S603 -- no input of others
+    except OSError:
+        return "unknown"
+    return found.stdout.strip() or "unknown"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""The GPU's benchmark runs whole on a CPU with tiny weights, keeps to its time, and its rows make a cost table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loadtest.fit_costs import table_of
+from loadtest.gpu.__main__ import main
+from loadtest.gpu.deadline import Deadline
+from loadtest.gpu.geometry import SHAPES, SMALL_SHAPES, flops
+from models.cost import read_costs
+
+SYSTEMS = ["diffusers, eager", "ours, exact", "ours, compiled", "ours, compiled, FP8"]
+
+
+def _run(tmp_path: Path, *options: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    output, rows = tmp_path / "gpu.json", tmp_path / "rows.json"
+    main(["--small", "--output", str(output), "--rows", str(rows), *options])
+    return json.loads(output.read_text()), json.loads(rows.read_text())
+
+
+def test_all_of_it_runs(tmp_path: Path) -> None:
+    """Every system draws every picture, nothing is left out, and a cost table can be fitted to the rows."""
+    found, rows = _run(tmp_path)
+
+    assert found["dropped"] == {}
+    assert list(found["pictures"]) == SYSTEMS
+    assert all(list(shapes) == [shape.name for shape in SMALL_SHAPES] for shapes in found["pictures"].values())
+    assert all(each["step_ms"] > 0 < each["share"] for each in found["pictures"]["ours, exact"].values())
+    assert {"commit", "command", "machine", "ceilings", "encoders"} <= found.keys()
+    costs = read_costs(json.dumps(table_of(rows)))
+    assert min(costs.decode_ms, costs.text_ms, costs.reference_ms, costs.style_ms) > 0
+
+
+def test_what_has_no_time_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run without any time measures nothing, names every part that is missing, and still writes its files."""
+    found, rows = _run(tmp_path, "--seconds", "-1")
+
+    assert all(shapes == {} for shapes in found["pictures"].values())
+    assert {"ceilings", "decodes", "texts", f"diffusers, eager, {SMALL_SHAPES[0].name}"} <= found["dropped"].keys()
+    assert rows["steps"] == []
+    assert "left out: ceilings" in capsys.readouterr().out
+
+
+def test_a_part_begins_only_with_time_for_it() -> None:
+    """Parts end within the time; one that fails is named with its reason, and the next goes on."""
+    now_s = 0.0
+    deadline = Deadline(10.0, clock=lambda: now_s)
+
+    done = deadline.attempt("fits", lambda: "done", needs_s=10)
+    deadline.attempt("too long", lambda: "never", needs_s=11)
+    deadline.attempt("fails", lambda: 1 / 0, needs_s=1)
+
+    assert done == "done"
+    assert deadline.dropped == {
+        "too long": "may need 11 s, 10 s were left",
+        "fails": "ZeroDivisionError: division by zero",
+    }
+
+
+def test_operations_are_those_of_the_papers() -> None:
+    """A step of 1024x1024 of FLUX.1-dev is 74.4 TFLOP, as others count it too."""
+    operations = flops(_Dev, 4608)
+
+    assert operations == pytest.approx(74.4e12, rel=1e-3)
+    assert [shape.side for shape in SHAPES].count(1024) == 3
+
+
+class _Dev:
+    """The sizes of FLUX.1-dev."""
+
+    num_attention_heads, attention_head_dim, num_layers, num_single_layers = 24, 128, 19, 38

@@ -140,9 +140,13 @@ def recorded(folder: Path) -> dict[str, str]:
 
 
 def record(folder: Path, digests: Mapping[Path, str]) -> None:
-    """Write ``SHA256SUMS`` into the folder."""
+    """Add digests to the folder's ``SHA256SUMS``; those of files that are not named stay.
+
+    Raises:
+        UnusableWeights: when it cannot be read.
+    """
     sums = {path.relative_to(folder).as_posix(): digest for path, digest in digests.items()}
-    import_module("models.flux.weights.stream").write_sums(folder, sums)
+    import_module("models.flux.weights.stream").write_sums(folder, recorded(folder) | sums)
 
 
 def _released(

@@ -35,7 +35,7 @@ def check(
     *,
     model: Annotated[list[str] | None, typer.Option(help="Only what this model needs; repeat for more.")] = None,
     digests: Annotated[bool, typer.Option("--digests", help="Read every file and show its SHA-256.")] = False,
-    write: Annotated[bool, typer.Option("--record", help="Write the digests to SHA256SUMS in the folder.")] = False,
+    write: Annotated[bool, typer.Option("--record", help="Add the digests to SHA256SUMS in the folder.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Account for every tensor that the models need, by the files' headers; exit with 1 when something is wrong."""
@@ -97,7 +97,7 @@ def _models(names: list[str] | None) -> tuple[str, ...]:
 
 
 def _hash(reports: Sequence[PartReport], *, quiet: bool) -> dict[Path, str]:
-    paths = [path for report in reports if report.found for path in report.found.paths]
+    paths = [path for report in reports for path in report.paths]
     columns = ("{task.description}", BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=remarks, transient=True, disable=quiet) as progress:
         bar = progress.add_task("SHA-256", total=sum(path.stat().st_size for path in paths))
@@ -116,7 +116,7 @@ def _differing(folder: Path, sums: Digests) -> frozenset[Path]:
 
 def _record(folder: Path, sums: Digests) -> None:
     try:
-        record(folder, sums)
+        record(folder, sums)  # beside what other models' files were recorded as
     except OSError as error:
         remarks.print(f"SHA256SUMS cannot be written: {error}", style="red")
         raise typer.Exit(1) from error

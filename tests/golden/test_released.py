@@ -174,6 +174,8 @@ def test_every_file_is_read_once(bfl_folder: Path, layouts: Layouts) -> None:
     Released(bfl_folder, device="cpu", layouts=layouts, read=lambda *each: heard.append(each)).components(["uno"])
 
     names = {BFL["transformer"][0], BFL["vae"][0], *(OTHERS[part][0] for part in ("uno", "clip", "t5"))}
+    for name in ("tokenizer", "tokenizer_2"):
+        names |= {path.relative_to(bfl_folder).as_posix() for path in (bfl_folder / name).iterdir()}
     assert sorted(heard) == sorted((name, digest_of(bfl_folder / name, progress=_nothing)) for name in names)
 
 
@@ -181,7 +183,9 @@ def _nothing(_size: int) -> None:
     return None
 
 
-@pytest.mark.parametrize("place", [BFL["transformer"][0], OTHERS["uno"][0], OTHERS["siglip"][0]])
+@pytest.mark.parametrize(
+    "place", [BFL["transformer"][0], OTHERS["uno"][0], OTHERS["siglip"][0], "tokenizer/tokenizer.json"]
+)
 def test_a_flipped_byte_is_found(folder: Path, layouts: Layouts, place: str) -> None:
     """A file that differs from what was recorded by one byte is refused by name, in whatever part of it."""
     digest = digest_of(folder / place, progress=_nothing)

@@ -33,12 +33,19 @@ class PartReport:
     problems: tuple[str, ...]
     #: Tensors of its files that are known and needed by nobody.
     spare: int = 0
+    #: Every file that is read for it.
+    paths: tuple[Path, ...] = ()
 
 
 def check_folder(folder: Path, models: tuple[str, ...], layouts: Layouts) -> list[PartReport]:
     """Account for every part that these models need."""
     parts = [check_part(folder, part, layouts) for part in parts_of(models)]
     return [*parts, *(_check_tokenizer(folder, name) for name in TOKENIZERS)]
+
+
+def tokenizer_files(folder: Path, name: str) -> tuple[Path, ...]:
+    """Return every file of a tokenizer: which of them are read is transformers' own business."""
+    return tuple(sorted(path for path in (folder / name).iterdir() if path.is_file()))
 
 
 def check_part(folder: Path, part: str, layouts: Layouts) -> PartReport:
@@ -50,7 +57,7 @@ def check_part(folder: Path, part: str, layouts: Layouts) -> PartReport:
     layout = layouts.of(part, found.layout)
     problems = tuple(_problems(found, layout, layouts))
     spare = sum(entry.name.startswith(layout.spare) for entry in found.entries) if layout.spare else 0
-    return PartReport(part=part, found=found, problems=problems, spare=spare)
+    return PartReport(part=part, found=found, problems=problems, spare=spare, paths=found.paths)
 
 
 def _problems(found: Found, layout: Layout, layouts: Layouts) -> Iterator[str]:
@@ -93,6 +100,6 @@ def _first_and_rest(sentences: list[str]) -> Iterator[str]:
 def _check_tokenizer(folder: Path, name: str) -> PartReport:
     sets = TOKENIZERS[name]
     if any(all((folder / name / file).is_file() for file in each) for each in sets):
-        return PartReport(part=name, found=None, problems=())
+        return PartReport(part=name, found=None, problems=(), paths=tokenizer_files(folder, name))
     wanted = " or ".join(" and ".join(f"{name}/{file}" for file in each) for each in sets)
     return PartReport(part=name, found=None, problems=(f"missing: {wanted}",))

@@ -6,7 +6,7 @@ the encoders, the autoencoder, and of the transformer every weight that no LoRA 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,11 +21,11 @@ from models.flux.text import TextEncoder, TextTower
 from models.flux.transformer import UxoTransformer
 from models.flux.vae import Autoencoder
 from models.flux.weights import WeightsError
-from models.flux.weights.accounts import check_folder
+from models.flux.weights.accounts import TOKENIZERS, check_folder, tokenizer_files
 from models.flux.weights.folder import find
 from models.flux.weights.layouts import Layouts
 from models.flux.weights.networks import make
-from models.flux.weights.stream import check_sum, read_sums, stream
+from models.flux.weights.stream import check_sum, digest_of, read_sums, stream
 
 #: Models that look at styles.
 STYLED = frozenset({"uso"})
@@ -65,9 +65,10 @@ class Released:
             WeightsError: naming the first file that is not what it should be.
         """
         _refuse_problems(self._folder, tuple(models), self._layouts)
+        tokenizers = {name: self._tokenizer(name) for name in TOKENIZERS}  # first, for they are quickly read
         transformers = dict(self._transformers(models))
         autoencoder = Autoencoder(self._network("vae", torch.float32))
-        text = self._text()
+        text = self._text(tokenizers)
         style = self._style() if STYLED & set(models) else None
         return {
             model: FluxComponents(
@@ -98,15 +99,17 @@ class Released:
             _put(twin, name, parameter.clone() if name in own else parameter)
         return cast("UxoTransformer", twin.to(self._device))
 
-    def _text(self) -> TextEncoder:
+    def _text(self, tokenizers: Mapping[str, Any]) -> TextEncoder:
         t5: Any = self._network("t5", self._dtype)
         clip: Any = self._network("clip", self._dtype)
         return TextEncoder(
-            t5=TextTower(tokenizer=self._tokenizer("tokenizer_2"), network=t5, tokens=512),
-            clip=TextTower(tokenizer=self._tokenizer("tokenizer"), network=clip, tokens=77),
+            t5=TextTower(tokenizer=tokenizers["tokenizer_2"], network=t5, tokens=512),
+            clip=TextTower(tokenizer=tokenizers["tokenizer"], network=clip, tokens=77),
         )
 
     def _tokenizer(self, name: str) -> Any:
+        for path in tokenizer_files(self._folder, name):
+            self._done(path, digest_of(path, progress=lambda _size: None))
         try:
             return AutoTokenizer.from_pretrained(self._folder / name, local_files_only=True)
         except (OSError, ValueError, KeyError) as error:

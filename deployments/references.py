@@ -55,6 +55,7 @@ class References:
         Raises:
             ReferenceRefused: when it may not or cannot be brought; its message is for the tenant.
             OSError: when our own sink is away, which is not the tenant's fault.
+            Unavailable: when our own database is, which is not either.
         """
         for scheme, kind in OWN.items():
             if source.startswith(scheme):

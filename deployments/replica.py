@@ -23,7 +23,7 @@ from deployments.bringing import bring, sized
 from deployments.decoding.rules import NoDecoder
 from deployments.delivering import Check, Upload, deliver, no_check, no_upload, take_back
 from deployments.device_thread import Arguments, DeviceThread, Result
-from deployments.errors import EngineFailed, ReferenceUnusable, TaskFault, UxoError
+from deployments.errors import EngineFailed, ReferenceUnusable, TaskFault, Unavailable, UxoError
 from deployments.holding import Held, Load
 from deployments.metrics import CLAIM_DELAY, LEASES_LOST
 from deployments.previewing import Previews
@@ -314,7 +314,7 @@ class Replica:
         except UnusableReference as error:
             await self._fail(held, ReferenceUnusable(str(error)))
             return
-        except (NoDecoder, OSError):  # no decoder, or no sink: not the task's failure, so its lease ends and it goes on
+        except (NoDecoder, OSError, Unavailable):  # no decoder, sink or database: its lease ends, and it goes on
             raise
         except Exception as error:  # noqa: BLE001 -- whatever a model raises is this task's failure, not the replica's
             await self._fail(held, error)

@@ -25,7 +25,7 @@ from cachetools import TTLCache
 from deployments.byte_room import ByteRoom, NoRoom
 from deployments.clock import utc_now
 from deployments.dialects.dialect import Event, Letter, Telling
-from deployments.errors import NotReached, UxoError
+from deployments.errors import NotReached, Unavailable, UxoError
 from deployments.metrics import WEBHOOKS
 from deployments.operations.outcome import TaskOutcome
 from deployments.rounds import forever, run_until
@@ -280,13 +280,18 @@ class WebhookSender:
 
     async def _send(self, due: DueWebhook) -> None:
         try:
-            verdict = await self._try(due)
-            self._hands.note(due.host, is_failing=verdict.is_host_failing)
-            await self._write_down(due, verdict)
-        except NoRoom:
-            await self._outbox.hand_back(due, pause_s=NO_ROOM_PAUSE_S)
+            await self._send_or_hand_back(due)
         except Exception:  # one webhook must not end the others; its lease ends, and it is tried again
             log.exception("webhook_not_sent", webhook_id=due.id, task_id=due.task_id, attempt=due.attempt)
+
+    async def _send_or_hand_back(self, due: DueWebhook) -> None:
+        try:
+            verdict = await self._try(due)
+        except (NoRoom, Unavailable):  # nobody was asked, so it counts as no try
+            await self._outbox.hand_back(due, pause_s=NO_ROOM_PAUSE_S)
+            return
+        self._hands.note(due.host, is_failing=verdict.is_host_failing)
+        await self._write_down(due, verdict)
 
     async def _try(self, due: DueWebhook) -> Verdict:
         burden = await self._outbox.measure(due)

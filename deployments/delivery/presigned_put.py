@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from deployments.clock import utc_now
-from deployments.errors import AddressRefused, NotReached, UploadFailed
+from deployments.errors import AddressRefused, NotReached, Unavailable, UploadFailed
 
 if TYPE_CHECKING:
     from deployments.outbound.client import GuardedClient
@@ -65,12 +65,13 @@ async def put_picture(
 
     Raises:
         UploadFailed: when no try was answered with 2xx; its message is for the tenant and does not repeat the address.
+        Unavailable: when we cannot say now what was opened for the tenant.
     """
     client = client.of(tenant_id)
     for pause_s in pauses_s:
         try:
             return await _put(client, url, content=content, content_type=content_type)
-        except _MayPass:
+        except (_MayPass, Unavailable):
             await asyncio.sleep(pause_s)
     return await _put(client, url, content=content, content_type=content_type)
 

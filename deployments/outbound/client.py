@@ -24,7 +24,7 @@ from urllib.parse import urljoin
 import httpx
 import structlog
 
-from deployments.errors import AddressRefused, NotReached, Unavailable
+from deployments.errors import AddressRefused, NotReached
 from deployments.outbound.rules import Rules
 from deployments.outbound.urls import UnreadableUrl, WebAddress, read_url
 from deployments.tenants.openings import Opening
@@ -37,8 +37,8 @@ log = structlog.get_logger()
 #: Seconds in which somebody has to take up a connection.
 CONNECT_S = 3.0
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-#: What goes wrong on a network, or on the way to what was opened for a tenant; TimeoutError is an OSError.
-_TROUBLE = (httpx.HTTPError, httpx.InvalidURL, OSError, Unavailable)
+#: What goes wrong on a network; TimeoutError is an OSError.
+_TROUBLE = (httpx.HTTPError, httpx.InvalidURL, OSError)
 # Not the loop's own threads: a tenant's slow name server can hold one for a minute, and everything else needs those.
 _RESOLVING = ThreadPoolExecutor(max_workers=8, thread_name_prefix="resolving")
 
@@ -142,6 +142,7 @@ class GuardedClient:
         Raises:
             AddressRefused: when it may not be called; the message is a predicate for the tenant.
             NotReached: when no answer came, or not the whole of it in time; the status, if that came, is in it.
+            Unavailable: when we cannot say now what was opened for the tenant; nobody was called.
         """
         asked = _Asked(method=method, headers=headers, body=body, max_answer_bytes=max_answer_bytes)
         deadline = asyncio.get_running_loop().time() + self._total_s

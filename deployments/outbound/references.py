@@ -42,6 +42,7 @@ class ReferenceFetcher:
 
         Raises:
             ReferenceRefused: when it may not or cannot be fetched, or is too large; its message is for the tenant.
+            Unavailable: when we cannot say now whether it may.
         """
         if source[:5].lower() == "data:":
             return await asyncio.to_thread(read_data_uri, source)

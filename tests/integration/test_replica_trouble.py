@@ -83,14 +83,15 @@ class BadThenGood:
 class AwayOnce:
     """Cannot bring anything the first time, for a reason that is nobody's fault."""
 
-    def __init__(self) -> None:
+    def __init__(self, trouble: Exception) -> None:
+        self._trouble = trouble
         self._was_asked = False
 
     async def fetch(self, _source: str, *, tenant_id: str) -> bytes:  # noqa: ARG002 -- the protocol's argument
         """Fail once, then bring a picture."""
         if not self._was_asked:
             self._was_asked = True
-            raise OSError("the bucket is away")
+            raise self._trouble
         return read_picture("mug")
 
 
@@ -251,11 +252,12 @@ async def test_a_task_claimed_again_is_fed_for_its_newest_claim(
     assert (ended.state, ended.fence) == (TaskState.SUCCEEDED, 2)
 
 
-async def test_a_sink_that_is_away_fails_no_task(
-    make_replica: Callable[..., Replica], store: TaskStore, submit: Submit, until: Until
+@pytest.mark.parametrize("trouble", [OSError("the bucket is away"), Unavailable()], ids=["sink", "database"])
+async def test_what_is_ours_and_away_fails_no_task(
+    make_replica: Callable[..., Replica], store: TaskStore, submit: Submit, until: Until, trouble: Exception
 ) -> None:
-    """When a reference that lies in our own sink cannot be read, the task is tried again after its lease."""
-    async with running(make_replica(fetcher=AwayOnce())):
+    """When our own sink cannot be read, or our database not asked, the task is tried again after its lease."""
+    async with running(make_replica(fetcher=AwayOnce(trouble))):
         task = await submit(references=(Reference(role=Role.SUBJECT, source="bucket:tenant-alice/a"),))
         async with asyncio.timeout(20):
             while not (await store.rescue()).requeued:  # noqa: ASYNC110 -- the end of a lease sets no event

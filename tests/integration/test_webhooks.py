@@ -29,6 +29,7 @@ from deployments.tasks.outbox import Outbox, Room
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Output, Success, Task, Webhook
 from deployments.tasks.webhook import DueWebhook, WebhookLine, WebhookState
+from deployments.tenants.openings import Opening, read_opening
 from deployments.tenants.webhook_keys import WebhookSigner
 from deployments.webhooks import PER_HOST, TRIES, Scribe, WebhookSender
 from models.request import GenerationRequest
@@ -95,10 +96,11 @@ def running(outbox: Outbox, signal: StoreSignal, teller: Teller, sinks: dict[str
     async def run(
         *, pause_s: float = 0.0, total_s: float = 15.0, private: bool = True, box: Outbox = outbox, **more: Any
     ) -> AsyncIterator[WebhookSender]:
+        client = more.pop("client", None)
         sender = WebhookSender(
             outbox=box,
             signal=signal,
-            client=GuardedClient(Rules(allows_private=private), total_s=total_s),
+            client=client or GuardedClient(Rules(allows_private=private), total_s=total_s),
             scribe=Scribe(dialects={"teller": teller, "mute": object()}, sinks=sinks, signer=SIGNER),
             pause_s=lambda _attempt: pause_s,
             **more,
@@ -565,6 +567,64 @@ async def test_a_large_body_waits_for_room_and_no_try_is_counted(
 
     assert [one.target for one in late] == ["/small"]
     assert told.attempts == 1
+
+
+class Stumbling(Outbox):
+    """An outbox that takes nothing back."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.was_asked = asyncio.Event()
+
+    async def hand_back(self, due: DueWebhook, *, pause_s: float) -> bool:  # noqa: ARG002 -- the parent's arguments
+        """Fail, as it does while the database is away."""
+        self.was_asked.set()
+        raise Unavailable
+
+
+async def test_what_cannot_be_handed_back_is_left_to_its_lease(
+    running: Running, accept: Accept, store: TaskStore, receiver: Receiver, database: Database
+) -> None:
+    """A webhook without room whose handing back fails is logged, and its send ends like any other."""
+    room, box = ByteRoom(total=1000, per_tenant=1000, uncounted=100, patience_s=0.02), Stumbling(database)
+    receiver.hangs("/first")
+    first, second = [await accept(receiver.url(path), body=json.dumps("x" * 900)) for path in ("/first", "/second")]
+
+    with capture_logs() as events:
+        async with running(room=room, total_s=3.0, pause_s=60.0, box=box) as sender:
+            await store.cancel(first.id, tenant_id="alice")
+            await receiver.until(1, "/first")
+            sending = set(sender._sending)
+            await store.cancel(second.id, tenant_id="alice")
+            await asyncio.wait_for(box.was_asked.wait(), PATIENCE_S)
+            [ended] = [each for each in sender._sending if each not in sending] or [None]
+            failure = await ended if ended else None
+
+    assert failure is None
+    assert [(one["event"], one["task_id"]) for one in events if one["log_level"] == "error"] == [
+        ("webhook_not_sent", second.id)
+    ]
+
+
+async def test_while_openings_are_unknown_no_try_is_counted(
+    running: Running, accept: Accept, store: TaskStore, receiver: Receiver, until_told: Until
+) -> None:
+    """A webhook that nobody could be asked about for our own trouble is handed back, and told once that is over."""
+    asked: list[str] = []
+
+    async def openings_of(tenant_id: str) -> list[Opening]:
+        asked.append(tenant_id)
+        if len(asked) == 1:
+            raise Unavailable
+        return [read_opening("127.0.0.0/8")]
+
+    task = await accept(receiver.url())
+
+    async with running(client=GuardedClient(Rules(), openings_of=openings_of)):
+        await store.cancel(task.id, tenant_id="alice")
+        told = await until_told(task, WebhookState.DELIVERED)
+
+    assert (asked, told.attempts, len(receiver.arrived)) == (["alice"] * 2, 1, 1)
 
 
 async def test_pictures_that_are_elsewhere_are_said_to_be(

@@ -71,6 +71,7 @@ class Sink(Protocol):
         """Delete a picture; that it is gone already is no error.
 
         Raises:
+            OutOfReach: when it lies where this sink no longer looks.
             OSError: when the place cannot be reached.
         """
         ...
@@ -88,6 +89,12 @@ SINKS: Mapping[str, str] = MappingProxyType(
 
 #: The sink that takes the place of another wherever it is set up.
 INSTEAD: Mapping[str, str] = MappingProxyType({"files": "bucket"})
+#: Kinds of sinks whose links are signed, which takes the processor long enough to be felt by others.
+SIGNING = frozenset({"bucket"})
+
+
+class OutOfReach(OSError):
+    """The picture lies where this sink no longer looks."""
 
 
 def open_sinks(settings: Settings) -> dict[str, Sink]:

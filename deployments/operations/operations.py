@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from deployments.clock import utc_now
+from deployments.delivery.sink import SIGNING
 from deployments.errors import BadCall, CallRefused, FaultKind, NotFound, Unavailable
 from deployments.operations import operation as asked
 from deployments.operations import outcome as came
@@ -63,7 +64,7 @@ class Operations:
             case asked.Submit():
                 return await self.submit(operation, caller)
             case asked.Refuse():
-                return self._shown(await self._refuse(operation, caller), caller)
+                return await self._shown(await self._refuse(operation, caller), caller)
             case asked.Read() | asked.Watch():
                 return await self._read(operation, caller)
             case asked.ReadOnce():
@@ -73,7 +74,7 @@ class Operations:
             case asked.Delete():
                 return await self._delete(operation, caller)
             case asked.Redeliver():
-                return self._shown(await self._doors.redelivering.redeliver(operation, caller.tenant_id), caller)
+                return await self._shown(await self._doors.redelivering.redeliver(operation, caller.tenant_id), caller)
             case asked.List():
                 return await self._list(operation, caller)
             case asked.Quote(request=request):
@@ -131,7 +132,7 @@ class Operations:
                 await self._ends.wait(outcome.task.id)
         except TimeoutError:
             is_given_up = outcome.ends_when_given_up and await self._give_up(outcome.task)
-        shown = self._shown(await self._look_again(outcome.task), caller, is_awaited=True)
+        shown = await self._shown(await self._look_again(outcome.task), caller, is_awaited=True)
         return replace(shown, is_ended_by_call=is_given_up)
 
     async def _give_up(self, task: Task) -> bool:
@@ -147,7 +148,7 @@ class Operations:
             seen = self._doors.signal.mark()
             found = await self._look_again(task)
             if (found.state, found.steps_done, found.fence) != (task.state, task.steps_done, task.fence):
-                shown = await self._with_place(self._shown(found, caller))
+                shown = await self._with_place(await self._shown(found, caller))
                 yield replace(shown, preview=await self._preview(found))
             task = found
             if not task.state.is_terminal:
@@ -180,7 +181,7 @@ class Operations:
             steps_total=request.num_images * request.num_inference_steps,
         )
         accepted = await self._store.accept(task, request, once=submit.once, body=submit.body)
-        shown = self._shown(accepted, caller, is_awaited=submit.wait)
+        shown = await self._shown(accepted, caller, is_awaited=submit.wait)
         # A call that was answered before does not end the task of the one that made it.
         is_new = accepted.id == task.id
         shown = replace(
@@ -201,7 +202,7 @@ class Operations:
     async def _read(self, read: asked.Read | asked.Watch, caller: Caller) -> came.TaskOutcome:
         is_state_enough = isinstance(read, asked.Read) and not read.with_pictures
         task = await (self._state if is_state_enough else self._task)(read.task_id, caller)
-        shown = self._shown(task, caller)
+        shown = await self._shown(task, caller)
         if isinstance(read, asked.Watch):
             return await self._with_place(replace(shown, is_followed=True))
         if read.with_body:
@@ -213,12 +214,12 @@ class Operations:
         if task is None or task.dialect != caller.dialect:
             raise NotFound("task not found")
         body = await self._doors.views.body(task.id) if read.with_body else None
-        return replace(self._shown(task, caller), body=body)
+        return replace(await self._shown(task, caller), body=body)
 
     async def _cancel(self, cancel: asked.Cancel, caller: Caller) -> came.TaskOutcome:
         task = await self._state(cancel.task_id, caller)
         is_ended_by_call = await self._store.cancel(task.id, tenant_id=caller.tenant_id)
-        shown = self._shown(await self._task(task.id, caller), caller)
+        shown = await self._shown(await self._task(task.id, caller), caller)
         return replace(shown, is_ended_by_call=is_ended_by_call)
 
     async def _delete(self, delete: asked.Delete, caller: Caller) -> came.Deleted:
@@ -240,8 +241,8 @@ class Operations:
             created_before=wanted.created_before,
         )
         tasks, total = await self._doors.views.page(query, tenant_id=caller.tenant_id)
-        listed = tuple(self._shown(_without_inline(task), caller) for task in tasks)
-        return came.Listing(tasks=listed, page=wanted.page, total=total)
+        listed = await self._all_shown([_without_inline(task) for task in tasks], caller)
+        return came.Listing(tasks=tuple(listed), page=wanted.page, total=total)
 
     async def _balance(self, caller: Caller) -> came.Balance:
         tenant = await self._doors.directory.find(caller.tenant_id)
@@ -289,11 +290,18 @@ class Operations:
             return outcome
         return replace(outcome, place=await self._doors.views.place(outcome.task))
 
-    def _shown(self, task: Task, caller: Caller, *, is_awaited: bool = False) -> came.TaskOutcome:
-        return shown(task, self._doors.sinks, base_url=caller.base_url, is_awaited=is_awaited)
+    async def _shown(self, task: Task, caller: Caller, *, is_awaited: bool = False) -> came.TaskOutcome:
+        [outcome] = await self._all_shown([task], caller)
+        return replace(outcome, is_awaited=is_awaited)
+
+    async def _all_shown(self, tasks: Sequence[Task], caller: Caller) -> list[came.TaskOutcome]:
+        sinks, base_url = self._doors.sinks, caller.base_url
+        if any(output.sink in SIGNING for task in tasks for output in task.outputs):
+            return await asyncio.to_thread(lambda: [shown(task, sinks, base_url=base_url) for task in tasks])
+        return [shown(task, sinks, base_url=base_url) for task in tasks]
 
 
-def shown(task: Task, sinks: Mapping[str, Sink], *, base_url: str, is_awaited: bool = False) -> came.TaskOutcome:
+def shown(task: Task, sinks: Mapping[str, Sink], *, base_url: str) -> came.TaskOutcome:
     """Make what a caller sees of a task, with a link or the content of each output.
 
     Raises:
@@ -302,7 +310,7 @@ def shown(task: Task, sinks: Mapping[str, Sink], *, base_url: str, is_awaited: b
     if any(output.sink not in sinks for output in task.outputs):
         raise Unavailable("the pictures are in a bucket that this server is not set up for")
     pictures = tuple(sinks[output.sink].link(output.value, base_url=base_url) for output in task.outputs)
-    return came.TaskOutcome(task=task, pictures=pictures, is_awaited=is_awaited)
+    return came.TaskOutcome(task=task, pictures=pictures)
 
 
 def _found(task: Task | None, caller: Caller) -> Task:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 
 from deployments.database.signals import StoreSignal
+from deployments.delivery.inline import InlineSink
+from deployments.delivery.sink import Sink
 from deployments.errors import BadCall, FaultKind, NotFound, Overloaded, Unavailable
 from deployments.operations.caller import Caller
 from deployments.operations.doors import Doors
@@ -145,6 +148,42 @@ async def test_equal_submissions_are_two_tasks(make_operations: MakeOperations, 
 
     assert len(ids) == 2
     assert all(len(task_id) == 32 and set(task_id) <= set("0123456789abcdef") for task_id in ids)
+
+
+class Signing(InlineSink):
+    """A bucket that notes which threads sign its links."""
+
+    def __init__(self) -> None:
+        self.threads: set[int] = set()
+
+    def link(self, value: str, *, base_url: str) -> str:
+        """Sign a link."""
+        self.threads.add(threading.get_ident())
+        return super().link(value, base_url=base_url)
+
+
+@pytest.mark.parametrize("kind", ["bucket", "files"])
+async def test_links_are_signed_beside_the_loop(
+    make_operations: MakeOperations,
+    make_request: MakeRequest,
+    carry_out: CarryOut,
+    sinks: dict[str, Sink],
+    kind: str,
+) -> None:
+    """Signing many links holds up nobody else, and each task has its own; what need not be signed takes no thread."""
+    sink = sinks[kind] = Signing()
+    operations = make_operations()
+    for _ in range(2):
+        await perform(operations, submit(make_request(), sinks=(kind,)))
+        await carry_out()
+    sink.threads.clear()
+
+    listing = await operations.perform(List(page=1, page_size=9), ALICE)
+
+    assert isinstance(listing, Listing)
+    assert [each.pictures for each in listing.tasks] == [(each.task.outputs[0].value,) for each in listing.tasks]
+    assert len(listing.tasks) == 2
+    assert (threading.get_ident() in sink.threads) == (kind != "bucket")
 
 
 async def test_a_waiting_caller_is_woken_by_the_end(

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from deployments.delivery.sink import OutOfReach
+
 if TYPE_CHECKING:
     from deployments.delivery.sink import Sink
     from deployments.tasks.contents import Contents, ContentStore
@@ -61,6 +63,9 @@ class Eraser:
                 return None
             try:
                 await self._sinks[kind].remove(value)
+            except OutOfReach as error:  # of this picture alone: the sink is there, and removes others
+                log.warning("picture_out_of_reach", task_id=task_id, sink=kind, reason=str(error))
+                return None
             except (OSError, KeyError):  # the sink is away, or another process has it; no other task has to wait
                 log.exception("pictures_not_removed", task_id=task_id)
                 away.add(kind)

@@ -29,7 +29,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 from deployments.clock import utc_now
 from deployments.delivery.files import LinkUnknown
 from deployments.delivery.names import expiry_of, new_name
-from deployments.delivery.sink import EncodedImage
+from deployments.delivery.sink import EncodedImage, OutOfReach
 from deployments.errors import NotStored
 from deployments.settings import SettingsInvalid
 
@@ -185,13 +185,16 @@ class BucketSink:
             raise
 
     async def remove(self, value: str) -> None:
-        """Delete a picture; that it is gone already is no error.
+        """Delete a picture; that it is gone already is no error, and what is no key of a picture leads to none.
 
         Raises:
             BucketFailed: when the bucket does not answer.
+            OutOfReach: when the key is below another prefix than this sink's.
         """
         folder, _, name = value.rpartition("/")
-        if folder.startswith(f"{self._place.prefix}tenant-") and expiry_of(name) is not None:
+        if expiry_of(name) is not None:
+            if not folder.startswith(f"{self._place.prefix}tenant-"):
+                raise OutOfReach("it lies below another UXO_BUCKET_PREFIX")
             await self._call(lambda: self._client.delete_object(Bucket=self._place.bucket, Key=value))
 
     def _folder_of(self, tenant_id: str) -> str:

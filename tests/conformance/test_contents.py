@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Table, select, update
+from structlog.testing import capture_logs
 
 from deployments.database.database import Database
 from deployments.database.schema import task_bodies, task_requests, tasks, webhooks
 from deployments.delivering import take_back
 from deployments.delivery.files import FilesSink
 from deployments.delivery.inline import InlineSink
-from deployments.delivery.sink import EncodedImage
+from deployments.delivery.sink import EncodedImage, OutOfReach
 from deployments.erasing import Eraser
 from deployments.errors import FaultKind
 from deployments.tasks.contents import ContentStore
@@ -53,6 +54,12 @@ def files(tmp_path: Path) -> FilesSink:
 def eraser(contents: ContentStore, files: FilesSink) -> Eraser:
     """Return an eraser of that store and that folder."""
     return Eraser(contents, {"files": files, "inline": InlineSink()}, keep_s=KEEP_S)
+
+
+async def value_of(store: TaskStore, task: Task) -> str:
+    """Return what the first picture of a task is remembered as; empty once that is gone."""
+    found = await store.read(task.id, tenant_id=task.tenant_id)
+    return found.outputs[0].value if found and found.outputs else ""
 
 
 @pytest.fixture
@@ -125,6 +132,34 @@ async def test_a_sink_that_is_away_holds_up_no_other(
     assert len(found.outputs) == 1
     await database.write(lambda connection: connection.execute(update(tasks).values(erase_at=0)))
     assert await eraser.erase_due() == 1
+
+
+class Moved(InlineSink):
+    """A sink that no longer looks where some of its pictures are."""
+
+    def __init__(self, out_of_reach: str) -> None:
+        self.out_of_reach = out_of_reach
+        self.removed: list[str] = []
+
+    async def remove(self, value: str) -> None:
+        """Remove what is in reach."""
+        if value == self.out_of_reach:
+            raise OutOfReach("it lies elsewhere")
+        self.removed.append(value)
+
+
+async def test_what_is_out_of_reach_is_kept_and_said(contents: ContentStore, store: TaskStore, end_one: EndOne) -> None:
+    """A task whose picture its sink no longer reaches still says where it is; others of that sink are erased."""
+    kept = await end_one(sinks=("files",), lifetime_s=-2.0)
+    other = await end_one(sinks=("files",), lifetime_s=-1.0)
+    moved = Moved(await value_of(store, kept))
+
+    with capture_logs() as events:
+        erased = await Eraser(contents, {"files": moved, "inline": moved}, keep_s=KEEP_S).erase_due()
+
+    assert (erased, len(moved.removed)) == (1, 1)
+    assert (await value_of(store, kept), await value_of(store, other)) == (moved.out_of_reach, "")
+    assert [(one["event"], one["task_id"]) for one in events] == [("picture_out_of_reach", kept.id)]
 
 
 async def test_receipts_bring_nothing_back(

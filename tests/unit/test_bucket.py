@@ -12,7 +12,7 @@ import pytest
 
 from deployments.delivery.bucket import MAX_LINK_S, BucketSink, Patience, Place, s3_config
 from deployments.delivery.names import new_name
-from deployments.delivery.sink import open_sinks, placed_in
+from deployments.delivery.sink import OutOfReach, open_sinks, placed_in
 from deployments.settings import Settings, SettingsInvalid
 
 if TYPE_CHECKING:
@@ -86,3 +86,12 @@ def test_a_tenant_is_led_to_its_own_pictures_alone() -> None:
     found = [sink().value_of(each, base_url="", tenant_id=tenant_id) for each, tenant_id in asked]
 
     assert found == [key, None, None, None, None]
+
+
+@pytest.mark.parametrize("folder", ["tenant-alice/", "old/tenant-alice/", "uxo/old/tenant-alice/"])
+async def test_a_picture_of_another_prefix_is_said_to_be_out_of_reach(folder: str) -> None:
+    """After the prefix was changed, what lies below the old one is not taken for gone."""
+    value = folder + key_of("alice", lives_s=60).rpartition("/")[2]
+
+    with pytest.raises(OutOfReach, match="below another UXO_BUCKET_PREFIX"):
+        await sink().remove(value)

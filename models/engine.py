@@ -213,6 +213,7 @@ class Engine:
         work_s = self._costs.request(request) * self._pace.factor / 1e3
         held = Resident(
             standing=standing,
+            asked_s=arrived_s,
             counts_from_s=self._accounts.arrive(standing.tenant, arrived_s=arrived_s, work_s=work_s),
             work_s=work_s,
             size_bytes=resident_bytes(request),
@@ -241,7 +242,7 @@ class Engine:
         waiting = [candidate for held in self._resident.values() for candidate in held.candidates]
         if not waiting:
             return []
-        group = choose_group(waiting, max_group=self._sharing.most, first=first)
+        group = choose_group(waiting, max_group=self._sharing.most, now_s=self._clock(), first=first)
         group = group[: self._sharing.group_of(len(group), group[0].shape)]
         return [self._resident[one.request_id].samples[one.index] for one in group]
 

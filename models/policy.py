@@ -1,11 +1,14 @@
 """Which samples step next: pure, told everything it needs.
 
-    named first  >  lower rank  >  more urgent          and those of its shape that may share its call
+    named first  >  lower rank  >  pressed  >  more urgent          and those of its shape that may share its call
 
 Urgency is a moment, in seconds of any clock: from when a request counts as waiting, plus how long it may well wait,
-plus what is left of it, many times over. It changes only where a step was taken, so nothing is sorted again because
-time went by; and who comes late enough is behind whoever was there, whatever either of them wants: that is the ageing,
-and ``patience_s`` says how late is late enough.
+plus what is left of it, many times over; so what is nearly done goes first. What can no longer be in time is postponed
+by its work, many times over, since its haste would only make others late. And before the most urgent there goes what
+would be late after it, as long as the most urgent is in time all the same: it is pressed.
+
+Nobody starves: who comes late enough is behind whoever was there, whatever either of them wants, and is not pressed
+before it. ``patience_s`` says how late is late enough.
 """
 
 from __future__ import annotations
@@ -13,17 +16,15 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import TypedDict
 
 from models.sample import ShapeKey
 
 #: How late a request may end without being called slow: three times as late as alone, and never within 2 s of that.
 #: Source: the promise to which docs/benchmarks/scheduler.md holds every order.
 SLACK_FACTOR, SLACK_S = 3.0, 2.0
-#: Seconds of waiting that weigh as much as a second of work that is left: what is nearly done goes first.
-#: Source: docs/benchmarks/scheduler.md; 30 to 100 do nearly as well.
-RUSH = 60.0
 #: Of how many tenants each counts as one: what a tenant asks for beyond that share counts as if it had come later.
-#: Source: docs/benchmarks/scheduler.md; at 2 a flood is felt, at 8 the busiest of ordinary tenants is held back.
+#: Source: docs/benchmarks/scheduler.md, "How the constants were chosen".
 SHARE = 4.0
 #: Seconds after its arrival from which a request counts as waiting at the latest, however much its tenant asked for
 #: before: what follows an endless flood waits for this long, then for its patience, and no longer.
@@ -31,8 +32,32 @@ MOST_DEBT_S = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """Seconds of waiting that weigh as much as a second of something else."""
+
+    #: Of work that is left.
+    rush: float
+    #: Of all work, of what can no longer be in time.
+    postponing: float
+
+
+#: Source: docs/benchmarks/scheduler.md, "How the constants were chosen".
+USUAL = Weights(rush=60.0, postponing=120.0)
+
+
+class Outlook(TypedDict):
+    """What a request can expect; the same for all its samples, until one of them has stepped. See ``Candidate``."""
+
+    counts_from_s: float
+    left_s: float
+    begin_by_s: float
+    urgent_s: float
+    postponed_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """One sample that has steps to take."""
+    """One sample that has steps to take, and the outlook of its request."""
 
     #: The request it belongs to.
     request_id: str
@@ -42,51 +67,91 @@ class Candidate:
     shape: ShapeKey
     #: What has a low rank steps before what has a higher one.
     rank: int
-    #: The lower, the sooner; see ``urgency_s``.
-    urgency_s: float
+    #: Since when its request counts as waiting; see ``Accounts``.
+    counts_from_s: float
+    #: Seconds of the device that its request still needs.
+    left_s: float
+    #: From when its request can no longer be in time, even if it is not left alone any more.
+    begin_by_s: float
+    #: The lower, the sooner, while it can be in time.
+    urgent_s: float
+    #: The same, from when it no longer can.
+    postponed_s: float
 
 
-def choose_group(waiting: Sequence[Candidate], *, max_group: int, first: Collection[str] = ()) -> list[Candidate]:
+def choose_group(
+    waiting: Sequence[Candidate], *, max_group: int, now_s: float, first: Collection[str] = ()
+) -> list[Candidate]:
     """Choose the samples of the next step.
 
-    The most urgent of the lowest rank leads and the first of its likes follow, so no shape can starve another. FLUX
-    fills a GPU with one large picture; finishing one early beats advancing all of them evenly.
+    The most urgent or pressed of the lowest rank leads and the first of its likes follow, so no shape can starve
+    another. FLUX fills a GPU with one large picture; finishing one early beats advancing all of them evenly.
 
     Args:
         waiting: samples that still have steps to take, the longest resident first; at least one.
         max_group: how many may share one transformer call.
+        now_s: what the clock says by which requests are urgent.
         first: requests that step before all others, whatever their rank, e.g. because they are about to end.
 
     Returns:
         At least one sample, all of one shape, the leader first.
     """
-    leader = _leader(waiting, first)
+    leader = _leader(_foremost(waiting, first), now_s)
     shape = leader.shape
     company = (one for one in waiting if one.shape == shape and one is not leader)
     return [leader, *islice(company, max_group - 1)]
 
 
-def _leader(waiting: Sequence[Candidate], first: Collection[str]) -> Candidate:
+def _foremost(waiting: Sequence[Candidate], first: Collection[str]) -> Sequence[Candidate]:
     if first:
         waiting = [one for one in waiting if one.request_id in first] or waiting
-    # List by list: the interpreter looks through a thousand candidates in the time of a kernel launch or two.
-    ranks = [one.rank for one in waiting]
+    # Pass by pass, here and below: the interpreter looks through a thousand in the time of a kernel launch or two.
+    ranks = {one.rank for one in waiting}
     lowest = min(ranks)
-    if ranks.count(lowest) < len(ranks):
-        waiting = [one for one in waiting if one.rank == lowest]
-    moments = [one.urgency_s for one in waiting]
-    return waiting[moments.index(min(moments))]
+    return waiting if len(ranks) == 1 else [one for one in waiting if one.rank == lowest]
 
 
-def urgency_s(counts_from_s: float, *, work_s: float, left_s: float) -> float:
-    """Return the moment by which a request is urgent.
+def _leader(waiting: Sequence[Candidate], now_s: float) -> Candidate:
+    moments = [one.urgent_s if one.begin_by_s >= now_s else one.postponed_s for one in waiting]
+    leader = waiting[moments.index(min(moments))]
+    ends_s = now_s + leader.left_s
+    late_after_it = [one for one in waiting if one.begin_by_s < ends_s]
+    return _pressed(late_after_it, leader, now_s=now_s) or leader
+
+
+def _pressed(late_after_it: Sequence[Candidate], leader: Candidate, *, now_s: float) -> Candidate | None:
+    """Return what would be late the soonest of all that can be in time and for which the leader can wait."""
+    # The leader itself is never among them: who is late after as much work as its own cannot wait for as much.
+    spare_s = leader.begin_by_s - now_s
+    fit = [
+        one
+        for one in late_after_it
+        if one.begin_by_s >= now_s and one.left_s <= spare_s and one.counts_from_s < leader.urgent_s
+    ]
+    return min(fit, key=lambda one: one.begin_by_s + one.left_s, default=None)
+
+
+def outlook_of(
+    counts_from_s: float, *, asked_s: float, work_s: float, left_s: float, weights: Weights = USUAL
+) -> Outlook:
+    """Say what a request can expect.
 
     Args:
         counts_from_s: since when it counts as waiting; see ``Accounts``.
+        asked_s: when it was asked for.
         work_s: seconds of the device that it needs in all.
         left_s: those that are still to come, at most ``work_s``.
+        weights: what counts how much.
     """
-    return counts_from_s + max(SLACK_FACTOR * work_s, work_s + SLACK_S) + RUSH * left_s
+    slack_s = max(SLACK_FACTOR * work_s, work_s + SLACK_S)
+    urgent_s = counts_from_s + slack_s + weights.rush * left_s
+    return Outlook(
+        counts_from_s=counts_from_s,
+        left_s=left_s,
+        begin_by_s=asked_s + slack_s - left_s,
+        urgent_s=urgent_s,
+        postponed_s=urgent_s + weights.postponing * work_s,
+    )
 
 
 def patience_s(work_s: float) -> float:
@@ -95,7 +160,7 @@ def patience_s(work_s: float) -> float:
     That is the bound on waiting: a request waits for what counts as waiting no later than this after it, and for steps
     of a lower rank, of which there are few (a replica lets none of its claims be overtaken more than ten times).
     """
-    return urgency_s(0.0, work_s=work_s, left_s=work_s)
+    return outlook_of(0.0, asked_s=0.0, work_s=work_s, left_s=work_s)["postponed_s"]
 
 
 class Accounts:
@@ -106,7 +171,8 @@ class Accounts:
     Nobody saves up for idle time, and a debt is forgotten once its time has passed; none exceeds ``MOST_DEBT_S``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, share: float = SHARE) -> None:
+        self._share = share
         self._until_s: dict[str, float] = {}
 
     def arrive(self, tenant: str, *, arrived_s: float, work_s: float) -> float:
@@ -121,5 +187,5 @@ class Accounts:
         """
         self._until_s = {other: until for other, until in self._until_s.items() if until > arrived_s}
         counts_from_s = min(max(arrived_s, self._until_s.get(tenant, arrived_s)), arrived_s + MOST_DEBT_S)
-        self._until_s[tenant] = counts_from_s + SHARE * work_s
+        self._until_s[tenant] = counts_from_s + self._share * work_s
         return counts_from_s

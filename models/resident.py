@@ -11,9 +11,12 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from models.cost import STYLE_TOKENS, TEXT_TOKENS, CostTable
-from models.policy import Candidate, urgency_s
+from models.policy import Candidate, outlook_of
 from models.request import GeneratedImage
 from models.sample import Sample, ShapeKey
+
+#: Pixels that a token of the picture stands for.
+TOKEN_PIXELS = 16 * 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +72,8 @@ class Resident:
 
     #: How it is to be treated.
     standing: Standing
+    #: When it was asked for, in seconds of the engine's clock.
+    asked_s: float
     #: Since when it counts as waiting, in seconds of the engine's clock.
     counts_from_s: float
     #: Seconds of the device that it needs in all.
@@ -118,15 +123,19 @@ class Resident:
             sample.steps_left * costs.step(tokens_of(sample.shape), rows=sample.shape.rows)
             for sample in self.samples.values()
         )
+        left_ms += sum(
+            costs.decode(sample.shape.target_tokens * TOKEN_PIXELS)
+            for sample in (*self.samples.values(), *self.denoised.values())
+        )
         left_s = min(left_ms * pace / 1e3, self.work_s)
-        urgent_s = urgency_s(self.counts_from_s, work_s=self.work_s, left_s=left_s)
+        outlook = outlook_of(self.counts_from_s, asked_s=self.asked_s, work_s=self.work_s, left_s=left_s)
         self.candidates = [
             Candidate(
                 request_id=sample.request_id,
                 index=sample.index,
                 shape=sample.shape,
                 rank=self.standing.rank,
-                urgency_s=urgent_s,
+                **outlook,
             )
             for sample in self.samples.values()
         ]

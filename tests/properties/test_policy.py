@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.policy import MOST_DEBT_S, Accounts, Candidate, choose_group, patience_s, urgency_s
+from models.policy import MOST_DEBT_S, Accounts, Candidate, choose_group, outlook_of, patience_s
 from models.sample import ShapeKey
 
 SHAPES = [
@@ -16,6 +16,8 @@ SHAPES = [
     for model, tokens, styles in [("uno", 256, 0), ("uno", 1024, 0), ("uso", 256, 0), ("uso", 256, 1)]
 ]
 CAPS = st.integers(1, 8)
+NOW = st.floats(0, 100)
+MOMENTS = ("counts_from_s", "begin_by_s", "urgent_s", "postponed_s")
 CANDIDATES = st.lists(
     st.builds(
         Candidate,
@@ -23,7 +25,11 @@ CANDIDATES = st.lists(
         index=st.integers(0, 9),
         shape=st.sampled_from(SHAPES),
         rank=st.integers(0, 3),
-        urgency_s=st.floats(0, 100),
+        counts_from_s=st.floats(0, 100),
+        left_s=st.floats(0, 50),
+        begin_by_s=st.floats(0, 100),
+        urgent_s=st.floats(0, 200),
+        postponed_s=st.floats(200, 400),
     ),
     min_size=1,
     max_size=30,
@@ -81,8 +87,11 @@ def steps_of(wishes: Sequence[Wish], *, max_group: int) -> tuple[list[Step], lis
         if not resident:
             now_s = min(at_s for number, at_s in enumerate(arrived_s) if left[number])
             continue
-        waiting = [_candidate(number, wishes[number], counts_from_s[number], left[number]) for number in resident]
-        group = [one.index for one in choose_group(waiting, max_group=max_group)]
+        waiting = [
+            _candidate(number, wishes[number], counts_from_s[number], arrived_s[number], left[number])
+            for number in resident
+        ]
+        group = [one.index for one in choose_group(waiting, max_group=max_group, now_s=now_s)]
         steps.append(Step(resident=resident, group=group))
         for number in group:
             left[number] -= 1
@@ -90,15 +99,20 @@ def steps_of(wishes: Sequence[Wish], *, max_group: int) -> tuple[list[Step], lis
     return steps, counts_from_s
 
 
-def _candidate(number: int, wish: Wish, counts_from_s: float, left: int) -> Candidate:
-    urgent_s = urgency_s(counts_from_s, work_s=wish.steps * wish.step_s, left_s=left * wish.step_s)
-    return Candidate(request_id="r", index=number, shape=wish.shape, rank=0, urgency_s=urgent_s)
+def _candidate(number: int, wish: Wish, counts_from_s: float, asked_s: float, left: int) -> Candidate:
+    outlook = outlook_of(counts_from_s, asked_s=asked_s, work_s=wish.steps * wish.step_s, left_s=left * wish.step_s)
+    return Candidate(request_id="r", index=number, shape=wish.shape, rank=0, **outlook)
 
 
-@given(waiting=CANDIDATES, max_group=CAPS)
-def test_a_group_is_of_one_shape_and_within_the_cap(waiting: list[Candidate], max_group: int) -> None:
+def moment_of(one: Candidate, now_s: float) -> float:
+    """Return by when a candidate is urgent, or postponed."""
+    return one.urgent_s if now_s <= one.begin_by_s else one.postponed_s
+
+
+@given(waiting=CANDIDATES, max_group=CAPS, now_s=NOW)
+def test_a_group_is_of_one_shape_and_within_the_cap(waiting: list[Candidate], max_group: int, now_s: float) -> None:
     """Every group has a first, never mixes shapes, holds nobody twice and never more than may share a call."""
-    group = choose_group(waiting, max_group=max_group)
+    group = choose_group(waiting, max_group=max_group, now_s=now_s)
 
     assert 1 <= len(group) <= max_group
     assert len({one.shape for one in group}) == 1
@@ -106,34 +120,49 @@ def test_a_group_is_of_one_shape_and_within_the_cap(waiting: list[Candidate], ma
     assert all(one in waiting for one in group)
 
 
-@given(waiting=CANDIDATES, max_group=CAPS)
-def test_no_place_of_a_group_is_wasted(waiting: list[Candidate], max_group: int) -> None:
+@given(waiting=CANDIDATES, max_group=CAPS, now_s=NOW)
+def test_no_place_of_a_group_is_wasted(waiting: list[Candidate], max_group: int, now_s: float) -> None:
     """Who is alike and left out was left out because the group was full."""
-    group = choose_group(waiting, max_group=max_group)
+    group = choose_group(waiting, max_group=max_group, now_s=now_s)
 
     left_out = [one for one in waiting if one.shape == group[0].shape and one not in group]
     assert len(group) == max_group or not left_out
 
 
-@given(waiting=CANDIDATES, max_group=CAPS, first=st.sets(st.sampled_from(["a", "b", "c", "z"])))
-def test_the_leader_is_named_or_of_the_lowest_rank_and_most_urgent(
-    waiting: list[Candidate], max_group: int, first: set[str]
+@given(waiting=CANDIDATES, now_s=NOW, first=st.sets(st.sampled_from(["a", "b", "c", "z"])))
+def test_the_leader_is_pressed_or_the_most_urgent_of_the_foremost(
+    waiting: list[Candidate], now_s: float, first: set[str]
 ) -> None:
-    """No sample may say that it should have led: named before unnamed, then rank, then urgency, then time resident."""
-    leader = choose_group(waiting, max_group=max_group, first=first)[0]
+    """Named goes before unnamed, then rank, then urgency; before that only what has to be begun, for as long as it may.
 
-    assert leader == min(waiting, key=lambda one: (one.request_id not in first, one.rank, one.urgency_s))
+    Who is put before the most urgent would be late after it, is in time now, and leaves it in time, too.
+    """
+    leader = choose_group(waiting, max_group=1, now_s=now_s, first=first)[0]
+
+    most = min(waiting, key=lambda one: (one.request_id not in first, one.rank, moment_of(one, now_s)))
+    assert (leader.request_id in first, leader.rank) == (most.request_id in first, most.rank)
+    if moment_of(leader, now_s) != moment_of(most, now_s):
+        assert now_s <= leader.begin_by_s < now_s + most.left_s
+        assert now_s + leader.left_s <= most.begin_by_s + 1e-9
+        assert leader.counts_from_s < most.urgent_s
 
 
-@given(waiting=CANDIDATES)
-def test_a_step_makes_nobody_less_urgent_but_time_never_turns_an_order(waiting: list[Candidate]) -> None:
-    """All urgencies moved by as much, the choice is the same: time alone changes nothing."""
-    later = [replace(one, urgency_s=one.urgency_s + 1024.0) for one in waiting]
+@given(waiting=CANDIDATES, now_s=st.integers(0, 100))
+def test_a_choice_knows_no_time_but_what_it_is_told(waiting: list[Candidate], now_s: int) -> None:
+    """With every moment moved by as much as the clock, the choice is the same."""
+    whole = [
+        replace(
+            one,
+            **{name: float(round(getattr(one, name))) for name in ("left_s", *MOMENTS)},
+        )
+        for one in waiting
+    ]
+    later = [replace(one, **{name: getattr(one, name) + 1024.0 for name in MOMENTS}) for one in whole]
 
-    chosen, chosen_later = choose_group(waiting, max_group=1)[0], choose_group(later, max_group=1)[0]
+    chosen = choose_group(whole, max_group=8, now_s=now_s)
+    chosen_later = choose_group(later, max_group=8, now_s=now_s + 1024.0)
 
-    # Adding may round two close moments to one, and then the longest resident leads.
-    assert abs(chosen.urgency_s - chosen_later.urgency_s + 1024.0) < 1e-9
+    assert [(one.request_id, one.index) for one in chosen] == [(one.request_id, one.index) for one in chosen_later]
 
 
 @given(wishes=WISHES, max_group=CAPS)
@@ -185,13 +214,15 @@ def test_no_flood_is_held_against_its_tenant_for_longer_than_the_bound(floods: l
     stranger_s = accounts.arrive("stranger", arrived_s=len(floods) * gap_s + MOST_DEBT_S + patience_s(1.0), work_s=1e-3)
     assert next_s <= len(floods) * gap_s + MOST_DEBT_S
     assert [*moments, next_s] == sorted([*moments, next_s])
-    assert urgency_s(next_s, work_s=1.0, left_s=1.0) <= urgency_s(stranger_s, work_s=1e-3, left_s=1e-3)
+    last = outlook_of(next_s, asked_s=0.0, work_s=1.0, left_s=1.0)
+    assert last["postponed_s"] <= outlook_of(stranger_s, asked_s=stranger_s, work_s=1e-3, left_s=1e-3)["urgent_s"]
 
 
 @given(wishes=WISHES, steps=st.integers(1, 5), max_group=CAPS)
-def test_equal_work_of_a_tenant_is_never_overtaken(wishes: list[Wish], steps: int, max_group: int) -> None:
-    """Among a tenant's requests of one shape and length, none ends before one that came earlier."""
-    alike = [replace(wish, steps=steps, tenant="alice", step_s=0.5) for wish in wishes]
+def test_equal_work_of_a_tenant_is_not_overtaken_in_time(wishes: list[Wish], steps: int, max_group: int) -> None:
+    """Among a tenant's requests of one shape and length that can be in time, none ends before one that came earlier."""
+    # All of it takes less than the two seconds that each may wait.
+    alike = [replace(wish, steps=steps, tenant="alice", step_s=0.02) for wish in wishes]
 
     taken, _ = steps_of(alike, max_group=max_group)
 

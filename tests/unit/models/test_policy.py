@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from models.policy import SHARE, Accounts, Candidate, choose_group, patience_s, urgency_s
+from models.policy import SHARE, Accounts, Candidate, Outlook, choose_group, outlook_of, patience_s
 from models.sample import Sample, ShapeKey
 
 SMALL = ShapeKey(model="uno", target_tokens=256, reference_tokens=0, styles=0)
@@ -13,14 +15,15 @@ LARGE = ShapeKey(model="uno", target_tokens=4096, reference_tokens=0, styles=0)
 
 def candidate(name: str, shape: ShapeKey, *, urgency: float = 0.0, rank: int = 0) -> Candidate:
     """Make the first picture of a request."""
-    return Candidate(request_id=name, index=0, shape=shape, rank=rank, urgency_s=urgency)
+    outlook = Outlook(counts_from_s=0, left_s=1, begin_by_s=99, urgent_s=urgency, postponed_s=urgency + 1000)
+    return Candidate(request_id=name, index=0, shape=shape, rank=rank, **outlook)
 
 
 def test_one_alone_steps_alone() -> None:
     """With nobody else resident, a group is the one sample, however much room it has."""
     only = candidate("a", SMALL)
 
-    assert choose_group([only], max_group=8) == [only]
+    assert choose_group([only], max_group=8, now_s=0.0) == [only]
 
 
 def test_the_most_urgent_leads_and_its_likes_follow() -> None:
@@ -31,53 +34,92 @@ def test_the_most_urgent_leads_and_its_likes_follow() -> None:
         *[candidate(name, SMALL, urgency=urgency) for name, urgency in (("c", 9), ("d", 1))],
     )
 
-    assert choose_group([a, b, c, d], max_group=2) == [d, a]
-    assert choose_group([a, b, c, d], max_group=8) == [d, a, c]
+    assert choose_group([a, b, c, d], max_group=2, now_s=0.0) == [d, a]
+    assert choose_group([a, b, c, d], max_group=8, now_s=0.0) == [d, a, c]
 
 
 def test_among_equals_the_longest_resident_leads() -> None:
     """Where nothing else tells samples apart, those who came first step."""
     a, b, c = (candidate(name, SMALL) for name in "abc")
 
-    assert choose_group([a, b, c], max_group=2) == [a, b]
+    assert choose_group([a, b, c], max_group=2, now_s=0.0) == [a, b]
 
 
 def test_the_leader_need_not_have_company() -> None:
     """A lonely shape steps before a crowd of another that is less urgent."""
     lonely, crowd = candidate("a", LARGE), [candidate(str(number), SMALL, urgency=1) for number in range(5)]
 
-    assert choose_group([*crowd, lonely], max_group=8) == [lonely]
+    assert choose_group([*crowd, lonely], max_group=8, now_s=0.0) == [lonely]
 
 
 def test_a_lower_rank_goes_before_what_is_urgent() -> None:
     """Rank decides first, urgency among equals."""
     flood, newcomer = candidate("a", SMALL, urgency=0, rank=3), candidate("b", LARGE, urgency=99, rank=1)
 
-    assert choose_group([flood, newcomer], max_group=1) == [newcomer]
+    assert choose_group([flood, newcomer], max_group=1, now_s=0.0) == [newcomer]
 
 
 def test_what_is_named_first_goes_before_everything() -> None:
     """What is about to end is not overtaken, and naming what is not there changes nothing."""
     ending, newcomer = candidate("a", SMALL, urgency=9, rank=3), candidate("b", LARGE)
 
-    assert choose_group([newcomer, ending], max_group=1, first={"a"}) == [ending]
-    assert choose_group([newcomer, ending], max_group=1, first={"z"}) == [newcomer]
+    assert choose_group([newcomer, ending], max_group=1, now_s=0.0, first={"a"}) == [ending]
+    assert choose_group([newcomer, ending], max_group=1, now_s=0.0, first={"z"}) == [newcomer]
+
+
+def fresh(work_s: float, *, at_s: float = 0.0) -> Outlook:
+    """Return the outlook of a request of which nothing is done."""
+    return outlook_of(at_s, asked_s=at_s, work_s=work_s, left_s=work_s)
 
 
 def test_what_is_nearly_done_goes_before_what_has_just_begun() -> None:
     """Of requests that came together, the one with less left is more urgent; so is the smaller of two fresh ones."""
-    fresh = urgency_s(0.0, work_s=4, left_s=4)
+    nearly_done = outlook_of(0.0, asked_s=0.0, work_s=4, left_s=1)
 
-    assert urgency_s(0.0, work_s=4, left_s=1) < fresh
-    assert urgency_s(0.0, work_s=1, left_s=1) < fresh
+    assert nearly_done["urgent_s"] < fresh(4)["urgent_s"]
+    assert fresh(1)["urgent_s"] < fresh(4)["urgent_s"]
 
 
 def test_waiting_makes_urgent() -> None:
-    """However small a newcomer is, it is behind a request that has waited as long as is its patience."""
-    waiting = urgency_s(0.0, work_s=4, left_s=4)
+    """However small a newcomer is, it is behind a request that has waited as long as is its patience, late or not."""
+    waiting = fresh(4)["postponed_s"]
 
-    assert urgency_s(patience_s(4) + 0.001, work_s=0, left_s=0) > waiting
-    assert urgency_s(patience_s(4) / 2, work_s=0.1, left_s=0.1) < waiting
+    assert fresh(0.001, at_s=patience_s(4))["urgent_s"] > waiting
+    assert fresh(0.1, at_s=patience_s(4) / 2)["urgent_s"] < waiting
+
+
+def test_what_is_late_makes_way() -> None:
+    """A request that can still be in time goes before a more urgent one that cannot."""
+    late, timely = candidate("a", SMALL, urgency=1), candidate("b", LARGE, urgency=50)
+    late = replace(late, begin_by_s=9.9)
+
+    assert choose_group([late, timely], max_group=1, now_s=9.0) == [late]
+    assert choose_group([late, timely], max_group=1, now_s=10.0) == [timely]
+
+
+def test_what_has_to_begin_goes_first_where_the_most_urgent_has_time() -> None:
+    """Who would be late after the most urgent goes before it, unless that makes it late or it came too long after."""
+    most = replace(candidate("a", SMALL, urgency=1), left_s=5.0, begin_by_s=13.0)
+    other = replace(candidate("b", LARGE, urgency=50), left_s=2.0, begin_by_s=12.0)
+
+    def leads(*waiting: Candidate) -> str:
+        return choose_group(waiting, max_group=1, now_s=10.0)[0].request_id
+
+    assert leads(most, other) == "b"
+    assert leads(replace(most, begin_by_s=11.0), other) == "a"
+    assert leads(most, replace(other, begin_by_s=16.0)) == "a"
+    assert leads(most, replace(other, counts_from_s=1.5)) == "a"
+
+
+def test_the_first_due_is_pressed() -> None:
+    """Of several that would be late, the one that is late first goes first."""
+    most = replace(candidate("a", SMALL, urgency=1), left_s=5.0, begin_by_s=20.0)
+    soon, sooner = (
+        replace(candidate(name, LARGE, urgency=50), left_s=left_s, begin_by_s=11.0)
+        for name, left_s in (("b", 2.0), ("c", 1.0))
+    )
+
+    assert choose_group([most, soon, sooner], max_group=1, now_s=10.0) == [sooner]
 
 
 def test_what_a_tenant_asks_beyond_its_share_counts_as_later() -> None:

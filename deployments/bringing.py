@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from deployments.decoding.rules import PictureRefused
 from deployments.errors import ReferenceUnreachable, ReferenceUnusable
+from deployments.laps import DECODE_REFERENCES, FETCH, lap
 from deployments.outbound.refused import ReferenceRefused
 from models.catalog import MAX_SIDE, MIN_SIDE
 from models.request import GenerationRequest, Reference
@@ -66,11 +67,13 @@ async def _bring_one(
     fetcher: Fetcher, number: int, reference: Reference, *, tenant_id: str, decode: Decode
 ) -> Image.Image:
     try:
-        content = await fetcher.fetch(reference.source, tenant_id=tenant_id)
+        with lap(FETCH):
+            content = await fetcher.fetch(reference.source, tenant_id=tenant_id)
     except ReferenceRefused as error:
         raise ReferenceUnreachable(f"reference {number} {error.message}") from error
     try:
-        return await decode(content)
+        with lap(DECODE_REFERENCES):
+            return await decode(content)
     except PictureRefused as error:
         raise ReferenceUnusable(f"reference {number} {error.message}") from error
 

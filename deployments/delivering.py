@@ -20,6 +20,7 @@ import structlog
 from deployments.delivery.encode import encode
 from deployments.delivery.sink import placed_in
 from deployments.errors import UploadFailed
+from deployments.laps import DELIVER, ENCODE, lap
 from deployments.metrics import DELIVERIES, DELIVERY_SECONDS
 from deployments.tasks.task import Claim, Output, Task
 from models.request import GeneratedImage, GenerationRequest, Safety
@@ -127,10 +128,11 @@ async def deliver(
     outputs: list[Output] = []
     failure: UploadFailed | None = None
     for index, drawn in enumerate(images):
-        image = await ways.check(drawn, claim.request.safety)
+        with lap(ENCODE):
+            image = await ways.check(drawn, claim.request.safety)
+            encoded, output = await asyncio.to_thread(_encoded, image, claim.request, discloses=ways.discloses)
         if image.is_unsafe:
             log.warning("picture_flagged", task_id=task.id, picture=index, tenant_id=task.tenant_id)
-        encoded, output = await asyncio.to_thread(_encoded, image, claim.request, discloses=ways.discloses)
         name = f"{task.id}-{task.attempt}-{index}"
         mine: list[Output] = []
         for kind in (placed_in(wanted, ways.sinks) for wanted in task.sinks):
@@ -182,7 +184,8 @@ def _counted(sink: str) -> Iterator[None]:
     """Count and time what brings one picture somewhere; what is given up meanwhile is nobody's failure."""
     started_s = time.monotonic()
     try:
-        yield
+        with lap(DELIVER):
+            yield
     except Exception:
         DELIVERIES.add(sink=sink, outcome="failed")
         raise

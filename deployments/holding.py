@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from deployments.laps import ENCODE, Laps
 from deployments.tasks.claim import ANY_RANK
 from deployments.tasks.task import Beat, Claim, Output
-from models.resident import Standing
+from deployments.tasks.waterfall import Part
+from models.resident import Stage, Standing, Stretch
 
 if TYPE_CHECKING:
     import asyncio
 
     from deployments.delivering import Delivered
+
+#: The parts that the device says itself.
+_STAGES = {Part.PREPARING: Stage.PREPARING, Part.STEPPING: Stage.STEPPING, Part.DECODING: Stage.DECODING}
 
 #: How often one task is overtaken at most: what is accepted makes way, and does not starve.
 MOST_OVERTAKEN = 10
@@ -30,6 +35,12 @@ class Held:
     since_s: float
     #: Seconds that the device has worked on it; what it did for several at once is shared among them.
     device_s: float = 0.0
+    #: When its references were there, by the same clock.
+    fetched_s: float | None = None
+    #: When the device was done with it.
+    drawn_s: float | None = None
+    #: What was done for it here, and when.
+    laps: Laps = field(default_factory=Laps)
     #: Steps taken so far over all pictures.
     steps_done: int = 0
     #: How many claims of a lower rank came after it and went before it.
@@ -73,6 +84,27 @@ class Held:
         """Below which rank a task may overtake this one: its tenant has two fewer running, or it may not."""
         yields = self.claim.yields and self.times_overtaken < MOST_OVERTAKEN
         return max(self.claim.rank - 1, 0) if yields else 0
+
+    def let_off(self, stretches: Mapping[Stage, Stretch]) -> None:
+        """Note that the device is done with it, and what that did for it."""
+        self.drawn_s = time.monotonic()
+        self.laps.by_name.update(stretches)
+
+    @property
+    def spent(self) -> Mapping[Part, float]:
+        """Return the seconds of each part of it up to now; what is not told apart is the last part's."""
+        now_s = time.monotonic()
+        if self.fetched_s is None:
+            return {Part.FETCHING: now_s - self.since_s}
+        drawn_s = self.drawn_s or now_s
+        stages = {part: self.laps.seconds(stage) for part, stage in _STAGES.items()}
+        encoding_s = self.laps.seconds(ENCODE)
+        return stages | {
+            Part.FETCHING: self.fetched_s - self.since_s,
+            Part.WAITING: max(drawn_s - self.fetched_s - sum(stages.values()), 0.0),
+            Part.ENCODING: encoding_s,
+            Part.DELIVERING: max(now_s - drawn_s - encoding_s, 0.0),
+        }
 
     @property
     def spent_ms(self) -> int:

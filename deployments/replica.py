@@ -25,6 +25,7 @@ from deployments.delivering import Check, Upload, deliver, no_check, no_upload, 
 from deployments.device_thread import Arguments, DeviceThread, Result
 from deployments.errors import EngineFailed, ReferenceUnusable, TaskFault, Unavailable, UxoError
 from deployments.holding import Held, Load
+from deployments.laps import noting
 from deployments.metrics import CLAIM_DELAY, LEASES_LOST
 from deployments.previewing import Previews
 from deployments.replica_limits import Limits
@@ -269,6 +270,8 @@ class Replica:
             LEASES_LOST.add()
 
     def _send_on(self, report: StepReport, device_s: float) -> None:
+        for task_id, held in self._held_of(report.stretches):
+            held.let_off(report.stretches[task_id])
         for task_id, held in self._held_of(report.progress):
             held.steps_done = report.progress[task_id]
             held.device_s += device_s / len(report.progress)
@@ -290,7 +293,8 @@ class Replica:
 
     async def _guard(self, held: Held, errand: Coroutine[Any, Any, None]) -> None:
         try:
-            await errand
+            with noting(held.laps):
+                await errand
         except Exception:  # the store or a sink is in trouble: the lease ends by itself, and the task is tried again
             log.exception("errand_failed", task_id=held.task_id)
             self._drop(held)
@@ -303,6 +307,7 @@ class Replica:
             images = await bring(
                 self._doors.fetcher, request.references, tenant_id=tenant_id, decode=self._doors.decode
             )
+            held.fetched_s = time.monotonic()
             if not self._is_held(held):
                 return
             request = sized(request, images)
@@ -342,7 +347,9 @@ class Replica:
         if delivered.failure is not None:
             await self._fail(held, delivered.failure, delivered.outputs)
             return
-        success = Success(outputs=delivered.outputs, inference_ms=held.spent_ms, device_s=held.device_s)
+        success = Success(
+            outputs=delivered.outputs, inference_ms=held.spent_ms, device_s=held.device_s, spent=held.spent
+        )
         is_ours = await self._doors.store.succeed(held.task_id, fence=held.fence, success=success)
         log.info("task_succeeded" if is_ours else "task_lost", task_id=held.task_id, inference_ms=held.spent_ms)
         self._drop(held)
@@ -356,8 +363,9 @@ class Replica:
             return
         fault = error if isinstance(error, TaskFault) else EngineFailed()
         log.warning("task_failed", task_id=held.task_id, kind=fault.kind, error=repr(error))
+        told = Fault(kind=fault.kind, message=fault.message)
         is_ours = await self._doors.store.fail(
-            held.task_id, fence=held.fence, fault=Fault(kind=fault.kind, message=fault.message), outputs=outputs
+            held.task_id, fence=held.fence, fault=told, outputs=outputs, spent=held.spent
         )
         self._drop(held)
         if not is_ours:

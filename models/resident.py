@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
+from typing import TypeVar
 
 from models.cost import STYLE_TOKENS, TEXT_TOKENS, CostTable
 from models.policy import Candidate, outlook_of
@@ -31,6 +32,9 @@ class Standing:
     waited_s: float = 0.0
     #: A preview is made every so many steps of a picture; 0 makes none.
     preview_every: int = 0
+
+
+Name = TypeVar("Name", bound=str)
 
 
 class Stage(StrEnum):
@@ -59,11 +63,11 @@ class Stretch:
 _NOTHING: Mapping[Stage, Stretch] = MappingProxyType({})
 
 
-def longer(stretches: Mapping[Stage, Stretch], stage: Stage, began_s: float, ended_s: float) -> dict[Stage, Stretch]:
-    """Add a piece of work to what the device did for a request."""
-    before = stretches.get(stage, Stretch(seconds=0.0, began_s=began_s, ended_s=began_s))
+def longer(stretches: Mapping[Name, Stretch], name: Name, began_s: float, ended_s: float) -> dict[Name, Stretch]:
+    """Add a piece of work to what was done for a request."""
+    before = stretches.get(name, Stretch(seconds=0.0, began_s=began_s, ended_s=began_s))
     after = Stretch(seconds=before.seconds + ended_s - began_s, began_s=before.began_s, ended_s=ended_s)
-    return {**stretches, stage: after}
+    return {**stretches, name: after}
 
 
 @dataclass(slots=True, kw_only=True)

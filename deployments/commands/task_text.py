@@ -7,11 +7,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from deployments.commands.words import age, dollars, in_dollars
+from deployments.tasks.waterfall import waterfall_of
 
 if TYPE_CHECKING:
     from deployments.tasks.overview import TaskLine, TaskRecord
     from deployments.tasks.task import Output, Task
     from models.request import GenerationRequest
+
+
+#: Characters of the bar of a part that took all the time.
+BAR_WIDTH = 40
 
 
 def line_row(line: TaskLine) -> tuple[object, ...]:
@@ -70,6 +75,7 @@ def record_fields(record: TaskRecord) -> dict[str, object]:
         "started_at": task.started_at,
         "finished_at": task.finished_at,
         "inference_ms": task.inference_ms,
+        "seconds": waterfall_of(task),
         "claimed_by": record.claimed_by,
         "lease_expires_at": record.lease_expires_at,
         "fault": task.fault and {"kind": task.fault.kind, "message": task.fault.message},
@@ -95,6 +101,7 @@ def _lines(record: TaskRecord) -> Iterator[tuple[str, object]]:
     yield "waited", _between(task.created_at, task.started_at or task.finished_at or seen_at)
     yield "ran", task.started_at and _between(task.started_at, task.finished_at or seen_at)
     yield "ended", _ago(task.finished_at, seen_at)
+    yield from _waterfall_lines(task)
     yield "price", dollars(task.price)
     yield "charged", dollars(record.charged) if task.state.is_terminal else None
     yield "pictures", len(task.outputs) or None
@@ -102,6 +109,14 @@ def _lines(record: TaskRecord) -> Iterator[tuple[str, object]]:
     yield "replay of", task.replay_of
     yield "replayed as", ", ".join(record.replays) or None
     yield from _request_lines(record.request)
+
+
+def _waterfall_lines(task: Task) -> Iterator[tuple[str, object]]:
+    parts = waterfall_of(task)
+    whole_s = sum(parts.values())
+    for part, seconds in parts.items():
+        share = seconds / whole_s if whole_s else 0.0
+        yield f"  {part}", f"{seconds:10.3f} s {share:4.0%}  {'█' * max(round(share * BAR_WIDTH), 1)}"
 
 
 def _receipt_lines(task: Task, seen_at: datetime) -> Iterator[tuple[str, object]]:

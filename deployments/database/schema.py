@@ -91,6 +91,8 @@ tasks = Table(
     Column("fault_message", Text),
     Column("outputs", Text, nullable=False),
     Column("preview", Text),
+    Column("spent", Text),
+    Column("traceparent", Text),
     Column("webhook", Text),
     Column("upload_url", Text),
     Column("lifetime_s", Double),

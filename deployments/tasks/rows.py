@@ -15,6 +15,7 @@ from sqlalchemy import Row
 
 from deployments.errors import FaultKind
 from deployments.tasks.task import Fault, Output, Preview, Success, Task, TaskState, Webhook
+from deployments.tasks.waterfall import read_spent, write_spent
 
 
 def to_row(task: Task) -> dict[str, Any]:
@@ -41,6 +42,7 @@ def to_row(task: Task) -> dict[str, Any]:
         "webhook": None if task.webhook is None else json.dumps(asdict(task.webhook)),
         "upload_url": task.upload_url,
         "lifetime_s": task.lifetime_s,
+        "traceparent": task.traceparent,
         "start_before": None if task.start_before is None else task.start_before.timestamp(),
     }
 
@@ -51,6 +53,7 @@ def success_columns(success: Success) -> dict[str, Any]:
         "this_outputs": write_outputs(success.outputs),
         "this_inference_ms": success.inference_ms,
         "this_device_s": success.device_s,
+        "this_spent": write_spent(success.spent),
     }
 
 
@@ -119,6 +122,8 @@ def from_row(row: Row[Any]) -> Task:
         inference_ms=row.inference_ms,
         outputs=tuple(Output(**output) for output in json.loads(row.outputs)),
         fault=_fault(row),
+        spent=read_spent(row.spent),
+        traceparent=row.traceparent,
     )
 
 

@@ -130,6 +130,7 @@ SUCCEED = (
         outputs=bindparam("this_outputs", type_=Text),
         inference_ms=bindparam("this_inference_ms", type_=Integer),
         device_s=bindparam("this_device_s", type_=Double),
+        spent=bindparam("this_spent", type_=Text),
         **_ENDED,
     )
     .returning(*_SETTLED)
@@ -144,6 +145,7 @@ FAIL = (
         outputs=bindparam("this_outputs", type_=Text),
         fault_kind=bindparam("this_fault_kind", type_=Text),
         fault_message=bindparam("this_fault_message", type_=Text),
+        spent=bindparam("this_spent", type_=Text),
         **_ENDED,
     )
     .returning(*_SETTLED)

@@ -27,6 +27,7 @@ from deployments.tasks.request_json import UnreadableRequest, decode_request, en
 from deployments.tasks.rows import fault_columns, from_row, read_preview, success_columns, write_outputs, write_preview
 from deployments.tasks.settle import charge_late, count, end
 from deployments.tasks.task import Beat, Claim, Fault, Output, Preview, Success, Task, TaskState, is_task_id
+from deployments.tasks.waterfall import Part, write_spent
 from models.request import GenerationRequest
 
 log = structlog.get_logger(__name__)
@@ -209,12 +210,21 @@ class TaskStore:
         """End a claimed task well; False when the claim is no longer valid, and then nothing changed."""
         return await self._end(statements.SUCCEED, _mine(task_id, fence) | success_columns(success)) > 0
 
-    async def fail(self, task_id: str, *, fence: int, fault: Fault, outputs: tuple[Output, ...] = ()) -> bool:
-        """End a claimed task badly, with what was placed of it; False when the claim is no longer valid.
+    async def fail(
+        self,
+        task_id: str,
+        *,
+        fence: int,
+        fault: Fault,
+        outputs: tuple[Output, ...] = (),
+        spent: Mapping[Part, float] | None = None,
+    ) -> bool:
+        """End a claimed task badly, with what was placed of it and the seconds that each part of it took.
 
-        Then nothing changed.
+        Returns:
+            False when the claim is no longer valid, and then nothing changed.
         """
-        placed = {"this_outputs": write_outputs(outputs)}
+        placed = {"this_outputs": write_outputs(outputs), "this_spent": write_spent(spent or {})}
         return await self._end(statements.FAIL, _mine(task_id, fence) | fault_columns(fault) | placed) > 0
 
     async def note_sent(self, task: Task, outputs: tuple[Output, ...]) -> None:

@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 
 from deployments.errors import FaultKind
+from deployments.tasks.waterfall import Part
 from models.request import GenerationRequest
 
+_NOTHING: Mapping[Part, float] = MappingProxyType({})
 _TASK_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 
@@ -164,6 +166,10 @@ class Task:
     outputs: tuple[Output, ...] = ()
     #: Why it failed, once failed.
     fault: Fault | None = None
+    #: Seconds that the replica which ended it spent on each part of it; empty where none noted them.
+    spent: Mapping[Part, float] = field(default_factory=lambda: _NOTHING)
+    #: To which trace it belongs, as the W3C's header of this name says it.
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,3 +220,5 @@ class Success:
     inference_ms: int
     #: Seconds of it that the device worked, without fetching, waiting and delivering; 0 says nothing.
     device_s: float = 0.0
+    #: Seconds of that for each part of it.
+    spent: Mapping[Part, float] = field(default_factory=lambda: _NOTHING)

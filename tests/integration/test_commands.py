@@ -17,6 +17,7 @@ from deployments.cli import app
 from deployments.errors import FaultKind
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Fault, Success, Task
+from deployments.tasks.waterfall import Part
 from deployments.tenants.directory import TenantDirectory
 from deployments.tenants.keys import digest, is_own_key
 from models.request import GenerationRequest
@@ -397,19 +398,24 @@ def test_the_queue_is_shown(
     assert [line.split()[0] for line in uxo("queue").stdout.splitlines()] == ["model", "uno", "total"]
 
 
-def test_a_finished_task_shows_its_charge(
+def test_a_finished_task_shows_its_charge_and_its_time(
     uxo: Uxo, in_store: Callable[..., Any], make_task: MakeTask, make_request: MakeRequest
 ) -> None:
-    """What was charged stands on the page of a task that has ended well."""
+    """What was charged and where the time went stands on the page of a task that has ended well."""
 
     async def work(store: TaskStore) -> Task:
         task = await store.accept(make_task(price=39_323), make_request())
         [claim] = await store.claim(models=["uno"], limit=1, replica_id="r1", lease_s=60)
-        await store.succeed(task.id, fence=claim.task.fence, success=Success(outputs=(), inference_ms=5))
+        spent = {Part.FETCHING: 0.0, Part.DELIVERING: 0.0}
+        success = Success(outputs=(), inference_ms=5, spent=spent)
+        await store.succeed(task.id, fence=claim.task.fence, success=success)
         return task
 
-    page = uxo("tasks", "show", in_store(work).id).stdout
+    task_id = in_store(work).id
+    page, fields = uxo("tasks", "show", task_id).stdout, json.loads(uxo("tasks", "show", task_id, "--json").stdout)
 
+    bars = [line.split()[0] for line in page.splitlines() if "█" in line]
+    assert bars == list(fields["seconds"]) == ["queued", "fetching", "delivering"]
     assert [line.split() for line in page.splitlines() if line.startswith("charged")] == [["charged", "$0.039323"]]
 
 

@@ -25,6 +25,7 @@ from deployments.replica_limits import Limits
 from deployments.tasks.claim import MANY
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Task, TaskState
+from deployments.tasks.waterfall import Part, waterfall_of
 from models.engine import Engine
 from models.request import GenerationRequest, Reference, Role
 
@@ -79,6 +80,27 @@ async def test_a_task_is_carried_out(make_replica: MakeReplica, submit: Submit, 
     assert ended.state is TaskState.SUCCEEDED
     assert [output.seed for output in ended.outputs] == [5, 6]
     assert ended.attempt == 1
+
+
+@pytest.mark.parametrize(
+    ("prompt", "parts"),
+    [
+        ("a cat", [*Part][2:]),
+        ("break at prepare", [part for part in Part if part is not Part.RUNNING][1:]),
+        ("break at step 2", [*Part][2:]),
+    ],
+)
+async def test_where_the_time_went_is_kept(
+    make_replica: MakeReplica, submit: Submit, until: Until, prompt: str, parts: list[Part]
+) -> None:
+    """An end that a replica writes tells every part of the way there, whether it was a good one or not."""
+    task = await submit(prompt=prompt, num_images=2)
+
+    async with running(make_replica()):
+        ended = await until(task, *ENDED)
+
+    assert list(ended.spent) == parts
+    assert list(waterfall_of(ended)) == [Part.QUEUED, *parts]
 
 
 async def test_what_the_device_does_is_measured(make_replica: MakeReplica, submit: Submit, until: Until) -> None:

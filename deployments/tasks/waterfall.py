@@ -1,0 +1,76 @@
+"""Where the time of a task went, from its accept to its end, in parts that follow one another.
+
+    queued ─ fetching ─ preparing ─ waiting ─ stepping ─ decoding ─ encoding ─ delivering
+    └ store ┘└──────────────────────── the replica that ends it ────────────────────────┘
+
+The store knows when a task was accepted, started and ended. Its replica knows, by a clock of its own, how long each
+part took, and which was the last; that one takes what is left until the end, so the parts are the whole, whatever the
+clocks say. What comes in turns is added up: a task waits between its steps while others take theirs. Pure.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deployments.tasks.task import Task
+
+
+class Part(StrEnum):
+    """What a task's time is spent on, in this order."""
+
+    #: From its accept to the start of its last attempt, with attempts that were lost.
+    QUEUED = "queued"
+    #: From its start to its end, where nobody noted more: it was cancelled, or its replica was lost.
+    RUNNING = "running"
+    #: Until its references are pictures.
+    FETCHING = "fetching"
+    #: While the device encodes its prompt and references.
+    PREPARING = "preparing"
+    #: While the device is busy with others.
+    WAITING = "waiting"
+    #: While its samples step.
+    STEPPING = "stepping"
+    #: While the device makes pictures of its samples.
+    DECODING = "decoding"
+    #: While the pictures become files.
+    ENCODING = "encoding"
+    #: While the files are placed and sent, and the end is written down.
+    DELIVERING = "delivering"
+
+
+def waterfall_of(task: Task) -> Mapping[Part, float]:
+    """Return the seconds of every part of an ended task, in order; they are not negative and sum to the whole.
+
+    Nothing for a task that has not ended.
+    """
+    if task.finished_at is None:
+        return {}
+    queued_s = ((task.started_at or task.finished_at) - task.created_at).total_seconds()
+    if task.started_at is None:
+        return {Part.QUEUED: queued_s}
+    ran_s = (task.finished_at - task.started_at).total_seconds()
+    return {Part.QUEUED: queued_s, **_filled(task.spent or {Part.RUNNING: 0.0}, ran_s)}
+
+
+def _filled(spent: Mapping[Part, float], ran_s: float) -> dict[Part, float]:
+    """Give the last part what is left; where clocks differ so much that nothing is, the others shrink to what is."""
+    *others, last = [part for part in Part if part in spent]
+    known_s = sum(spent[part] for part in others)
+    scale = min(1.0, ran_s / known_s) if known_s else 1.0
+    parts = {part: spent[part] * scale for part in others}
+    return {**parts, last: max(ran_s - sum(parts.values()), 0.0)}
+
+
+def write_spent(spent: Mapping[Part, float]) -> str | None:
+    """Write what a replica noted as its column: seconds by part, to the tenth of a millisecond."""
+    return json.dumps({part: round(seconds, 4) for part, seconds in spent.items()}) if spent else None
+
+
+def read_spent(text: str | None) -> Mapping[Part, float]:
+    """Read what a replica noted from its column; parts that another version knows are left out."""
+    told = {} if text is None else json.loads(text)
+    return {part: max(float(told[part]), 0.0) for part in Part if part in told}

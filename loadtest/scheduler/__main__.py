@@ -22,13 +22,14 @@ from loadtest.scheduler.aims import aims_of
 from loadtest.scheduler.arrivals import MIXES, arrivals_of
 from loadtest.scheduler.measures import figures_of, played, reach_of
 from loadtest.scheduler.orders import ORDERS
-from loadtest.scheduler.page import tables
+from loadtest.scheduler.page import tables, tuning_table
+from loadtest.scheduler.tuning import tuned
 from models.cost import CostTable, cost_table
 from models.policy import Candidate, choose_group, outlook_of
 from models.sample import ShapeKey
 
-#: The first of the seeds on which constants are reported; none of them is among those on which they are chosen.
-HELD_OUT = 501
+#: The first of the seeds on which constants are chosen, and the first of those on which they are reported.
+TRAINING, HELD_OUT = 101, 501
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -60,6 +61,28 @@ def compare(
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     sys.stdout.write(tables(facts))
+
+
+@app.command()
+def tune(
+    *,
+    output: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("var/bench/scheduler_tuning.json"),
+    requests: Annotated[int, typer.Option(min=1)] = 400,
+    seeds: Annotated[int, typer.Option(min=1)] = 4,
+) -> None:
+    """Try other constants of the policy, on seeds of their own, and print a table."""
+    facts = {
+        "benchmark": "scheduler tuning",
+        "command": f"python -m loadtest.scheduler tune --requests {requests} --seeds {seeds}",
+        "commit": commit(),
+        "machine": machine(),
+        "requests": requests,
+        "seeds": list(range(TRAINING, TRAINING + seeds)),
+        "rows": tuned(cost_table(), requests=requests, seeds=range(TRAINING, TRAINING + seeds)),
+    }
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    sys.stdout.write(tuning_table(facts))
 
 
 def _traces(costs: CostTable, *, requests: int, seeds: Sequence[int]) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -138,8 +138,8 @@ class ShortestFirst:
 class OrderedReplica:
     """Does what an order says."""
 
-    def __init__(self, costs: CostTable, order: Order) -> None:
-        self._device = VirtualDevice(costs)
+    def __init__(self, device: VirtualDevice, order: Order) -> None:
+        self._device = device
         self._order = order
         self._jobs: dict[int, Job] = {}
 
@@ -196,12 +196,12 @@ SHORTEST = "clairvoyant shortest first"
 #: Every order by name: what makes a replica that follows it.
 ORDERS: Mapping[str, Callable[[CostTable], Replica]] = MappingProxyType(
     {
-        FIFO: lambda costs: OrderedReplica(costs, Fifo(max_group=1)),
-        "windowed same shape, 8": lambda costs: OrderedReplica(costs, Windowed(max_group=MAX_GROUP)),
-        "same shape by step, 8": lambda costs: OrderedReplica(costs, Fifo(max_group=MAX_GROUP)),
-        "processor sharing, 8": lambda costs: OrderedReplica(costs, RoundRobin(max_group=MAX_GROUP)),
+        FIFO: lambda costs: OrderedReplica(VirtualDevice(costs), Fifo(max_group=1)),
+        "windowed same shape, 8": lambda costs: OrderedReplica(VirtualDevice(costs), Windowed(max_group=MAX_GROUP)),
+        "same shape by step, 8": lambda costs: OrderedReplica(VirtualDevice(costs), Fifo(max_group=MAX_GROUP)),
+        "processor sharing, 8": lambda costs: OrderedReplica(VirtualDevice(costs), RoundRobin(max_group=MAX_GROUP)),
         OURS: EngineReplica,
         "ours, groups of 8": lambda costs: EngineReplica(costs, max_group=MAX_GROUP),
-        SHORTEST: lambda costs: OrderedReplica(costs, ShortestFirst()),
+        SHORTEST: lambda costs: OrderedReplica(VirtualDevice(costs), ShortestFirst()),
     }
 )

@@ -35,6 +35,16 @@ def tables(facts: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def tuning_table(facts: Mapping[str, Any]) -> str:
+    """Write what other constants come to: for every trace, goodput, and the slowdowns' mean and 95th percentile."""
+    traces = list(facts["rows"][0]["traces"])
+    rows = [
+        [f"{row['rush']:g}", f"{row['postponing']:g}", f"{row['share']:g}", *(row["traces"][name] for name in traces)]
+        for row in facts["rows"]
+    ]
+    return markdown([["rush", "postponing", "share", *traces], *rows]) + "\n"
+
+
 def aim_rows(aims: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """Return a heading and one line per aim."""
     return [

@@ -19,6 +19,7 @@ from loadtest.scheduler.device import work_of
 from loadtest.scheduler.measures import Played, figures_of, played, reach_of
 from loadtest.scheduler.orders import FIFO, ORDERS, OURS, SHORTEST
 from loadtest.scheduler.replica import EngineReplica, play
+from loadtest.scheduler.tuning import policy_replica
 from models.cost import cost_table
 
 COSTS = cost_table()
@@ -183,6 +184,16 @@ def test_sharing_calls_does_more_where_pictures_are_small() -> None:
     assert rates["ours, groups of 8"] > 1.1 * rates[OURS]
 
 
+@pytest.mark.parametrize("trace", ["Poisson, load 0.95", "calm and one that floods"])
+def test_the_policy_is_tuned_as_the_engine_plays_it(trace: str) -> None:
+    """Without the engine, the policy with its usual constants ends every request when the engine does."""
+    arrivals = drawn(trace, requests=40)
+
+    engine, alone = (played(arrivals, start, COSTS).outcomes for start in (EngineReplica, policy_replica))
+
+    assert [each.ended_s for each in engine] == pytest.approx([each.ended_s for each in alone])
+
+
 def test_a_replica_is_played_the_same_every_time() -> None:
     """The clock is virtual: nothing depends on how fast this machine is."""
     arrivals = drawn("Poisson, load 0.95, estimates off by 20 %")
@@ -209,6 +220,18 @@ def test_the_command_writes_figures_and_holds_them_against_aims(tmp_path: Path) 
     assert all(list(trace["orders"]) == list(ORDERS) for trace in found["traces"].values())
     assert {aim["trace"] for aim in found["aims"]} <= {*MIXES, ""}
     assert "| aim | trace |" in result.stdout
+
+
+def test_tuning_writes_a_row_for_every_try(tmp_path: Path) -> None:
+    """The usual constants come first, then others, each with its figures of every trace."""
+    output = tmp_path / "tuning.json"
+
+    result = CliRunner().invoke(app, ["tune", "--requests", "2", "--seeds", "1", "--output", str(output)])
+
+    rows = json.loads(output.read_text(encoding="utf-8"))["rows"]
+    assert result.exit_code == 0
+    assert [row["rush"] for row in rows[:2]] == [60.0, 15.0]
+    assert result.stdout.count("\n") == len(rows) + 2
 
 
 def test_an_aim_that_is_missed_is_said_to_be() -> None:

@@ -47,7 +47,7 @@ from deployments.references import References
 from deployments.replica import Doors, Replica
 from deployments.replica_limits import Limits
 from deployments.serve_config import HAND_BACK_S, HTTP_SIDE, TIDYING, Arguments
-from deployments.settings import Settings, read_settings
+from deployments.settings import Settings, has_collector, read_settings
 from deployments.step_metrics import note_encoding
 from deployments.tasks.contents import ContentStore
 from deployments.tasks.outbox import Outbox
@@ -57,6 +57,7 @@ from deployments.tenants.directory import TenantDirectory
 from deployments.tenants.keys import KeyRing, configured_keys, server_secret
 from deployments.tenants.seal import Seal
 from deployments.tenants.webhook_keys import WebhookSigner
+from deployments.tracing import flush_spans, open_tracing
 from deployments.webhooks import Scribe, WebhookSender
 from models.catalog import CATALOG
 from models.engine import Engine
@@ -111,6 +112,8 @@ def observe_as(settings: Settings) -> None:
     folder = folder_of(settings.folder, settings.metrics_port)
     join_node(folder, host=settings.metrics_host, port=settings.metrics_port)
     BUILD.set(1, version=version("uxo-serve"))
+    if has_collector():
+        open_tracing()
 
 
 def _dialects(settings: Settings) -> Mapping[str, Dialect]:
@@ -205,6 +208,7 @@ async def open_parts() -> AsyncIterator[Parts]:
     finally:
         await signal.close()
         await database.close()
+        await asyncio.to_thread(flush_spans)
 
 
 async def open_keys(settings: Settings, directory: TenantDirectory) -> KeyRing:
@@ -258,6 +262,7 @@ async def run_replica(
         _show_up(engine, 0)
         await signal.close()
         await database.close()
+        await asyncio.to_thread(flush_spans)
 
 
 def _show_up(engine: Engine, replicas: int) -> None:
@@ -291,6 +296,7 @@ async def run_housekeeper(settings: Settings, stopping: asyncio.Event) -> None:
     finally:
         await signal.close()
         await database.close()
+        await asyncio.to_thread(flush_spans)
 
 
 def open_scribe(settings: Settings, sinks: Mapping[str, Sink]) -> Scribe:

@@ -31,6 +31,7 @@ from deployments.previewing import Previews
 from deployments.replica_limits import Limits
 from deployments.rounds import forever, run_until
 from deployments.step_metrics import note_residents, note_step
+from deployments.task_trace import trace_task
 from deployments.tasks.claim import ANY_RANK
 from deployments.tasks.task import Claim, Fault, Output, Success, TaskState
 from models.engine import Engine, StepReport
@@ -168,8 +169,7 @@ class Replica:
             started = time.monotonic()
             first = [held.task_id for held in self._load.ending]
             report, device_s = await self._on_device(self._engine.step, first=first)
-            note_step(report)
-            note_residents(self._engine)
+            note_step(report, self._engine)
             self._send_on(report, device_s)
             step_s = time.monotonic() - started
             self._step_s += (step_s - self._step_s) / (STEPS_REMEMBERED if self._step_s else 1)
@@ -241,6 +241,7 @@ class Replica:
     def _drop(self, held: Held) -> None:
         if self._is_held(held):
             del self._held[held.task_id]
+            trace_task(held)
         self._note_room()
 
     def _note_room(self) -> None:

@@ -253,6 +253,28 @@ class Settings(BaseSettings):
         return str(self.public_url).rstrip("/") if self.public_url else None
 
 
+class _Collector(BaseSettings):
+    """Where traces are sent, by the name that every program has for it."""
+
+    model_config = SettingsConfigDict(env_prefix="OTEL_EXPORTER_OTLP_", env_ignore_empty=True, frozen=True)
+
+    #: The collector's address; no traces are made when empty.
+    endpoint: HttpUrl | None = None
+
+
+def has_collector() -> bool:
+    """Whether ``OTEL_EXPORTER_OTLP_ENDPOINT`` says where traces are sent.
+
+    Raises:
+        SettingsInvalid: when it is no address.
+    """
+    try:
+        return _Collector().endpoint is not None
+    except ValidationError as error:
+        reason = error.errors(include_url=False)[0]["msg"]
+        raise SettingsInvalid(f"OTEL_EXPORTER_OTLP_ENDPOINT cannot be used: {reason}") from None
+
+
 def read_settings() -> Settings:
     """Read the environment.
 

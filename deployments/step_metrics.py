@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from models.engine import Engine, StepReport, StepTime
 
 
-def note_step(report: StepReport) -> None:
-    """Note how long a step and the decoding after it took."""
+def note_step(report: StepReport, engine: Engine) -> None:
+    """Note how long a step and the decoding after it took, and what the engine holds now."""
+    note_residents(engine)
     if report.timed is not None:
         _note_time(report.timed)
     if report.decode_s is not None:

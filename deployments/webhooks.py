@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 from cachetools import TTLCache
+from opentelemetry.trace import SpanKind
 
 from deployments.byte_room import ByteRoom, NoRoom
 from deployments.clock import utc_now
@@ -31,6 +32,7 @@ from deployments.operations.outcome import TaskOutcome
 from deployments.rounds import forever, run_until
 from deployments.tasks.outbox import Outbox, Room
 from deployments.tasks.webhook import DueWebhook, Told, WebhookState
+from deployments.tracing import span
 
 if TYPE_CHECKING:
     from deployments.database.signals import StoreSignal
@@ -302,7 +304,8 @@ class WebhookSender:
         try:
             async with self._room.of(burden.size_bytes, tenant_id=due.tenant_id):
                 body = await self._outbox.read_body(due) or await self._first_body(due)
-                return await self._post(due, burden.dialect, body.encode()) if body else _SILENCE
+                with span("webhook", burden.traceparent, kind=SpanKind.CLIENT, uxo__task_id=due.task_id):
+                    return await self._post(due, burden.dialect, body.encode()) if body else _SILENCE
         except NotReached as failure:
             if failure.status is not None:  # it has answered, and only the rest of the answer is missing
                 return judge_status(failure.status, attempt=due.attempt)

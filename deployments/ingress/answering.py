@@ -27,6 +27,7 @@ from deployments.ingress.calls import address_of, counted_once, read_call, respo
 from deployments.ingress.held import Held
 from deployments.ingress.metered import name_call
 from deployments.ingress.parts import Parts
+from deployments.ingress.traced import accepting
 from deployments.operations.caller import Caller
 from deployments.operations.operations import Operations
 from deployments.operations.outcome import BatchOutcome, Listing, Outcome, TaskOutcome
@@ -129,7 +130,8 @@ async def _begin(dialect: Dialect, route: Route, call: Call, request: Request) -
             tenant_id = await _tenant_in_body(shown, parts)
         operation = await bodies.read(lambda: counted_once(dialect.parse(route, whole), whole), size_bytes=size_bytes)
         caller = Caller(tenant_id=tenant_id, dialect=dialect.name, base_url=call.base_url)
-        outcome = await parts.operations.perform(operation, caller)
+        with accepting(operation, caller, call) as traced:
+            outcome = await parts.operations.perform(operation, traced)
     return Begun(call=call, caller=caller, outcome=outcome)
 
 

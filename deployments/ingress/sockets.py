@@ -25,6 +25,7 @@ from deployments.ingress.answering import is_heavy
 from deployments.ingress.calls import address_of, read_call
 from deployments.ingress.metered import count
 from deployments.ingress.parts import Parts
+from deployments.ingress.traced import accepting
 from deployments.operations.caller import Caller
 from deployments.operations.operation import Batch, Part, Tell
 from deployments.operations.outcome import PartOutcome
@@ -226,7 +227,8 @@ class Conversation:
         caller = Caller(tenant_id=self.tenant_id, dialect=self._dialect.name, base_url=self._base_url)
         notes, started_s, status = part.notes, time.monotonic(), 200
         try:
-            done = await self._parts.operations.perform_part(part, caller)
+            with accepting(part.operation, caller, call) as traced:
+                done = await self._parts.operations.perform_part(part, traced)
             del part  # it may hold pictures, and is not needed while the task is waited for
             done = await self._parts.operations.settle_part(done, caller)
             reply = await self._rendered(done, call)

@@ -15,3 +15,5 @@ class Caller:
     dialect: str
     #: Start of every absolute link, without a trailing slash.
     base_url: str
+    #: The trace that what they ask for belongs to, as the W3C's header of this name says it.
+    traceparent: str | None = None

@@ -328,6 +328,7 @@ def _new_task(asks: asked.Submit | asked.Refuse, model: str, caller: Caller) -> 
         notes=asks.notes,
         created_at=utc_now(),
         webhook=asks.webhook,
+        traceparent=caller.traceparent,
     )
 
 

@@ -125,7 +125,10 @@ class Outbox:
     async def measure(self, due: DueWebhook) -> Burden | None:
         """Read what a webhook would be to carry; None when its task was deleted."""
         rows = await self._database.rows(statements.MEASURE, {"this_id": due.id})
-        return Burden(dialect=rows[0].dialect, size_bytes=int(rows[0].size_bytes)) if rows else None
+        if not rows:
+            return None
+        row = rows[0]
+        return Burden(dialect=row.dialect, size_bytes=int(row.size_bytes), traceparent=row.traceparent)
 
     async def read_body(self, due: DueWebhook) -> str | None:
         """Read what was sent before; None before the first try."""

@@ -95,7 +95,9 @@ _WRITTEN_FROM = octets(tasks.c.outputs) + func.coalesce(octets(task_bodies.c.bod
 
 #: Read in which dialect an ended task is told, and how much there is to tell, without reading that.
 MEASURE = (
-    select(tasks.c.dialect, func.coalesce(octets(webhooks.c.body), _WRITTEN_FROM).label("size_bytes"))
+    select(
+        tasks.c.dialect, tasks.c.traceparent, func.coalesce(octets(webhooks.c.body), _WRITTEN_FROM).label("size_bytes")
+    )
     .join_from(webhooks, tasks, tasks.c.id == webhooks.c.task_id)
     .outerjoin(task_bodies, task_bodies.c.task_id == tasks.c.id)
     .where(webhooks.c.id == _THIS_ID, tasks.c.deleted_at.is_(None))

@@ -59,6 +59,8 @@ class Burden:
     dialect: str
     #: Bytes of what was sent before, or else of what it is written from.
     size_bytes: int
+    #: The trace that its task belongs to, if any.
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from deployments.dialects.fal.places import ROLES
-from deployments.settings import FAL_ROLES, Settings, SettingsInvalid, read_settings
+from deployments.settings import FAL_ROLES, Settings, SettingsInvalid, has_collector, read_settings
 from deployments.tenants.keys import configured_keys, demo_key
 
 KEY = "alice-key-0123456789"
@@ -95,6 +95,22 @@ def test_how_many_pictures_share_a_call(set_variable: SetVariable, variables: di
         set_variable(variable, text)
 
     assert read_settings().pictures_per_call == most
+
+
+@pytest.mark.parametrize(("text", "is_set"), [("", False), ("http://collector:4318", True)])
+def test_a_collector_is_used_where_one_is_named(monkeypatch: pytest.MonkeyPatch, text: str, *, is_set: bool) -> None:
+    """Traces are made when the variable that every program knows says where they go."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", text)
+
+    assert has_collector() is is_set
+
+
+def test_a_collector_without_an_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no address stops the start, with the name of the variable."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "collector")
+
+    with pytest.raises(SettingsInvalid, match="OTEL_EXPORTER_OTLP_ENDPOINT cannot be used"):
+        has_collector()
 
 
 def test_where_calls_may_go_is_read(set_variable: SetVariable) -> None:

@@ -5,25 +5,19 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
-import yaml
 from helm_chart import RELEASE, containers_of, of_kind, only, pods_of, render
-from monitoring import METRIC, MONITORED, alert_groups, alerts, dashboard, dashboard_expressions, program
+from live_prometheus import Prometheus, prometheus_of
+from monitoring import METRIC, MONITORED, alerts, dashboard, dashboard_expressions
 from running_service import free_port
 
 from deployments.metrics import METRICS
 
 SCRIPT = Path(__file__).parents[1] / "measured_everything.py"
-#: Seconds until what must come has come.
-PATIENCE_S = 60
 #: What Prometheus and its operator add to each of our series.
 ADDED = {"namespace", "pod", "le"}
 BY_NAME = {metric.name: metric for metric in METRICS}
@@ -107,87 +101,28 @@ def test_without_asking_there_is_none_of_it() -> None:
     assert kinds & {"PodMonitor", "PrometheusRule", "ConfigMap"} == set()
 
 
-class Prometheus:
-    """A live Prometheus, and what it scrapes."""
-
-    def __init__(self, address: str, measured: subprocess.Popen[str]) -> None:
-        self._address, self._measured = address, measured
-
-    def ask(self, path: str, **parameters: str) -> dict[str, Any]:
-        """Return what its API answers, while what it scrapes counts on; nothing while it does not listen."""
-        assert self._measured.stdin is not None
-        self._measured.stdin.write("\n")
-        self._measured.stdin.flush()
-        try:
-            told = httpx.get(f"{self._address}/api/v1/{path}", params=parameters, trust_env=False)
-        except httpx.TransportError:
-            return {}
-        if told.status_code == httpx.codes.SERVICE_UNAVAILABLE:
-            return {}
-        assert told.is_success, told.text
-        answered: dict[str, Any] = told.json()["data"]
-        return answered
-
-    def series(self, expression: str) -> list[Any]:
-        """Return what an expression has to show now."""
-        found: list[Any] = self.ask("query", query=expression).get("result", [])
-        return found
-
-    def wait_for(self, is_there: Callable[[], object]) -> None:
-        """Ask until something is there."""
-        deadline = time.monotonic() + PATIENCE_S
-        while not is_there():
-            assert time.monotonic() < deadline, is_there
-
-
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """Yield a Prometheus that scrapes a process with every metric, and knows our alerts."""
-    folder, port, scraped = tmp_path_factory.mktemp("prometheus"), free_port(), free_port()
-    config = {
-        "global": {"scrape_interval": "200ms", "scrape_timeout": "200ms", "evaluation_interval": "200ms"},
-        "rule_files": ["rules.yaml"],
-        "scrape_configs": [
-            {
-                "job_name": "uxo",
-                "static_configs": [{"targets": [f"127.0.0.1:{scraped}"], "labels": {"namespace": "pictures"}}],
-            }
-        ],
-    }
-    (folder / "rules.yaml").write_text(yaml.safe_dump({"groups": alert_groups()}))
-    (folder / "prometheus.yaml").write_text(yaml.safe_dump(config))
-    command = [
-        program("prometheus"),
-        f"--config.file={folder}/prometheus.yaml",
-        f"--storage.tsdb.path={folder}/series",
-        f"--web.listen-address=127.0.0.1:{port}",
-    ]
-    with ExitStack() as stack:
-        measured = stack.enter_context(
-            subprocess.Popen(
-                [sys.executable, SCRIPT, folder / "metrics", str(scraped)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-        )
-        stack.callback(measured.kill)
+    folder, port = tmp_path_factory.mktemp("prometheus"), free_port()
+    command = [sys.executable, str(SCRIPT), str(folder / "metrics"), str(port)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as measured:
+        assert measured.stdin is not None
         assert measured.stdout is not None
         assert measured.stdout.readline()
-        server = stack.enter_context(subprocess.Popen(command, stderr=subprocess.DEVNULL))
-        stack.callback(server.kill)
-        yield Prometheus(f"http://127.0.0.1:{port}", measured)
+        with prometheus_of(folder, scraped=port, stir=partial(print, file=measured.stdin, flush=True)) as running:
+            yield running
 
 
 def test_a_live_prometheus_answers_every_panel(prometheus: Prometheus) -> None:
     """Each expression of the dashboard has series to show, of metrics that a live process gives."""
     for each in dashboard_expressions():
-        prometheus.wait_for(partial(prometheus.series, each))
+        prometheus.wait_for(each)
 
 
 def test_a_live_prometheus_judges_every_alert(prometheus: Prometheus) -> None:
     """Each alert is evaluated without an error, and what it says is filled in."""
-    prometheus.wait_for(lambda: prometheus.ask("alerts").get("alerts"))
+    prometheus.wait_for('ALERTS{alertname="UxoQueueOld"}')
 
     (group,) = prometheus.ask("rules")["groups"]
 

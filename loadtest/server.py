@@ -27,7 +27,7 @@ READY = "ready"
 #: Seconds in which a server stops by itself.
 STOP_S = 60.0
 #: Ports of one server: the first for callers, the next four for HAProxy's own needs, the rest for replicas.
-PORTS_PER_SERVER = 300
+PORTS_PER_SERVER = 60
 
 
 class ServerFailed(Exception):
@@ -87,21 +87,28 @@ def environment_of(plan: Plan) -> dict[str, str]:
         **plan.environment,
         "UXO_FOLDER": str(plan.folder),
         "RAY_SERVE_ENABLE_HA_PROXY": "1" if plan.has_haproxy else "0",
-        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(plan.sockets / "haproxy.cfg"),
-        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(plan.sockets / "admin.sock"),
-        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(plan.sockets),
-        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(plan.sockets / "server-state"),
-        "RAY_SERVE_HAPROXY_METRICS_PORT": str(plan.port + 1),
-        "RAY_SERVE_HAPROXY_STATS_PORT": str(plan.port + 2),
-        # Where HAProxy sends calls while no replica is up. Two clusters with the same port answer each other's calls.
-        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(plan.port + 3),
-        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(plan.port + 4),
-        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(plan.port + 100),
-        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(plan.port + 199),
-        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(plan.port + 200),
-        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(plan.port + 299),
+        **haproxy_environment(plan.port, plan.sockets),
         # Nobody calls any more when a benchmark stops; otherwise each replica would wait for 30 s.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
+    }
+
+
+def haproxy_environment(port: int, sockets: Path) -> dict[str, str]:
+    """Return what keeps one HAProxy apart from every other on this machine; it has the ports below ``port`` + 60."""
+    return {
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(sockets / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(sockets / "admin.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(sockets),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(sockets / "server-state"),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(port + 1),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(port + 2),
+        # Where HAProxy sends calls while no replica is up. Two clusters with the same port answer each other's calls.
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(port + 3),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(port + 4),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(port + 20),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(port + 39),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(port + 40),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(port + 59),
     }
 
 

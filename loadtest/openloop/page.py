@@ -9,7 +9,8 @@ from typing import Any
 
 from loadtest.openloop.drawing import bar_plot, line_plot
 
-_STYLE = """
+#: How every page of ours looks, in light and in dark.
+STYLE = """
 :root { color-scheme: light dark; --ink: #1a1a1a; --paper: #ffffff; --faint: #8885; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e8e8e8; --paper: #161616; } }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
@@ -38,7 +39,7 @@ def page(facts: Mapping[str, Any], found: Mapping[str, Any]) -> str:
     )
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>'
+        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
         f"<h1>{escape(title)}</h1><p>{escape(str(facts['target']))} · {escape(str(facts['started_at']))}"
         f" · commit {escape(str(facts['commit']))}</p>"
         f"{_verdicts(facts, found)}{_figures(found)}<div class=plots>{plots}</div>"
@@ -68,7 +69,7 @@ def _figures(found: Mapping[str, Any]) -> str:
         ["own lateness p99, ms", _ms(found["lateness_s"]["p99"])],
         ["fairness between tenants (Jain)", found["fairness"]],
     ]
-    return _table([], rows)
+    return table([], rows)
 
 
 def _plots(found: Mapping[str, Any], series: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -89,10 +90,11 @@ def _plots(found: Mapping[str, Any], series: Mapping[str, Any]) -> list[tuple[st
 
 def _tenants(tenants: Mapping[str, Mapping[str, Any]]) -> str:
     heading = ["tenant", "orders", "succeeded", "errors", "p50 s", "p95 s", "p99 s", "max s"]
-    return _table(heading, [[tenant, *each.values()] for tenant, each in tenants.items()])
+    return table(heading, [[tenant, *each.values()] for tenant, each in tenants.items()])
 
 
-def _table(heading: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+def table(heading: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Write a table; without a heading where there is none."""
     head = f"<tr>{''.join(f'<th>{escape(each)}</th>' for each in heading)}</tr>" if heading else ""
     lines = (f"<tr>{''.join(f'<td>{_text(each)}</td>' for each in row)}</tr>" for row in rows)
     return f"<table>{head}{''.join(lines)}</table>"

@@ -45,7 +45,7 @@ class _Fleet:
     def __init__(self, setting: Setting, scaling: Scaling) -> None:
         self._setting, self._habits, self._scaling = setting, setting.habits, scaling
         self._draw = random.Random(setting.seed)  # noqa: S311 -- a load, not a secret
-        self._now = self._turn_free_s = self._taken_s = self._busy_s = self._holding_s = 0.0
+        self._now = self._turn_free_s = self._taken_s = self._busy_s = self._holding_s = self._up_s = 0.0
         self._events: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
         self._count, self._numbers = count(), count()
         self._running: dict[str, int] = {}
@@ -86,6 +86,7 @@ class _Fleet:
             moments=self._moments,
             span_s=span_s,
             taken_s=self._taken_s,
+            up_s=self._up_s,
             busy_s=self._busy_s,
             holding_s=self._holding_s,
             asked=self._asked,
@@ -296,7 +297,7 @@ class _Fleet:
 
     def _come_up(self, replica: Replica) -> None:
         if replica in self._replicas:
-            replica.is_up, replica.settled_s = True, self._now
+            replica.up_since_s = replica.settled_s = self._now
             self._ask_soon(replica)
 
     def _leave(self, replica: Replica) -> None:
@@ -359,6 +360,7 @@ class _Fleet:
         del self._replicas[replica]
         self._taken_s += self._now - replica.since_s
         self._busy_s += replica.busy_s
+        self._up_s += 0.0 if replica.up_since_s is None else self._now - replica.up_since_s
         self._holding_s += self._now - self._held_since.pop(replica, self._now)
 
     def _note_emptied(self, replica: Replica) -> None:

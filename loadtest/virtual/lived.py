@@ -81,8 +81,10 @@ class Lived:
     moments: Sequence[Moment]
     #: Seconds until the last request ended.
     span_s: float
-    #: Seconds for which nodes were taken, those for which devices stepped, and for which replicas held anything.
+    #: Seconds for which nodes were taken, for which replicas were up, for which devices stepped, and for which replicas
+    #: held anything.
     taken_s: float
+    up_s: float
     busy_s: float
     holding_s: float
     #: How often the store was asked for what: accept, claim, claim in vain, finish, cancel, rescue, release.

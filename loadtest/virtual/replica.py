@@ -1,8 +1,8 @@
 """One replica of a virtual fleet: what it holds, what it steps, and what it would take on. Knows no queue.
 
-The rules are those of ``deployments.replica`` and ``models.policy``: it claims one more task when what it holds is
-about to end, lets a lower rank overtake what yields, and steps what is most urgent. A task is stepped without a break
-until something comes or ends; a step's length is not seen.
+The rules are those of ``deployments.replica``: it claims one more task when what it holds is about to end, and lets a
+lower rank overtake what yields. So it seldom has a choice of what to step; where it has, it takes what ends first, of
+which ``models.policy`` makes a finer art. A task is stepped without a break until something comes or ends.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from deployments.holding import MOST_OVERTAKEN
 from deployments.tasks.claim import ANY_RANK
 from loadtest.virtual.fair import Taken
-from models.policy import Accounts, urgency_s
 
 #: A quarter of a millisecond: nothing on a device is shorter.
 _INSTANT_S = 0.00025
@@ -45,8 +44,6 @@ class Held:
     taken: Taken
     #: When it can step, in seconds after the start.
     ready_s: float
-    #: Since when it counts as waiting.
-    counts_from_s: float
     #: Seconds of the device that it still needs.
     left_s: float
     #: How many tasks of a lower rank came after it and went before it.
@@ -71,8 +68,8 @@ class Replica:
     since_s: float
     #: How it works.
     habits: Habits
-    #: Whether its model is loaded.
-    is_up: bool = False
+    #: Since when its model is loaded; None means that it is not yet.
+    up_since_s: float | None = None
     #: Whether it takes no more.
     is_leaving: bool = False
     #: What it works on.
@@ -86,11 +83,15 @@ class Replica:
     version: int = 0
     #: Seconds in which its device stepped.
     busy_s: float = 0.0
-    accounts: Accounts = field(default_factory=Accounts)
 
     def __repr__(self) -> str:
         """Say how full it is."""
         return f"<Replica {self.number} [{len(self.held)} of {self.habits.capacity} tasks]>"
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it can work."""
+        return self.up_since_s is not None
 
     @property
     def is_empty(self) -> bool:
@@ -99,15 +100,13 @@ class Replica:
 
     def hold(self, taken: Taken, *, claimed_s: float) -> Held:
         """Take on a task whose claim is committed at a moment, now or soon."""
-        work = taken.task.work
         for other in self.held:
             if other.left_s > self.habits.ahead_s:
                 other.times_overtaken += other.taken.rank > taken.rank
         held = Held(
             taken=taken,
             ready_s=claimed_s + self.habits.fetch_s,
-            counts_from_s=self.accounts.arrive(work.tenant, arrived_s=work.at_s, work_s=work.device_s),
-            left_s=work.device_s,
+            left_s=taken.task.work.device_s,
         )
         self.held.append(held)
         return held
@@ -163,5 +162,4 @@ class Replica:
         return sum(held.left_s for held in self.held if held.left_s <= self.habits.ahead_s + _INSTANT_S)
 
     def _order(self, held: Held) -> tuple[bool, int, float]:
-        urgent_s = urgency_s(held.counts_from_s, work_s=held.taken.task.work.device_s, left_s=held.left_s)
-        return held.left_s > self.habits.ahead_s + _INSTANT_S, held.taken.rank, urgent_s
+        return held.left_s > self.habits.ahead_s + _INSTANT_S, held.taken.rank, held.left_s

@@ -38,7 +38,7 @@ def works_of(orders: Sequence[Order], costs: CostTable) -> list[Work]:
     works: list[Work] = []
     for order in sorted(orders, key=lambda each: each.at_s):
         if not order.is_bad:
-            units, device_s = _cost(_wish(order), costs)
+            units, device_s = _cost(wish_of(order), costs)
             works.append(_work(order, number=len(works), units=units, device_s=device_s))
     return works
 
@@ -66,7 +66,8 @@ def _cost(wish: GenerationRequest, costs: CostTable) -> tuple[float, float]:
     return work_units(wish), costs.request(wish) / 1e3
 
 
-def _wish(order: Order) -> GenerationRequest:
+def wish_of(order: Order) -> GenerationRequest:
+    """Return what an order asks for, without prompt and pictures."""
     return GenerationRequest(
         model=order.model,
         prompt="",

@@ -1,0 +1,143 @@
+"""How many GPUs does a load need? ``python -m loadtest.plan TRACE``: the load, on a fleet that is only thought of.
+
+    trace or profile + cost table ─► work ─► smallest fleet that meets the goals, or the one asked for ─► what if …
+
+The order, the scaling and the costs are the service's own; see ``loadtest.virtual``. Nothing is started.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from deployments.clock import utc_now
+from loadtest.machine import commit
+from loadtest.openloop.slo import UnreadableSlo, parse_slo
+from loadtest.openloop.source import UnreadableLoad, load_of
+from loadtest.virtual.fleet_words import FleetWords, UnreadableFleet, parse_fleet
+from loadtest.virtual.outcome import series
+from loadtest.virtual.plan_page import COLUMNS, cells_of, plan_page
+from loadtest.virtual.planning import Answer, Question, answer, smallest, what_ifs
+from loadtest.virtual.work import Work, works_of
+from models.cost import USUAL_TABLE, CostTable, UnreadableCosts, cost_table, read_costs
+
+#: How the process ends when no fleet, or not the one asked for, meets the goals, and when nothing could be planned.
+MISSED, UNUSABLE = 1, 2
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+console = Console(highlight=False, soft_wrap=True)
+#: Columns of a terminal that the table of fleets needs.
+WIDE = 150
+
+
+class NothingToPlan(ValueError):
+    """There is no load to plan for; the message says why in one line."""
+
+
+@app.command()
+def plan(
+    trace: Annotated[str, typer.Argument(help="A trace, a file that ends in .jsonl; or a profile.")],
+    *,
+    costs: Annotated[str, typer.Option(help="A cost table: one of ours by name, or a JSON file.")] = USUAL_TABLE,
+    slo: Annotated[str, typer.Option(help="What has to hold, such as p95=20s,errors=0.1%.")] = "p95=20s,errors=0.1%",
+    fleet: Annotated[str, typer.Option(help="Words such as replicas=4 or scaling=backlog,wait=30,cold=60.")] = "",
+    gpu_hour: Annotated[float, typer.Option(min=0, help="Price of a GPU for an hour.")] = 2.5,
+    output: Annotated[Path, typer.Option(help="Folder for the plan.")] = Path("var/plan"),
+) -> None:
+    """Say how many GPUs a load needs and what they cost; exit with 1 when the goals are missed, 2 when it cannot."""
+    try:
+        words, table = parse_fleet(fleet), _costs(costs)
+        works = _works(trace, table)
+        question = Question(works=works, costs=table, goals=parse_slo(slo), gpu_hour=gpu_hour)
+    except (NothingToPlan, UnreadableCosts, UnreadableFleet, UnreadableLoad, UnreadableSlo) as error:
+        console.print(str(error), markup=False)
+        sys.exit(UNUSABLE)
+    facts = {"trace": trace, "costs": table.device, "slo": slo, "fleet": fleet, "gpu_hour": gpu_hour}
+    answers = _answers(question, words)
+    report = _report(question, answers, facts=facts, words=words)
+    _write(output, report)
+    _tell(report, output)
+    sys.exit(0 if report["is_met"] else MISSED)
+
+
+def _costs(name: str) -> CostTable:
+    path = Path(name)
+    try:
+        return read_costs(path.read_text(encoding="utf-8")) if path.suffix == ".json" else cost_table(name)
+    except (OSError, ValueError) as error:
+        raise UnreadableCosts(f"{name}: no cost table can be read there: {error}") from error
+
+
+def _works(trace: str, costs: CostTable) -> list[Work]:
+    orders = load_of(trace, speed=1.0, target="", keys=[""]).orders
+    works = works_of(orders, costs)
+    if not works:
+        raise NothingToPlan(f"{trace}: nothing in it asks for a picture")
+    return works
+
+
+def _answers(question: Question, words: FleetWords) -> list[Answer]:
+    """Return the fleet that was asked for or looked for, and others beside it."""
+    if words.replicas or words.scaling != "fixed":
+        return [answer(question, words, name="as asked for")]
+    found = smallest(question, words, name="the smallest")
+    if found is None:
+        largest = words.model_copy(update={"replicas": words.most})
+        return [answer(question, largest, name="the largest")]
+    return [found, *what_ifs(question, found)]
+
+
+def _report(
+    question: Question, answers: Sequence[Answer], *, facts: Mapping[str, Any], words: FleetWords
+) -> dict[str, Any]:
+    first = answers[0]
+    rows = [each.row(question.gpu_hour) for each in answers]
+    return {
+        **facts,
+        "planned_at": utc_now().isoformat(timespec="seconds"),
+        "commit": commit(),
+        "command": " ".join(["python -m loadtest.plan", *sys.argv[1:]]),
+        "is_met": first.meets_all,
+        "answer": _sentence(first, rows[0], is_searched=not words.replicas and words.scaling == "fixed"),
+        "verdicts": [str(each) for each in first.verdicts],
+        "device_hours": round(sum(work.device_s for work in question.works) / 3600, 4),
+        "fleets": rows,
+        "over_time": series(first.lived),
+    }
+
+
+def _sentence(first: Answer, row: Mapping[str, Any], *, is_searched: bool) -> str:
+    goals = "; ".join(map(str, first.verdicts))
+    price = "-" if row["per_1000_images"] is None else f"{row['per_1000_images']:.2f}"
+    told = f"{row['replicas_mean']:.1f} replicas on average, {price} per 1,000 images. {goals}"
+    if not is_searched:
+        return f"This fleet: {told}"
+    if not first.meets_all:
+        return f"No fleet of up to {first.words.replicas} replicas meets the goals. {goals}"
+    return f"{first.words.replicas} replicas are the fewest that meet the goals: {told}"
+
+
+def _write(folder: Path, report: Mapping[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "plan.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    (folder / "plan.html").write_text(plan_page(report), encoding="utf-8")
+
+
+def _tell(report: Mapping[str, Any], folder: Path) -> None:
+    shown = Table(*COLUMNS, box=None)
+    for row in report["fleets"]:
+        shown.add_row(*[f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in cells_of(row)])
+    console.print(report["answer"], markup=False)
+    console.print(shown, width=max(console.width, WIDE))
+    console.print(f"plan in {folder / 'plan.html'}")
+
+
+if __name__ == "__main__":
+    app()

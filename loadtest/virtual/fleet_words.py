@@ -1,0 +1,101 @@
+"""What a planned fleet is to be, in words such as ``scaling=backlog,wait=30,cold=60``. Pure."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
+
+from deployments.autoscaling import Aim
+from loadtest.virtual.lived import Setting
+from loadtest.virtual.replica import Habits
+from loadtest.virtual.scaling import ByBacklog, ByCalls, Fixed, Scaling
+from models.cost import UNIT_TOKENS, CostTable
+
+
+class UnreadableFleet(ValueError):
+    """The words say no fleet; the message says which and why in one line."""
+
+
+class FleetWords(BaseModel):
+    """A fleet as it is asked for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    #: How many replicas; 0 means that the fewest are looked for.
+    replicas: NonNegativeInt = 0
+    #: Who says how many there are: nobody, our rule, or Ray Serve's usual policy.
+    scaling: Literal["fixed", "backlog", "calls"] = "fixed"
+    #: The fields of our rule's ``Aim``: wait and calm in seconds.
+    wait: PositiveFloat = 30.0
+    calm: PositiveFloat = 300.0
+    #: Calls for a replica, with Serve's policy.
+    calls: PositiveFloat = 2.0
+    #: Bounds of what is scaled; there are as many as ``least`` at the start.
+    least: NonNegativeInt = 0
+    most: PositiveInt = 2000
+    #: Seconds until a new replica can work.
+    cold: NonNegativeFloat = 60.0
+    #: Tasks that one replica holds.
+    capacity: PositiveInt = 4
+    #: Seconds that a task needs before the device, and after it.
+    fetch: NonNegativeFloat = 0.0
+    deliver: NonNegativeFloat = 0.0
+    #: How often callers look for their pictures, in seconds; 0 means that they are told.
+    poll: NonNegativeFloat = 0.0
+    #: Nodes lost per hour, and replicas of each.
+    losses: NonNegativeFloat = 0.0
+    node: PositiveInt = 8
+    #: How many times as fast requests come.
+    growth: PositiveFloat = 1.0
+    #: From which losses are drawn.
+    seed: int = 7
+
+    def setting(self) -> Setting:
+        """Return what the fleet is made of."""
+        is_fixed = self.scaling == "fixed"
+        habits = Habits(capacity=self.capacity, fetch_s=self.fetch, deliver_s=self.deliver)
+        return Setting(
+            habits=habits,
+            warm=self.replicas if is_fixed else self.least,
+            least=0 if is_fixed else self.least,
+            most=max(self.most, self.replicas),
+            cold_s=self.cold,
+            per_node=self.node,
+            losses_per_h=self.losses,
+            seed=self.seed,
+        )
+
+    def rule(self, costs: CostTable) -> Scaling:
+        """Return who says how many replicas there are to be."""
+        if self.scaling == "calls":
+            return ByCalls(target_calls=self.calls)
+        if self.scaling == "backlog":
+            # Until it has measured, the rule believes what the operator knows: how fast the device is by its table.
+            units_per_s = 1e3 / costs.step(UNIT_TOKENS)
+            aim = Aim(wait_s=self.wait, calm_s=self.calm, capacity=self.capacity, units_per_s=units_per_s)
+            return ByBacklog(aim=aim)
+        return Fixed(replicas=self.replicas)
+
+
+def parse_fleet(text: str) -> FleetWords:
+    """Read words that are set apart by commas.
+
+    Raises:
+        UnreadableFleet: when one is unknown, comes without a value, or has a wrong one.
+    """
+    parts = [part.strip().partition("=") for part in text.split(",") if part.strip()]
+    try:
+        return FleetWords.model_validate({name.strip(): value.strip() for name, _, value in parts})
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        known = ", ".join(FleetWords.model_fields)
+        raise UnreadableFleet(f"{text!r} says no fleet: {wrong} (words: {known})") from error

@@ -1,0 +1,108 @@
+"""A plan is the smallest fleet that keeps the goals, with its price; what cannot be planned says so in one line."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from loadtest.plan import MISSED, UNUSABLE, app
+from loadtest.virtual.fleet_words import UnreadableFleet, parse_fleet
+
+TRACE = '{"trace": 1, "made_by": "a test"}\n' + "".join(
+    json.dumps({"at_s": number * 2.0, "tenant": f"t{number % 3}", "width": 512, "height": 512}) + "\n"
+    for number in range(40)
+)
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    """Write a trace of equal orders, one every two seconds; each takes a device for about 1.9 s."""
+    path = tmp_path / "even.jsonl"
+    path.write_text(TRACE, encoding="utf-8")
+    return path
+
+
+def planned(*words: str | Path) -> Result:
+    """Run the command."""
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def test_the_smallest_fleet_is_found(trace: Path, tmp_path: Path) -> None:
+    """One replica fewer than the answer misses a goal that the answer meets, and everything is written down."""
+    asked = planned(trace, "--slo", "p95=3s,errors=0.1%", "--gpu-hour", "2.5", "--output", tmp_path)
+
+    report = json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))
+    page = (tmp_path / "plan.html").read_text(encoding="utf-8")
+    first, *others = report["fleets"]
+    assert asked.exit_code == 0
+    assert f"{first['replicas_most']} replicas are the fewest that meet the goals" in asked.output
+    assert first["meets"]
+    assert first["requests"] == 40
+    assert first["per_1000_images"] == pytest.approx(first["gpu_hours"] * 2.5 / 40 * 1000, rel=1e-3)
+    fewer = [each for each in others if each["fleet"] == f"{first['replicas_most'] - 1} replicas"]
+    assert all(not each["meets"] for each in fewer)
+    assert {"1.5x the load", "by backlog, cold 60 s", "by calls, cold 300 s"} <= {each["fleet"] for each in others}
+    assert page.count("<svg") == 4
+    assert "http" not in re.sub(r"xmlns[^>]*", "", page)
+
+
+def test_a_fleet_may_be_named(trace: Path, tmp_path: Path) -> None:
+    """A fleet that is said in words is lived through as it is, and a goal that it misses shows in the exit code."""
+    asked = planned(
+        trace, "--fleet", "scaling=backlog,wait=5,cold=60,deliver=0.1", "--slo", "p95=10s", "--output", tmp_path
+    )
+
+    report = json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))
+    [only] = report["fleets"]
+    assert asked.exit_code == MISSED
+    assert only["words"] == {"scaling": "backlog", "wait": 5.0, "deliver": 0.1}
+    assert only["wait_s"]["max"] > 60
+
+
+def test_no_fleet_may_be_enough(trace: Path, tmp_path: Path) -> None:
+    """Where even the largest fleet is too slow, that is the answer."""
+    asked = planned(trace, "--fleet", "most=3", "--slo", "p50=10ms", "--output", tmp_path)
+
+    assert asked.exit_code == MISSED
+    assert "No fleet of up to 3 replicas meets the goals" in asked.output
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["missing.jsonl"], "missing.jsonl cannot be read"),
+        (["poisson", "--fleet", "replica=4"], "replica: Extra inputs are not permitted"),
+        (["poisson", "--fleet", "cold=soon"], "cold: Input should be a valid number"),
+        (["poisson", "--fleet", "scaling=by feel"], "scaling: Input should be 'fixed', 'backlog' or 'calls'"),
+        (["poisson", "--slo", "fast"], "'fast' is no goal"),
+        (["poisson", "--costs", "gtx"], "gtx: no cost table can be read there"),
+        (["poisson", "--costs", "gtx.json"], "gtx.json: no cost table can be read there"),
+    ],
+)
+def test_bad_input_is_one_clear_line(words: list[str], told: str) -> None:
+    """What cannot be planned ends with 2 and a line that names it."""
+    asked = planned(*words)
+
+    assert asked.exit_code == UNUSABLE
+    assert told in asked.output
+    assert asked.output.count("\n") == 1
+
+
+def test_an_empty_trace_is_nothing_to_plan(tmp_path: Path) -> None:
+    """A trace without orders says so."""
+    path = tmp_path / "empty.jsonl"
+    path.write_text('{"trace": 1}\n', encoding="utf-8")
+
+    asked = planned(path)
+
+    assert (asked.exit_code, asked.output.count("\n")) == (UNUSABLE, 1)
+
+
+def test_words_have_bounds() -> None:
+    """A fleet of infinitely long cold starts is refused, not simulated for ever."""
+    with pytest.raises(UnreadableFleet, match="finite"):
+        parse_fleet("cold=inf")

@@ -1,0 +1,203 @@
+"""What does a thousand replicas' fleet do, and where does it bend? ``python -m loadtest.fleet``, on a virtual clock.
+
+The store's fair order, the replicas' rules and the autoscaling are the service's own; devices take what the cost table
+says. What a database carries is measured apart, on a real one, and then told to the virtual fleet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from deployments.autoscaling import Aim
+from loadtest.figures import markdown
+from loadtest.machine import commit, machine
+from loadtest.openloop.due import orders_of
+from loadtest.openloop.profile import Noisy, Poisson, Profile, Wishes
+from loadtest.policy_trace import NOISY
+from loadtest.virtual.fleet import live
+from loadtest.virtual.lived import Lived, Setting
+from loadtest.virtual.outcome import figures, series
+from loadtest.virtual.scaling import ByBacklog, Scaling
+from loadtest.virtual.statements import asked_per_s, statements_of_each
+from loadtest.virtual.store_rates import store_rates
+from loadtest.virtual.work import Work, works_of
+from models.cost import UNIT_TOKENS, cost_table
+
+#: One small picture in few steps, 0.8 s of a device on average; of the usual mix a thousand devices carry 180 a second.
+WISHES = Wishes(sizes={"512x512": 1}, steps={12: 8, 16: 2}, images={1: 1}, references={0: 2, 1: 8})
+#: Into how many parts a fleet falls that asks too much of one database.
+PARTS = 8
+#: Nodes of eight replicas that are lost in an hour.
+LOSSES_PER_H = 120.0
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How large a fleet is, and what comes to it."""
+
+    #: Replicas at most, orders per second, tenants, and for how long orders come.
+    replicas: int
+    rate: float
+    tenants: int
+    seconds: float
+
+    def part(self, parts: int) -> Size:
+        """Return one of several equal parts."""
+        return replace(
+            self, replicas=self.replicas // parts, rate=self.rate / parts, tenants=max(self.tenants // parts, 1)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """One story of a fleet."""
+
+    #: What is special about it.
+    name: str
+    #: How large it is.
+    size: Size
+    #: What it is made of, and what befalls it.
+    setting: Setting
+    #: Whether one tenant asks for half as much again as all others.
+    is_flooded: bool = False
+
+
+@app.command()
+def fleet(
+    *,
+    output: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("var/bench/fleet.json"),
+    replicas: Annotated[int, typer.Option(min=8)] = 1000,
+    rate: Annotated[float, typer.Option(min=0.1, help="Orders per second.")] = 1000.0,
+    tenants: Annotated[int, typer.Option(min=1)] = 10_000,
+    seconds: Annotated[float, typer.Option(min=1)] = 120.0,
+    database: Annotated[str, typer.Option(help="An empty one whose rates are measured; none takes 250 claims/s.")] = "",
+) -> None:
+    """Let fleets live through what befalls them, and print waits, goodput, fairness and what the store is asked."""
+    measured = asyncio.run(store_rates(database, tasks=2000)) if database else {"claim": 250.0}
+    statements = statements_of_each()
+    size = Size(replicas=replicas, rate=rate, tenants=tenants, seconds=seconds)
+    found = []
+    for scene in scenes(size, turn_s=1 / measured["claim"]):
+        found.append(figures_of(scene, statements))
+        console.print(f"  {scene.name}: {found[-1]['wait_s']}")
+    facts = {
+        "benchmark": "fleet",
+        "commit": commit(),
+        "machine": machine(),
+        "command": " ".join(["python -m loadtest.fleet", *sys.argv[1:]]),
+        "measured_per_s": measured,
+        "statements": statements,
+        "scenes": found,
+    }
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    sys.stdout.write(f"{markdown(wait_rows(found))}\n\n{markdown(store_rows(found))}\n")
+
+
+def scenes(size: Size, *, turn_s: float) -> list[Scene]:
+    """Return what a fleet lives through.
+
+    Args:
+        size: of the whole fleet.
+        turn_s: for how long a claim keeps others waiting in one database.
+    """
+    whole = Setting(warm=size.replicas, most=size.replicas)
+    part = replace(whole, warm=size.replicas // PARTS, most=size.replicas // PARTS)
+    return [
+        Scene(name="nothing befalls it", size=size, setting=whole),
+        Scene(name="nodes are lost", size=size, setting=replace(whole, losses_per_h=LOSSES_PER_H)),
+        Scene(name="from no replica at all", size=size, setting=replace(whole, warm=0)),
+        Scene(name="one tenant floods", size=size, setting=whole, is_flooded=True),
+        Scene(name="claims take turns in one database", size=size, setting=replace(whole, turn_s=turn_s)),
+        Scene(
+            name=f"one of {PARTS} parts, each with a database",
+            size=size.part(PARTS),
+            setting=replace(part, turn_s=turn_s),
+        ),
+    ]
+
+
+def figures_of(scene: Scene, statements: Mapping[str, int]) -> dict[str, Any]:
+    """Let a scene happen and sum it up; who floods is in no figure but those of the store."""
+    works, lived = story_of(scene)
+    others = replace(lived, fates=[fate for fate in lived.fates if fate.work.tenant != NOISY])
+    asked = asked_per_s(lived, scene.setting)
+    return {
+        "scene": scene.name,
+        "replicas": scene.size.replicas,
+        "rate": scene.size.rate,
+        "tenants": len({work.tenant for work in works}),
+        "mean_work_s": round(sum(work.device_s for work in works) / len(works), 3),
+        **figures(others, gpu_hour=0.0),
+        "rescued": lived.asked["rescue"],
+        "asked_per_s": asked,
+        "statements_per_s": {name: round(asked[name] * number) for name, number in statements.items()},
+        "over_time": series(lived),
+    }
+
+
+def story_of(scene: Scene) -> tuple[Sequence[Work], Lived]:
+    """Draw what comes to a scene's fleet and let it live."""
+    size = scene.size
+    noisy = Noisy(rate=size.rate / 2, from_s=size.seconds / 4, for_s=size.seconds / 2) if scene.is_flooded else None
+    arrivals = Poisson(kind="poisson", rate=size.rate)
+    profile = Profile(seconds=size.seconds, arrivals=arrivals, tenants=size.tenants, noisy=noisy, wishes=WISHES)
+    works = works_of(orders_of(profile), cost_table())
+    return works, live(works, scene.setting, _scaling())
+
+
+def wait_rows(found: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Write how callers fared, one line for each scene."""
+    heading = ["scene", "wait p50 / p95 / p99 s", "in time", "fairness", "done per s", "busy", "tried again", "refused"]
+    return [
+        heading,
+        *(
+            [
+                each["scene"],
+                " / ".join(f"{each['wait_s'][name] or 0:.2f}" for name in ("p50", "p95", "p99")),
+                f"{each['in_time']:.3f}",
+                f"{each['fairness']:.3f}",
+                f"{each['per_s']:.0f}",
+                f"{each['busy']:.2f}",
+                str(each["rescued"]),
+                f"{each['error_share']:.3f}",
+            ]
+            for each in found
+        ),
+    ]
+
+
+def store_rows(found: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Write what the store is asked for, transactions and statements per second, one line for each scene."""
+    names = list(found[0]["statements_per_s"])
+    return [
+        ["scene", *names],
+        *(
+            [
+                each["scene"],
+                *(f"{each['asked_per_s'][name]:.0f} ({each['statements_per_s'][name]})" for name in names),
+            ]
+            for each in found
+        ),
+    ]
+
+
+def _scaling() -> Scaling:
+    # A replica steps one task at a time; only so does what runs count in full.
+    return ByBacklog(aim=Aim(wait_s=10.0, capacity=1, units_per_s=1e3 / cost_table().step(UNIT_TOKENS)))
+
+
+if __name__ == "__main__":
+    app()

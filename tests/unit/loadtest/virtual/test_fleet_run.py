@@ -1,0 +1,48 @@
+"""A small fleet through every scene: what is measured, counted and told; and what a real store is asked for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from loadtest.fleet import app
+from loadtest.virtual.statements import statements_of_each
+from loadtest.virtual.store_rates import store_rates
+
+
+def test_a_small_fleet_lives_through_every_scene(tmp_path: Path) -> None:
+    """Nothing is refused or lost; cold starts are waited for; one part asks a part of what the whole asks."""
+    output = tmp_path / "fleet.json"
+    size = ["--replicas", "40", "--rate", "40", "--tenants", "100", "--seconds", "8"]
+
+    asked = CliRunner().invoke(app, [*size, "--output", str(output)])
+
+    report = json.loads(output.read_text(encoding="utf-8"))
+    scenes = {each["scene"]: each for each in report["scenes"]}
+    assert asked.exit_code == 0
+    assert all(each["error_share"] == 0 for each in scenes.values())
+    assert all(0.9 <= each["fairness"] <= 1 for each in scenes.values())
+    assert scenes["from no replica at all"]["wait_s"]["p50"] > 45
+    whole, part = scenes["nothing befalls it"], scenes["one of 8 parts, each with a database"]
+    assert whole["in_time"] == 1.0
+    assert 4 < whole["asked_per_s"]["accept"] / part["asked_per_s"]["accept"] < 16
+    assert asked.output.count("nothing befalls it") >= 2
+
+
+def test_every_call_has_its_statements() -> None:
+    """An accept and a claim take several statements, and asking in vain one."""
+    counted = statements_of_each()
+
+    assert set(counted) == {"accept", "claim", "claim in vain", "beat", "look", "finish"}
+    assert counted["claim in vain"] == 1
+    assert counted["accept"] >= 5
+
+
+async def test_rates_of_a_real_store(tmp_path: Path) -> None:
+    """Every operation is done, and takes some time."""
+    rates = await store_rates(f"sqlite:///{tmp_path / 'rates.db'}", tasks=20)
+
+    assert set(rates) == {"accept", "claim", "finish"}
+    assert all(rate > 0 for rate in rates.values())

@@ -1,0 +1,262 @@
+"""Does the planner foretell what happens? ``python -m loadtest.plan_check``: one load, lived through and thought of.
+
+``paced``: real accept, store, claims, replicas and engines in this process; the device sleeps for as long as the cost
+table says. ``live``: a server with one replica, over HTTP. A few orders, one after the other, say how fast this machine
+is; then the load is lived through and planned, and the figures stand side by side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from math import isfinite
+from pathlib import Path
+from statistics import linear_regression
+from typing import Annotated, Any
+
+import typer
+from PIL import Image
+
+from deployments.operations.operation import Submit
+from deployments.operations.operations import Operations
+from loadtest.figures import markdown, percentile
+from loadtest.flood import POLITE, Scene, caller_of, service
+from loadtest.machine import commit, machine
+from loadtest.openloop.due import orders_of
+from loadtest.openloop.order import Order
+from loadtest.openloop.profile import Poisson, Profile, Wishes
+from loadtest.openloop.run import Load, perform
+from loadtest.openloop.slo import latencies_of
+from loadtest.virtual.fleet import live as virtually
+from loadtest.virtual.lived import Lived, Setting
+from loadtest.virtual.replica import Habits
+from loadtest.virtual.scaling import Fixed
+from loadtest.virtual.work import wish_of, works_of
+from models.cost import CostTable, cost_table, target_tokens, tokens_of
+from models.request import GeneratedImage, GenerationRequest
+from models.resident import tokens_of as tokens_of_shape
+from models.sample import Sample, ShapeKey
+
+#: The usual mix without references, which would be the decoders' work; and one of a size, for a tiny model's time does
+#: not grow with it as a large one's does.
+WISHES = Wishes(references={0: 1.0})
+LIVE_WISHES = Wishes(sizes={"512x512": 1}, steps={6: 1, 12: 1, 24: 1}, images={1: 1}, references={1: 1})
+#: How many orders are asked for alone, to see how fast this machine is.
+FEW, FEW_S = 10, 1000.0
+#: Seconds between two looks at a task.
+POLL_S = 0.1
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostedPipeline:
+    """Sleeps for as long as a table says that a device would work."""
+
+    #: How long.
+    costs: CostTable
+
+    def prepare(self, request_id: str, request: GenerationRequest, images: Sequence[Image.Image]) -> list[Sample]:
+        """Wait as for encoding, and make a sample per picture."""
+        tokens, target = tokens_of(request), target_tokens(request)
+        shape = ShapeKey(model=request.model, target_tokens=target, reference_tokens=tokens - target - 512, styles=0)
+        _sleep(self.costs.text_ms + self.costs.reference_ms * len(images))
+        return [
+            Sample(
+                request_id=request_id,
+                index=index,
+                seed=request.seed + index,
+                shape=shape,
+                num_inference_steps=request.num_inference_steps,
+            )
+            for index in range(request.num_images)
+        ]
+
+    def step(self, group: Sequence[Sample]) -> list[Sample]:
+        """Wait, and count one step for each."""
+        _sleep(self.costs.step(tokens_of_shape(group[0].shape), rows=len(group)))
+        return [replace(sample, steps_done=sample.steps_done + 1) for sample in group]
+
+    def decode(self, samples: Sequence[Sample]) -> list[GeneratedImage]:
+        """Wait, and paint a small grey picture for each."""
+        _sleep(sum(self.costs.decode(sample.shape.target_tokens * 256) for sample in samples))
+        return [GeneratedImage(seed=sample.seed, image=Image.new("RGB", (16, 16), "grey")) for sample in samples]
+
+    def preview(self, sample: Sample) -> Image.Image | None:
+        """Show nothing."""
+
+
+@app.command()
+def paced(
+    *,
+    output: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("var/bench/plan_paced.json"),
+    seconds: Annotated[float, typer.Option(min=1)] = 240.0,
+    replicas: Annotated[int, typer.Option(min=1)] = 4,
+    load: Annotated[float, typer.Option(min=0.01, help="Share of what the replicas can do.")] = 0.7,
+    faster: Annotated[float, typer.Option(min=0.01, help="How much faster than its table the device is.")] = 1.0,
+) -> None:
+    """Live through a load on replicas of this process whose devices sleep, plan it, and print both."""
+    costs = hurried_costs(cost_table(), faster)
+    orders = drawn(costs, seconds=seconds, rate=replicas * load, wishes=WISHES)
+    few = drawn(costs, seconds=FEW_S, rate=1.0, wishes=WISHES)[:FEW]
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        url = f"sqlite:///{Path(folder).resolve() / 'uxo.db'}"
+        alone, real = asyncio.run(lived_through(few, orders, costs, url=url, replicas=replicas))
+    pace = pace_of([work.device_s for work in works_of(few, costs)], alone)
+    report(output, real, orders=orders, costs=costs, pace=pace, replicas=replicas)
+
+
+@app.command()
+def live(
+    *,
+    key: Annotated[str, typer.Option(help="Key of a tenant.")],
+    target: Annotated[str, typer.Option(help="Start of every address.")] = "http://127.0.0.1:8000",
+    output: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("var/bench/plan_live.json"),
+    seconds: Annotated[float, typer.Option(min=1)] = 120.0,
+    load: Annotated[float, typer.Option(min=0.01, help="Share of what its one replica can do.")] = 0.6,
+) -> None:
+    """Put a load on a server with one replica, plan it, and print both."""
+    costs = cost_table()
+    few = [replace(order, at_s=0.0) for order in drawn(costs, seconds=FEW_S, rate=1.0, wishes=LIVE_WISHES)[:FEW]]
+    alone = [_answered([order], target=target, key=key).latencies_s[0] for order in few]
+    pace = pace_of([work.device_s for work in works_of(few, costs)], alone)
+    orders = drawn(costs, seconds=seconds, rate=load / pace.slower, wishes=LIVE_WISHES)
+    report(output, _answered(orders, target=target, key=key), orders=orders, costs=costs, pace=pace, replicas=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How long work takes where it is measured, beside what the table says; found with one order after the other."""
+
+    #: How many times as long the device takes.
+    slower: float
+    #: Seconds that an order takes beside the device.
+    beside_s: float
+
+
+def pace_of(device_s: Sequence[float], latencies_s: Sequence[float]) -> Pace:
+    """Fit a line through what orders took that were alone."""
+    slower, beside_s = linear_regression(device_s, latencies_s)
+    return Pace(slower=slower, beside_s=max(beside_s, 0.0))
+
+
+def report(
+    output: Path, real: Measured, *, orders: Sequence[Order], costs: CostTable, pace: Pace, replicas: int
+) -> None:
+    """Plan what was lived through, and write and print both."""
+    habits = Habits(capacity=4, deliver_s=max(pace.beside_s - Habits().claim_s, 0.0))
+    works = works_of(orders, hurried_costs(costs, 1 / pace.slower))
+    lived = virtually(works, Setting(warm=replicas, habits=habits), Fixed(replicas=replicas))
+    found = {"lived_through": figures_of(real), "planned": figures_of(planned(lived))}
+    facts = {
+        "benchmark": "plan_check",
+        "commit": commit(),
+        "command": " ".join(["python -m loadtest.plan_check", *sys.argv[1:]]),
+        "machine": machine(),
+        "pace": asdict(pace),
+        **found,
+    }
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    sys.stdout.write(f"{pace}\n{markdown(rows_of(found['lived_through'], found['planned']))}\n")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What came of a load."""
+
+    #: Seconds from the due time to the end of every order.
+    latencies_s: Sequence[float]
+    #: Seconds until the last one ended.
+    span_s: float
+
+
+def hurried_costs(costs: CostTable, faster: float) -> CostTable:
+    """Return the table of a device that is so many times as fast."""
+    names = [field.name for field in fields(costs) if field.name != "device"]
+    return replace(costs, **{name: getattr(costs, name) / faster for name in names})
+
+
+def drawn(costs: CostTable, *, seconds: float, rate: float, wishes: Wishes) -> list[Order]:
+    """Draw orders that keep ``rate`` devices busy."""
+    some = Profile(seconds=1000, arrivals=Poisson(kind="poisson", rate=1.0), tenants=len(POLITE), wishes=wishes)
+    works = works_of(orders_of(some), costs)
+    mean_s = sum(work.device_s for work in works) / len(works)
+    asked = some.model_copy(update={"seconds": seconds, "arrivals": Poisson(kind="poisson", rate=rate / mean_s)})
+    return orders_of(asked)
+
+
+async def lived_through(
+    few: Sequence[Order], orders: Sequence[Order], costs: CostTable, *, url: str, replicas: int
+) -> tuple[Sequence[float], Measured]:
+    """Submit a few orders, each alone, and then every order when it is due, to real replicas with a paced device."""
+    scene = Scene(replicas=replicas, capacity=4, task_s=1.0, polite_load=0, flood_load=0, seconds=0)
+    alone: list[float] = []
+    latencies: list[float] = []
+    async with service(url, scene, pipeline=CostedPipeline(costs=costs)) as (operations, _):
+        for order in few:
+            await _one(operations, order, started=time.monotonic() - order.at_s, latencies=alone)
+        started = time.monotonic()
+        async with asyncio.TaskGroup() as asked:
+            for order in orders:
+                await asyncio.sleep(max(started + order.at_s - time.monotonic(), 0))
+                asked.create_task(_one(operations, order, started=started, latencies=latencies))
+        span_s = time.monotonic() - started
+    return alone, Measured(latencies_s=latencies, span_s=span_s)
+
+
+def _answered(orders: Sequence[Order], *, target: str, key: str) -> Measured:
+    load = Load(orders=orders, target=target, keys=[key], poll_s=POLL_S, patience_s=600.0)
+    records = asyncio.run(perform(load, watch=lambda _book: None)).records
+    latencies = latencies_of(records)
+    if len(latencies) < len(orders) or not all(map(isfinite, latencies)):
+        raise SystemExit(f"{len(orders)} orders, {len(latencies)} of them ended well: nothing to compare")
+    return Measured(latencies_s=latencies, span_s=max(record.ended_s or 0.0 for record in records))
+
+
+async def _one(operations: Operations, order: Order, *, started: float, latencies: list[float]) -> None:
+    caller = caller_of(POLITE[int(order.tenant.rpartition("-")[2]) - 1])
+    submit = Submit(request=wish_of(order), dialect="wavespeed", sinks=("inline",))
+    await operations.wait(await operations.submit(submit, caller), caller)
+    latencies.append(time.monotonic() - started - order.at_s)
+
+
+def planned(lived: Lived) -> Measured:
+    """Return what a virtual fleet did, as it would have been measured."""
+    return Measured(
+        latencies_s=[(fate.ended_s or 0.0) - fate.work.at_s for fate in lived.fates],
+        span_s=lived.span_s,
+    )
+
+
+def figures_of(measured: Measured) -> dict[str, float]:
+    """Sum up."""
+    return {
+        "orders": len(measured.latencies_s),
+        "latency_mean_s": sum(measured.latencies_s) / len(measured.latencies_s),
+        "latency_p50_s": percentile(measured.latencies_s, 0.5),
+        "latency_p95_s": percentile(measured.latencies_s, 0.95),
+        "per_s": len(measured.latencies_s) / measured.span_s,
+    }
+
+
+def rows_of(real: Mapping[str, Any], thought: Mapping[str, Any]) -> list[list[str]]:
+    """Write both beside each other."""
+    rows = [["figure", "lived through", "planned", "planned / lived"]]
+    for name, value in real.items():
+        ratio = f"{thought[name] / value:.3f}" if value else ""
+        rows.append([name, f"{value:.3f}", f"{thought[name]:.3f}", ratio])
+    return rows
+
+
+def _sleep(milliseconds: float) -> None:
+    time.sleep(milliseconds / 1e3)
+
+
+if __name__ == "__main__":
+    app()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -38,6 +39,8 @@ WISHES = Wishes(sizes={"512x512": 1}, steps={12: 8, 16: 2}, images={1: 1}, refer
 PARTS = 8
 #: Nodes of eight replicas that are lost in an hour.
 LOSSES_PER_H = 120.0
+#: How often every operation of a database is measured.
+MEASURED_TASKS = 2000
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -82,10 +85,10 @@ def fleet(
     rate: Annotated[float, typer.Option(min=0.1, help="Orders per second.")] = 1000.0,
     tenants: Annotated[int, typer.Option(min=1)] = 10_000,
     seconds: Annotated[float, typer.Option(min=1)] = 120.0,
-    database: Annotated[str, typer.Option(help="An empty one whose rates are measured; none takes 250 claims/s.")] = "",
+    database: Annotated[str, typer.Option(help="An empty one to measure, or the claims a second it carries.")] = "250",
 ) -> None:
     """Let fleets live through what befalls them, and print waits, goodput, fairness and what the store is asked."""
-    measured = asyncio.run(store_rates(database, tasks=2000)) if database else {"claim": 250.0}
+    measured = measured_at(database)
     statements = statements_of_each()
     size = Size(replicas=replicas, rate=rate, tenants=tenants, seconds=seconds)
     found = []
@@ -104,6 +107,23 @@ def fleet(
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     sys.stdout.write(f"{markdown(wait_rows(found))}\n\n{markdown(store_rows(found))}\n")
+
+
+def measured_at(database: str) -> Mapping[str, float]:
+    """Return what a database carries in a second; where it is a number, it was measured before.
+
+    Raises:
+        typer.BadParameter: when it is neither a number above 0 nor an address.
+    """
+    if "://" in database:
+        return asyncio.run(store_rates(database, tasks=MEASURED_TASKS))
+    try:
+        claims = float(database)
+    except ValueError:
+        claims = math.nan
+    if not 0 < claims < math.inf:
+        raise typer.BadParameter(f"{database!r} is neither the address of a database nor a number of claims a second")
+    return {"claim": claims}
 
 
 def scenes(size: Size, *, turn_s: float) -> list[Scene]:

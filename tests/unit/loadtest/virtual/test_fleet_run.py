@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from loadtest.fleet import app
@@ -29,6 +30,15 @@ def test_a_small_fleet_lives_through_every_scene(tmp_path: Path) -> None:
     assert whole["in_time"] == 1.0
     assert 4 < whole["asked_per_s"]["accept"] / part["asked_per_s"]["accept"] < 16
     assert asked.output.count("nothing befalls it") >= 2
+
+
+@pytest.mark.parametrize("database", ["postgres", "0", "inf", "-3"])
+def test_no_database_is_said_so(database: str) -> None:
+    """What is neither an address nor a rate is refused before anything is drawn."""
+    asked = CliRunner().invoke(app, ["--database", database])
+
+    assert asked.exit_code == 2
+    assert "neither the address of a database nor a number" in " ".join(asked.output.replace("│", " ").split())
 
 
 def test_every_call_has_its_statements() -> None:

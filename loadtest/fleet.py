@@ -37,8 +37,8 @@ from models.cost import UNIT_TOKENS, cost_table
 WISHES = Wishes(sizes={"512x512": 1}, steps={12: 8, 16: 2}, images={1: 1}, references={0: 2, 1: 8})
 #: Into how many parts a fleet falls that asks too much of one database.
 PARTS = 8
-#: Nodes of eight replicas that are lost in an hour.
-LOSSES_PER_H = 120.0
+#: Nodes of eight replicas that are lost in an hour: far more than of any real fleet, so that a short story has some.
+LOSSES_PER_H = 720.0
 #: How often every operation of a database is measured.
 MEASURED_TASKS = 2000
 

@@ -88,7 +88,7 @@ class Held:
     def let_off(self, stretches: Mapping[Stage, Stretch]) -> None:
         """Note that the device is done with it, and what that did for it."""
         self.drawn_s = time.monotonic()
-        self.laps.by_name.update(stretches)
+        self.laps.by_name |= {str(stage): stretch for stage, stretch in stretches.items()}
 
     @property
     def spent(self) -> Mapping[Part, float]:

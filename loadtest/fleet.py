@@ -23,7 +23,7 @@ from loadtest.figures import markdown
 from loadtest.machine import commit, machine
 from loadtest.openloop.due import orders_of
 from loadtest.openloop.profile import Noisy, Poisson, Profile, Wishes
-from loadtest.policy_trace import NOISY
+from loadtest.scheduler.arrivals import NOISY
 from loadtest.virtual.fleet import live
 from loadtest.virtual.lived import Lived, Setting
 from loadtest.virtual.outcome import figures, series

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -150,19 +151,17 @@ def test_the_leader_is_pressed_or_the_most_urgent_of_the_foremost(
 @given(waiting=CANDIDATES, now_s=st.integers(0, 100))
 def test_a_choice_knows_no_time_but_what_it_is_told(waiting: list[Candidate], now_s: int) -> None:
     """With every moment moved by as much as the clock, the choice is the same."""
-    whole = [
-        replace(
-            one,
-            **{name: float(round(getattr(one, name))) for name in ("left_s", *MOMENTS)},
-        )
-        for one in waiting
-    ]
-    later = [replace(one, **{name: getattr(one, name) + 1024.0 for name in MOMENTS}) for one in whole]
+    whole = [_moved(one, {name: float(round(getattr(one, name))) for name in ("left_s", *MOMENTS)}) for one in waiting]
+    later = [_moved(one, {name: getattr(one, name) + 1024.0 for name in MOMENTS}) for one in whole]
 
     chosen = choose_group(whole, max_group=8, now_s=now_s)
     chosen_later = choose_group(later, max_group=8, now_s=now_s + 1024.0)
 
     assert [(one.request_id, one.index) for one in chosen] == [(one.request_id, one.index) for one in chosen_later]
+
+
+def _moved(one: Candidate, moments: Mapping[str, Any]) -> Candidate:
+    return replace(one, **moments)
 
 
 @given(wishes=WISHES, max_group=CAPS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Mapping
 from typing import Any
 
 from acceptance.chaos.doors import Database
@@ -11,6 +12,7 @@ from acceptance.chaos.journal import Journal
 
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Claim, Fault, Output, Success
+from deployments.tasks.waterfall import Part
 
 
 class WitnessStore(TaskStore):
@@ -36,9 +38,17 @@ class WitnessStore(TaskStore):
         self._journal.write("ended", task=task_id, fence=fence, state="succeeded", accepted=is_ours)
         return is_ours
 
-    async def fail(self, task_id: str, *, fence: int, fault: Fault, outputs: tuple[Output, ...] = ()) -> bool:
+    async def fail(
+        self,
+        task_id: str,
+        *,
+        fence: int,
+        fault: Fault,
+        outputs: tuple[Output, ...] = (),
+        spent: Mapping[Part, float] | None = None,
+    ) -> bool:
         """End a task badly, and note whether that was accepted."""
-        is_ours = await super().fail(task_id, fence=fence, fault=fault, outputs=outputs)
+        is_ours = await super().fail(task_id, fence=fence, fault=fault, outputs=outputs, spent=spent)
         self._journal.write("ended", task=task_id, fence=fence, state="failed", accepted=is_ours)
         return is_ours
 

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 from classifier_folder import write_classifier
 from PIL import Image
+from running_replica import decode_here, running
+from solid_pipeline import SolidPipeline
 
 from deployments.checking import Checker
+from deployments.database.signals import StoreSignal
+from deployments.delivery.sink import Sink
+from deployments.outbound.client import GuardedClient
+from deployments.outbound.references import ReferenceFetcher
+from deployments.outbound.rules import Rules
+from deployments.replica import Doors, Replica
+from deployments.replica_limits import Limits
 from deployments.settings import Settings
+from deployments.tasks.store import TaskStore
+from deployments.tasks.task import Task, TaskState
+from models.engine import Engine
 from models.loading import UnusableSafetyModel, load_checker
 from models.request import GeneratedImage, Safety
 
@@ -63,3 +77,31 @@ def test_a_classifier_that_is_none_stops_the_start(tmp_path: Path) -> None:
     """What the variable names is said, and why it cannot be used."""
     with pytest.raises(UnusableSafetyModel, match=r"UXO_SAFETY_MODEL='.*' cannot be used: it cannot be loaded: "):
         opened(safety_model=str(tmp_path))
+
+
+async def test_a_replica_sends_out_what_was_checked(
+    strict: Path,
+    store: TaskStore,
+    signal: StoreSignal,
+    sinks: Mapping[str, Sink],
+    submit: Callable[..., Awaitable[Task]],
+    until: Callable[..., Awaitable[Task]],
+) -> None:
+    """From claim to sink: a flagged picture that was to be covered lies there black, and its task says why."""
+    doors = Doors(
+        store=store,
+        signal=signal,
+        fetcher=ReferenceFetcher(GuardedClient(Rules())),
+        decode=decode_here,
+        sinks=sinks,
+        check=opened(safety_model=str(strict)),
+    )
+    limits = Limits(capacity=1, lease_s=20.0)
+
+    async with running(Replica("r1", engine=Engine({"uno": SolidPipeline()}), doors=doors, limits=limits)):
+        covered = await until(await submit(safety=Safety.COVER, num_images=2), TaskState.SUCCEEDED)
+        unseen = await until(await submit(safety=Safety.SKIP), TaskState.SUCCEEDED)
+
+    assert [output.is_unsafe for output in (*covered.outputs, *unseen.outputs)] == [True, True, None]
+    contents = [await sinks["inline"].read(output.value) for output in covered.outputs]
+    assert all(Image.open(BytesIO(content)).convert("RGB").getextrema() == ((0, 0),) * 3 for content in contents)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +17,6 @@ SHAPES = [
 ]
 CAPS = st.integers(1, 8)
 NOW = st.floats(0, 100)
-MOMENTS = ("counts_from_s", "begin_by_s", "urgent_s", "postponed_s")
 CANDIDATES = st.lists(
     st.builds(
         Candidate,
@@ -110,6 +108,18 @@ def moment_of(one: Candidate, now_s: float) -> float:
     return one.urgent_s if now_s <= one.begin_by_s else one.postponed_s
 
 
+def moved(one: Candidate, *, by_s: float) -> Candidate:
+    """Return a candidate with every moment later, in whole seconds, which floats add exactly."""
+    return replace(
+        one,
+        left_s=float(round(one.left_s)),
+        counts_from_s=round(one.counts_from_s) + by_s,
+        begin_by_s=round(one.begin_by_s) + by_s,
+        urgent_s=round(one.urgent_s) + by_s,
+        postponed_s=round(one.postponed_s) + by_s,
+    )
+
+
 @given(waiting=CANDIDATES, max_group=CAPS, now_s=NOW)
 def test_a_group_is_of_one_shape_and_within_the_cap(waiting: list[Candidate], max_group: int, now_s: float) -> None:
     """Every group has a first, never mixes shapes, holds nobody twice and never more than may share a call."""
@@ -151,17 +161,12 @@ def test_the_leader_is_pressed_or_the_most_urgent_of_the_foremost(
 @given(waiting=CANDIDATES, now_s=st.integers(0, 100))
 def test_a_choice_knows_no_time_but_what_it_is_told(waiting: list[Candidate], now_s: int) -> None:
     """With every moment moved by as much as the clock, the choice is the same."""
-    whole = [_moved(one, {name: float(round(getattr(one, name))) for name in ("left_s", *MOMENTS)}) for one in waiting]
-    later = [_moved(one, {name: getattr(one, name) + 1024.0 for name in MOMENTS}) for one in whole]
+    whole, later = ([moved(one, by_s=by_s) for one in waiting] for by_s in (0.0, 1024.0))
 
     chosen = choose_group(whole, max_group=8, now_s=now_s)
     chosen_later = choose_group(later, max_group=8, now_s=now_s + 1024.0)
 
     assert [(one.request_id, one.index) for one in chosen] == [(one.request_id, one.index) for one in chosen_later]
-
-
-def _moved(one: Candidate, moments: Mapping[str, Any]) -> Candidate:
-    return replace(one, **moments)
 
 
 @given(wishes=WISHES, max_group=CAPS)

@@ -157,6 +157,7 @@ def _environment(port: int, folder: Path) -> dict[str, str]:
         "UXO_FOLDER": str(folder / "var"),
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_worker_niceness": "0",  # else whatever else runs here goes first
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),

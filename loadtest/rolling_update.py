@@ -31,6 +31,8 @@ from loadtest.openloop.wire import connected
 from loadtest.steady import Call, Steady
 
 KEY = "key-of-the-rolling-update"
+#: Seconds for which a call is held, and in which an ingress that is told to stop ends those that it holds.
+HOLD_S, GRACE_S = 60.0, 90.0
 #: Seconds until every task has to have ended once nobody calls any more.
 SETTLE_S = 300.0
 
@@ -54,7 +56,7 @@ class Rolled:
     @property
     def failed(self) -> Mapping[str, int]:
         """Count the failed calls by what was wrong with them."""
-        return Counter(f"{call.kind}: {call.error}" for call in self.calls if call.error)
+        return failures(self.calls)
 
     @property
     def is_good(self) -> bool:
@@ -73,10 +75,14 @@ def rolling_update(
     port: Annotated[int, typer.Option(help="The first of a hundred ports.")] = 18900,
 ) -> None:
     """Update a real cluster under load; exit with 1 when a call failed or a task was lost."""
-    keys = {"UXO_BOOTSTRAP_KEYS": f"roller:{KEY}", "UXO_ALLOW_PRIVATE_NETWORKS": "true"}
+    settings = {
+        "UXO_BOOTSTRAP_KEYS": f"roller:{KEY}",
+        "UXO_ALLOW_PRIVATE_NETWORKS": "true",
+        "UXO_SYNC_WAIT_S": str(HOLD_S),
+    }
     first = on_one_node(doubled(read_serve_config(config)), port)
     facts = {"benchmark": "rolling_update", "commit": commit(), "machine": machine(), "rate": rate}
-    with clustered(port, **keys) as cluster:
+    with clustered(port, **settings) as cluster:
         cluster.deploy(first)
         console.print(f"{len(cluster.replicas())} replicas run; calling")
         rolled = asyncio.run(roll(cluster, versions(first, updates), rate=rate, calm_s=calm, key=KEY))
@@ -101,12 +107,19 @@ async def roll(
                 began_s = time.monotonic()
                 await asyncio.to_thread(cluster.deploy, config)
                 updates.append((began_s, time.monotonic()))
-                console.print(f"update {len(updates)} is done: {steady!r}", markup=False)
+                console.print(
+                    f"update {len(updates)} is done: {steady!r}, {dict(failures(steady.calls))}", markup=False
+                )
                 await asyncio.sleep(calm_s)
             stopping.set()
         console.print(f"calls are over: {steady!r}", markup=False)
         ledger = await steady.settle(patience_s=SETTLE_S)
     return Rolled(calls=steady.calls, updates=updates, ledger=ledger, ends=steady.ends())
+
+
+def failures(calls: Sequence[Call]) -> Mapping[str, int]:
+    """Count the failed calls by what was wrong with them."""
+    return Counter(f"{call.kind}: {call.error}" for call in calls if call.error)
 
 
 def doubled(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,7 +128,7 @@ def doubled(config: Mapping[str, Any]) -> dict[str, Any]:
     deployments = [
         {"name": name, "num_replicas": number} for name, number in (("ingress", 2), ("housekeeper", 1), ("flux", 2))
     ]
-    args = {"replicas": {"flux": ["uno", "uso"]}, "capacity": 4, "grace_s": 60.0}
+    args = {"replicas": {"flux": ["uno", "uso"]}, "capacity": 4, "grace_s": GRACE_S}
     return {**config, "applications": [{**application, "args": args, "deployments": deployments}]}
 
 

@@ -1,6 +1,6 @@
 """A steady stream of calls on a server: so many a second, come what may, each noted, and every task followed.
 
-    of twenty calls    two submit, one submits and holds the line until its picture is there, the others read
+    of forty calls    two submit, one submits and holds the line until its picture is there, the others read
 
 Dialects take turns. An answer that is none, is no 2xx, or says nothing of the task is a failed call, and it is not
 repeated. In the end every task is read until it has ended, and then once more.
@@ -26,7 +26,7 @@ from loadtest.openloop.wire import Answer, NoAnswer, Wire
 from loadtest.reference import small_reference
 
 #: Of how many calls one holds the line, and two submit.
-ROUND = 20
+ROUND = 40
 #: Seconds until a call is given up, and between two reads of a task at the end.
 CALL_S, REREAD_S = 300.0, 0.5
 #: Something to ask while there are no tasks.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
@@ -10,13 +11,16 @@ import pytest
 from PIL import Image
 from solid_pipeline import SolidPipeline, SolidSample
 
+from models.cost import resident_bytes
 from models.engine import Engine, Preview, StepReport
 from models.pipeline import DeviceBroken, OutOfMemory
 from models.request import GeneratedImage, GenerationRequest
 from models.resident import Stage, Standing
-from models.sample import Sample
+from models.sample import Sample, ShapeKey
 
 MakeRequest = Callable[..., GenerationRequest]
+#: The shape of what ``make_request`` makes.
+SMALL = ShapeKey(model="uno", target_tokens=256 * 256, reference_tokens=0, styles=0)
 
 
 @pytest.fixture
@@ -435,11 +439,36 @@ def test_a_tenants_second_request_lets_a_strangers_first_by(pipeline: SolidPipel
     assert order == ["flood 1"] * 2 + ["polite"] * 2 + ["flood 2"] * 2
 
 
-@pytest.mark.parametrize("max_group", [1, 3, 4])
-def test_every_good_member_of_500_groups_succeeds(make_request: MakeRequest, max_group: int) -> None:
+def test_memory_is_flat_over_2000_requests_and_cancels(make_request: MakeRequest) -> None:
+    """Whether requests end, fail, wait for memory or are cancelled, as many objects are left of 2,000 as of 1,000."""
+    pipeline = SolidPipeline()
+    engine = Engine({"uno": pipeline}, max_group=2, max_bytes=resident_bytes(make_request()) * 3)
+    objects = []
+    for half in range(2):
+        for number in range(half * 1000, half * 1000 + 1000):
+            prompt = ("a cat", "break at step 1", "break at decode", "a cat")[number % 4]
+            standing = Standing(rank=number % 3, tenant=f"tenant {number % 40}")
+            wish = make_request(prompt=prompt, seed=number, width=16 * (8 + number % 5), num_inference_steps=2)
+            engine.admit(str(number), wish, [], standing=standing)
+            engine.step()
+            engine.evict(str(number - number % 3))
+        run_dry(engine)
+        pipeline.groups.clear()
+        gc.collect()
+        objects.append(len(gc.get_objects()))
+
+    assert objects[1] - objects[0] < 100
+
+
+@pytest.mark.parametrize(
+    ("max_group", "proven"), [(1, None), (3, None), (4, None), (4, {}), (4, {SMALL: 2}), (4, {SMALL: 4})]
+)
+def test_every_good_member_of_500_groups_succeeds(
+    make_request: MakeRequest, max_group: int, proven: Mapping[ShapeKey, int] | None
+) -> None:
     """Whichever member of a group is bad, at whatever step, the others end with the pictures that they make alone."""
     for number in range(500):
-        engine = Engine({"uno": SolidPipeline()}, max_group=max_group)
+        engine = Engine({"uno": SolidPipeline()}, max_group=max_group, proven=proven)
         place, step = number % 4, number // 4 % 3
         for member in range(4):
             prompt = f"break at step {step}" if member == place else "a cat"

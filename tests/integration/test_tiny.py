@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -288,3 +289,27 @@ def test_bytes_are_tokens() -> None:
         [FIRST_BYTE + 0x61, FIRST_BYTE + 0xC3, FIRST_BYTE + 0xA4, END, PAD],
         [*(FIRST_BYTE + byte for byte in b"abcd"), END],
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sides"),
+    [
+        ({"prompt": "a fox, " * 857 + "a"}, []),
+        ({"prompt": ""}, []),
+        ({"num_inference_steps": 1}, []),
+        ({}, [(1600, 100), (100, 1600), (16, 256), (256, 16)]),
+    ],
+    ids=["6,000 characters", "no prompt", "one step", "four extreme references"],
+)
+def test_what_is_at_the_edge_is_pictured(
+    pipelines: dict[str, FluxPipeline], changes: dict[str, Any], sides: list[tuple[int, int]]
+) -> None:
+    """A long or empty prompt, a single step, and four pictures that are all long and thin give a picture."""
+    wish = replace(
+        PLAIN, width=128, height=128, references=(Reference(role=Role.SUBJECT, source=""),) * len(sides), **changes
+    )
+
+    picture = draw(pipelines, wish, [Image.new("RGB", size, ORANGE) for size in sides])
+
+    assert picture.size == (128, 128)
+    assert len(picture.getcolors(128 * 128) or ()) > 1

@@ -61,7 +61,7 @@ from deployments.tracing import flush_spans, open_tracing
 from deployments.webhooks import Scribe, WebhookSender
 from models.catalog import CATALOG
 from models.engine import Engine
-from models.loading import load_pipelines
+from models.loading import load_pipelines, request_bytes
 from models.rehearsal import rehearse
 from models.sharing import Mode
 
@@ -316,13 +316,15 @@ def load_engine(models: list[str], settings: Settings) -> Engine:
     )
     rehearsed = rehearse(pipelines, max_group=settings.pictures_per_call)
     proven = rehearsed.proven if settings.engine_mode is Mode.EXACT else None
-    engine = Engine(pipelines, max_group=settings.pictures_per_call, proven=proven)
+    max_bytes = request_bytes(settings.device)
+    engine = Engine(pipelines, max_group=settings.pictures_per_call, proven=proven, max_bytes=max_bytes)
     log.info(
         "engine_ready",
         mode=settings.engine_mode,
         max_group=settings.pictures_per_call,
         equal_together={repr(shape): count for shape, count in rehearsed.proven.items() if count > 1},
         largest_difference=rehearsed.largest_difference,
+        request_bytes=max_bytes,
     )
     return engine
 

@@ -63,6 +63,12 @@ def load_pipelines(
     return {spec.name: resolve_name(spec.pipeline)(components[spec.name]) for spec in specs}
 
 
+def request_bytes(device: str) -> int | None:
+    """Return the bytes of a device, weights loaded, that requests may take; None where nothing bounds them."""
+    found: int | None = import_module("models.flux.memory").request_bytes(device)
+    return found
+
+
 def load_pipeline(spec: ModelSpec, *, weights: str, device: str) -> ComparingPipeline:
     """Build one model's pipeline, as ``load_pipelines`` does.
 

@@ -312,7 +312,12 @@ def load_engine(models: list[str], settings: Settings) -> Engine:
     """
     specs = [CATALOG[name] for name in models]
     pipelines = load_pipelines(
-        specs, weights=settings.weights, device=settings.device, read=_log_weights, encoded=note_encoding
+        specs,
+        weights=settings.weights,
+        device=settings.device,
+        options=settings.speed,
+        read=_log_weights,
+        encoded=note_encoding,
     )
     rehearsed = rehearse(pipelines, max_group=settings.pictures_per_call)
     proven = rehearsed.proven if settings.engine_mode is Mode.EXACT else None

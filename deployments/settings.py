@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from deployments.errors import UxoError
 from models.catalog import CATALOG
+from models.options import Attention, Precision, SpeedOptions, TextDevice
 from models.sharing import Mode
 
 #: Variables whose values are not repeated in messages: a database URL may hold a password.
@@ -133,6 +134,14 @@ class Settings(BaseSettings):
     engine_mode: Mode = Mode.EXACT
     #: How many pictures share a call of the transformer at most; None means 4, and 1 for ``exact`` on a CPU.
     max_group: Annotated[int | None, Field(ge=1, le=16)] = None
+    #: What computes attention; ``auto`` leaves it to torch.
+    attention: Attention = "auto"
+    #: What the weights of the transformer's blocks are kept in; ``fp8`` is faster where the GPU has it, and lossy.
+    precision: Precision = "bf16"
+    #: Whether the blocks are compiled at the first pictures; what was compiled is kept under ``UXO_FOLDER``.
+    compile_blocks: bool = False
+    #: Where T5 lies and computes: on the same device as the rest, or on the CPU.
+    text_device: TextDevice = "same"
     #: ``name=model,name=model``: further names under which callers of Runware's dialect may ask for a model.
     model_aliases: Annotated[str, AfterValidator(check_aliases)] = ""
     #: ``host=role,host=role``: host names under which fal's ``run``, ``queue``, ``rest`` or ``cdn`` stands at the root.
@@ -241,6 +250,17 @@ class Settings(BaseSettings):
         keys = (entry.strip().partition(":")[2] for entry in self.bootstrap_keys.split(","))
         password = urlsplit(self.database_url).password or ""
         return tuple(filter(None, (self.secret, *keys, password, unquote(password))))
+
+    @property
+    def speed(self) -> SpeedOptions:
+        """Return what was chosen about speed."""
+        return SpeedOptions(
+            attention=self.attention,
+            precision=self.precision,
+            compiles=self.compile_blocks,
+            compile_cache=self.folder / "compiled",
+            text=self.text_device,
+        )
 
     @property
     def store_url(self) -> str:

@@ -12,6 +12,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from models.hub import NotFoundHere, find_folder
+from models.options import SpeedOptions
 
 if TYPE_CHECKING:
     from models.catalog import ModelSpec
@@ -36,6 +37,7 @@ def load_pipelines(
     *,
     weights: str,
     device: str,
+    options: SpeedOptions | None = None,
     read: Callable[[str, str], None] = lambda _file, _digest: None,
     encoded: Callable[[str, bool], None] = lambda _kind, _is_hit: None,
 ) -> dict[str, ComparingPipeline]:
@@ -45,11 +47,13 @@ def load_pipelines(
         specs: which models.
         weights: ``tiny``, a folder that holds the weights, or a hub id whose files are in this machine's cache.
         device: a torch device name.
+        options: what was chosen about speed; the usual choices when None.
         read: hears the path and the SHA-256 of every file that was read.
         encoded: hears the kind of everything that has to be encoded, and whether it was remembered.
 
     Raises:
         UnusableWeights: when a file is missing, broken, or another one than it should be.
+        UnusableChoice: when the device cannot do what was chosen.
     """
     names = [spec.name for spec in specs]
     components: Mapping[str, Any]
@@ -58,6 +62,7 @@ def load_pipelines(
         components = {name: tiny.components(name, device=device) for name in names}
     else:
         components = _released(find_weights(weights), names, device=device, read=read)
+    import_module("models.flux.speed").apply(components.values(), options or SpeedOptions())
     for parts in components.values():
         parts.encodings.hear = encoded
     return {spec.name: resolve_name(spec.pipeline)(components[spec.name]) for spec in specs}

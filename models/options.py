@@ -14,6 +14,10 @@ Precision: TypeAlias = Literal["bf16", "fp8"]
 TextDevice: TypeAlias = Literal["same", "cpu"]
 
 
+class UnusableChoice(ValueError):
+    """A choice cannot be put into effect on this device; says which, and why."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeedOptions:
     """The choices; the defaults are exact and compile nothing."""

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from models.cost import cost_table, rows_of, tokens_of
+from models.options import SpeedOptions
 from models.request import GenerationRequest, Reference, Role
 
 #: Bytes of a number in bfloat16 and in float32.
 BF16, F32 = 2, 4
+#: Bytes of an 8-bit float.
+FP8 = 1
 #: Parameters of each part. Source: shapes of the released files; the tests count them again.
 PARAMETERS: Mapping[str, int] = MappingProxyType(
     {
@@ -28,6 +31,12 @@ PARAMETERS: Mapping[str, int] = MappingProxyType(
 )
 #: Parameters of the transformer's matrices that a LoRA touches: 19 blocks with 8 and 38 with 3 and a long one.
 TOUCHED = 19 * 8 * 3072**2 + 38 * (3 * 3072**2 + 3072 * 15360)
+#: Parameters of the matrices that become 8-bit floats: as many as 12 of a width by a width in a single block, and in
+#: each stream of a double one.
+MATRICES = (19 * 24 + 38 * 12) * 3072**2
+#: Parameters that a second model copies besides, since they are fused with what its LoRA touches: the first layer of
+#: the MLP of every single block but the last.
+FUSED_WITH = 37 * 4 * 3072**2
 #: Parts that stay in float32.
 WIDE = frozenset({"vae", "siglip"})
 #: Parts that USO has besides.
@@ -35,6 +44,10 @@ STYLE_PARTS = frozenset({"siglip", "projector"})
 #: Bytes kept free for what is in flight: a step's activations and a decode of 1024x1024 in float32, and the allocator's
 #: own waste. An estimate; a decode of 2048x2048 takes about four times what it does at 1024x1024.
 WORKING_BYTES = 6_000_000_000
+
+
+#: What is chosen about speed where nothing is.
+USUAL = SpeedOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,17 +91,23 @@ class Timing:
     picture_s: float
 
 
-def memory(models: frozenset[str]) -> dict[str, int]:
+def memory(models: frozenset[str], options: SpeedOptions = USUAL) -> dict[str, int]:
     """Return the bytes of each part on the device when these models share it."""
     needed = PARAMETERS.keys() - (frozenset() if "uso" in models else STYLE_PARTS)
     parts = {part: PARAMETERS[part] * (F32 if part in WIDE else BF16) for part in PARAMETERS if part in needed}
+    matrix_bytes = FP8 if options.fp8 else BF16
+    parts["transformer"] -= MATRICES * (BF16 - matrix_bytes)
+    if options.text == "cpu":
+        del parts["t5"]
     copies = len(models) - 1
-    return parts | ({"second LoRA": copies * TOUCHED * BF16} if copies > 0 else {})
+    # 8-bit matrices are made anew for each model, those that no LoRA touches too.
+    copied = MATRICES if options.fp8 else TOUCHED + FUSED_WITH
+    return parts | ({"second LoRA": copies * copied * matrix_bytes} if copies > 0 else {})
 
 
-def fits(models: frozenset[str], gpu: Gpu) -> bool:
+def fits(models: frozenset[str], gpu: Gpu, options: SpeedOptions = USUAL) -> bool:
     """Whether the weights of these models leave a GPU room to work."""
-    return sum(memory(models).values()) + WORKING_BYTES <= gpu.memory_bytes
+    return sum(memory(models, options).values()) + WORKING_BYTES <= gpu.memory_bytes
 
 
 def timings(gpu: Gpu) -> list[Timing]:

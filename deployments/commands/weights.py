@@ -13,6 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 from deployments.commands.words import AsJson, output, print_json, print_table, remarks
 from models.catalog import CATALOG
 from models.loading import UnusableWeights, account_for, find_weights, hash_file, record, recorded
+from models.options import Precision, SpeedOptions, TextDevice
 from models.plan import GPUS, TABLES_GPU, WORKING_BYTES, Timing, fits, memory, timings
 
 if TYPE_CHECKING:
@@ -58,13 +59,16 @@ def plan(
     *,
     gpu: Annotated[str, typer.Option(help=f"One of {', '.join(GPUS)}.")] = TABLES_GPU,
     model: Annotated[list[str] | None, typer.Option(help="Only this model; repeat for more.")] = None,
+    precision: Annotated[Precision, typer.Option(help="As UXO_PRECISION; times are told of bf16.")] = "bf16",
+    text_device: Annotated[TextDevice, typer.Option(help="As UXO_TEXT_DEVICE.")] = "same",
     as_json: AsJson = False,
 ) -> None:
     """Say what released weights take of a GPU and how long pictures take on it; computed, not measured."""
     if gpu not in GPUS:
         raise typer.BadParameter(f"there is no GPU {gpu!r} here; there are: {', '.join(GPUS)}")
     models, device = frozenset(_models(model)), GPUS[gpu]
-    parts, times, is_room = memory(models), timings(device), fits(models, device)
+    options = SpeedOptions(precision=precision, text=text_device)
+    parts, times, is_room = memory(models, options), timings(device), fits(models, device, options)
     if as_json:
         print_json({"gpu": gpu, "fits": is_room, "bytes": parts, "times": [asdict(each) for each in times]})
         return

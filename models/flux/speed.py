@@ -8,20 +8,23 @@ Knows the names of the choices, not where they are read. Everything but 8-bit we
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
+from diffusers.models.attention_dispatch import dispatch_attention_fn
 
 from models.flux.blocks import double_block, last_block, single_block
 from models.flux.fusing import fuse
 from models.flux.quantising import quantise_blocks
+from models.options import UnusableChoice
 
 if TYPE_CHECKING:
+    from models.flux.components import FluxComponents
     from models.flux.transformer import UxoTransformer
-    from models.options import SpeedOptions
+    from models.options import Attention, SpeedOptions
 
 #: Diffusers' names of the ways to attend that an operator may choose; ``auto`` leaves it to torch.
 ATTENTION: Mapping[str, str | None] = MappingProxyType(
@@ -39,6 +42,31 @@ TOKEN_BUCKET = 256
 #: Graphs of one kind of block that may come to be; a call that would need another fails, so there is room for every
 #: bucket beside every size of group.
 GRAPHS = 256
+
+
+def apply(parts: Iterable[FluxComponents], options: SpeedOptions) -> None:
+    """Put the choices into effect for the models of one device, which may share parts."""
+    for each in parts:
+        check_attention(options.attention, device=each.device, dtype=each.dtype)
+        speed_up(each.transformer, options)
+        if options.text == "cpu":
+            each.text.keep_t5_on_cpu()
+
+
+def check_attention(choice: Attention, *, device: torch.device, dtype: torch.dtype) -> None:
+    """Attend once, to see whether the device can in this way.
+
+    Raises:
+        UnusableChoice: when it cannot; auto always can.
+    """
+    heads = torch.zeros(1, 16, 1, 128, device=device, dtype=dtype)
+    try:
+        dispatch_attention_fn(heads, heads, heads, backend=ATTENTION[choice])
+    except RuntimeError as error:
+        others = ", ".join(name for name in ATTENTION if name != choice)
+        raise UnusableChoice(
+            f"UXO_ATTENTION={choice!r} cannot be used: {device} has no such attention; choose of {others}"
+        ) from error
 
 
 def speed_up(transformer: UxoTransformer, options: SpeedOptions) -> None:

@@ -67,6 +67,10 @@ class TextEncoder:
         self._t5 = t5
         self._clip = clip
 
+    def keep_t5_on_cpu(self) -> None:
+        """Move T5, by far the larger of the two, off the device; it computes where it lies."""
+        self._t5.network.cpu()
+
     def encode(self, prompts: Sequence[str]) -> TextFeatures:
         """Encode a batch of prompts; an empty prompt is an ordinary text of padding."""
         features = self._t5.network(input_ids=self._t5.tokenize(prompts)).last_hidden_state

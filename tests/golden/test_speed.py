@@ -11,10 +11,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from models.catalog import CATALOG
 from models.flux.group import FluxSample
 from models.flux.quantising import FORMAT, Fp8Linear, quantise
 from models.flux.speed import ATTENTION, compile_blocks, speed_up
-from models.options import SpeedOptions
+from models.loading import TINY, load_pipelines
+from models.options import SpeedOptions, UnusableChoice
 from models.request import GenerationRequest, Reference, Role
 from models.sample import Sample
 from models.uno import UnoPipeline
@@ -73,6 +75,35 @@ def test_fused_layers(uno: UnoPipeline, samples: list[Sample], difference: Diffe
     assert {"to_qkv", "to_added_qkv"} <= names
     assert "to_q" not in names
     difference(f"step, fused, attention {attention}", _largest(fused, plain), torch.tensor(0.0), limit=STEP_LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("options", "limit"),
+    [
+        (SpeedOptions(attention="math"), STEP_LIMIT),
+        (SpeedOptions(text="cpu"), 0.0),
+        # Of velocities of about 2, times the difference of two sigmas.
+        (SpeedOptions(precision="fp8"), 0.2),
+    ],
+)
+def test_choices_reach_the_pipelines(difference: Differences, options: SpeedOptions, limit: float) -> None:
+    """Pipelines are loaded with what was chosen, and step as they do without it, up to what each choice costs."""
+    pipelines = [load_pipelines([CATALOG["uno"]], weights=TINY, device="cpu", options=each) for each in (None, options)]
+
+    [usual], [chosen] = (each["uno"].step(each["uno"].prepare("r", _wish(96), [])) for each in pipelines)
+
+    assert isinstance(usual, FluxSample)
+    assert isinstance(chosen, FluxSample)
+    difference(f"step, tiny, {options.precision}, {options.text}", chosen.tokens, usual.tokens, limit=limit)
+    assert options.precision == "bf16" or not chosen.tokens.equal(usual.tokens)
+
+
+def test_attention_that_the_device_has_not() -> None:
+    """A way to attend that a CPU has not is refused when weights are loaded, with those that there are."""
+    options = SpeedOptions(attention="cudnn")
+
+    with pytest.raises(UnusableChoice, match=r"UXO_ATTENTION='cudnn' .* cpu .* choose of auto, flash, efficient, math"):
+        load_pipelines([CATALOG["uno"]], weights=TINY, device="cpu", options=options)
 
 
 def test_every_way_to_attend_has_a_name_of_diffusers() -> None:

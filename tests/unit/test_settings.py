@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from deployments.dialects.fal.places import ROLES
 from deployments.settings import FAL_ROLES, Settings, SettingsInvalid, has_collector, read_settings
 from deployments.tenants.keys import configured_keys, demo_key
+from models.options import SpeedOptions
 
 KEY = "alice-key-0123456789"
 SetVariable = Callable[[str, str], None]
@@ -51,6 +52,10 @@ def test_with_nothing_set_one_machine_serves_the_tiny_models() -> None:
         ("UXO_DEVICE", "cuda:1", "cuda:1"),
         ("UXO_ENGINE_MODE", "throughput", "throughput"),
         ("UXO_MAX_GROUP", "8", 8),
+        ("UXO_ATTENTION", "flash", "flash"),
+        ("UXO_PRECISION", "fp8", "fp8"),
+        ("UXO_COMPILE_BLOCKS", "true", True),
+        ("UXO_TEXT_DEVICE", "cpu", "cpu"),
         ("UXO_FOLDER", "/srv/uxo", Path("/srv/uxo")),
         ("UXO_ALLOW_PRIVATE_NETWORKS", "true", True),
         ("UXO_DENIED_NETWORKS", "10.42.0.0/16, fd00::/8", "10.42.0.0/16, fd00::/8"),
@@ -124,6 +129,20 @@ def test_where_calls_may_go_is_read(set_variable: SetVariable) -> None:
     assert read_settings().ports_out == {443, 9000}
 
 
+def test_choices_about_speed_come_together(set_variable: SetVariable) -> None:
+    """What was chosen about speed is handed on whole, and a wrong choice hears the right ones."""
+    set_variable("UXO_FOLDER", "/srv/uxo")
+    set_variable("UXO_PRECISION", "fp8")
+    set_variable("UXO_COMPILE_BLOCKS", "true")
+
+    speed = read_settings().speed
+    set_variable("UXO_PRECISION", "fp4")
+
+    assert speed == SpeedOptions(precision="fp8", compiles=True, compile_cache=Path("/srv/uxo/compiled"))
+    with pytest.raises(SettingsInvalid, match=r"UXO_PRECISION='fp4' cannot be used: .*'bf16' or 'fp8'"):
+        read_settings()
+
+
 @pytest.mark.parametrize("folder", ["/srv/uxo", "/srv/a b"])
 def test_the_database_lies_in_the_folder(set_variable: SetVariable, folder: str) -> None:
     """Moving the folder moves the embedded database with it."""
@@ -170,6 +189,10 @@ def test_a_public_address_begins_links(set_variable: SetVariable, text: str, bas
         ("UXO_OUTBOUND_PORTS", "443,"),
         ("UXO_OUTBOUND_PORTS", "0"),
         ("UXO_OUTBOUND_PORTS", "65536"),
+        ("UXO_ATTENTION", "fast"),
+        ("UXO_PRECISION", "int4"),
+        ("UXO_COMPILE_BLOCKS", "somewhat"),
+        ("UXO_TEXT_DEVICE", "cuda:1"),
         ("UXO_MAX_QUEUED", "0"),
         ("UXO_MAX_QUEUED", "-1"),
         ("UXO_MAX_QUEUED", "many"),

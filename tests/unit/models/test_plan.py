@@ -8,7 +8,8 @@ import pytest
 
 from models.catalog import CATALOG
 from models.flux.weights.layouts import Layouts
-from models.plan import GPUS, PARAMETERS, TABLES_GPU, TOUCHED, fits, memory, timings
+from models.options import SpeedOptions
+from models.plan import GPUS, MATRICES, PARAMETERS, TABLES_GPU, TOUCHED, fits, memory, timings
 
 UNO, USO, BOTH = frozenset({"uno"}), frozenset({"uso"}), frozenset(CATALOG)
 
@@ -32,7 +33,7 @@ def _count(shapes: object) -> int:
     return sum(math.prod(shape) for shape in shapes.values())
 
 
-@pytest.mark.parametrize(("models", "gigabytes"), [(UNO, 34), (USO, 36), (BOTH, 44)])
+@pytest.mark.parametrize(("models", "gigabytes"), [(UNO, 34), (USO, 36), (BOTH, 47)])
 def test_weights_are_counted_once(models: frozenset[str], gigabytes: int) -> None:
     """Models on one device share what they can."""
     assert round(sum(memory(models).values()) / 1e9) == gigabytes
@@ -45,6 +46,24 @@ def test_what_fits() -> None:
     assert fitting["h100"] == [True, True, True]
     assert fitting["l40s"] == [True, True, False]
     assert fitting["a10g"] == [False, False, False]
+
+
+def test_8_bit_matrices_are_those_of_the_blocks() -> None:
+    """As many numbers become half as large as there are in the matrices that are applied to every token."""
+    shapes = Layouts().of("transformer", "diffusers").shapes
+    in_blocks = {name: shape for name, shape in shapes.items() if "_blocks." in name and ".norm" not in name}
+
+    assert sum(math.prod(shape) for shape in in_blocks.values() if len(shape) == 2) == MATRICES
+
+
+def test_choices_that_save_memory() -> None:
+    """With 8-bit weights and T5 on the CPU one family fits into 24 GB; 8 bits save less for a second family."""
+    narrow, apart = SpeedOptions(precision="fp8"), SpeedOptions(precision="fp8", text="cpu")
+
+    assert memory(UNO)["transformer"] - memory(UNO, narrow)["transformer"] == MATRICES
+    assert "t5" not in memory(UNO, apart)
+    assert sum(memory(BOTH, narrow).values()) < sum(memory(BOTH).values())
+    assert [fits(UNO, GPUS["a10g"], options) for options in (narrow, apart)] == [False, True]
 
 
 def test_slower_gpus_take_longer() -> None:

@@ -20,8 +20,10 @@ import typer
 from loadtest.machine import commit, machine
 from loadtest.scheduler.aims import aims_of
 from loadtest.scheduler.arrivals import MIXES, arrivals_of
+from loadtest.scheduler.figure import slowdown_by_load
 from loadtest.scheduler.measures import figures_of, played, reach_of
 from loadtest.scheduler.orders import ORDERS
+from loadtest.scheduler.page import page as written
 from loadtest.scheduler.page import tables, tuning_table
 from loadtest.scheduler.tuning import tuned
 from models.cost import CostTable, cost_table
@@ -30,6 +32,9 @@ from models.sample import ShapeKey
 
 #: The first of the seeds on which constants are chosen, and the first of those on which they are reported.
 TRAINING, HELD_OUT = 101, 501
+
+#: Where the figures of this repository lie.
+DOCUMENTS = Path("docs/benchmarks")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -83,6 +88,19 @@ def tune(
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     sys.stdout.write(tuning_table(facts))
+
+
+@app.command()
+def page(
+    *,
+    figures: Annotated[Path, typer.Option(help="What the benchmark wrote.")] = DOCUMENTS / "scheduler.json",
+    tuning: Annotated[Path, typer.Option(help="What tune wrote.")] = DOCUMENTS / "scheduler_tuning.json",
+    output: Annotated[Path, typer.Option(help="Folder for the page and its figure.")] = DOCUMENTS,
+) -> None:
+    """Write the page and its figure anew from the JSON files."""
+    facts, tried = (json.loads(path.read_text(encoding="utf-8")) for path in (figures, tuning))
+    (output / "scheduler.md").write_text(written(facts, tried), encoding="utf-8")
+    (output / "scheduler.svg").write_text(slowdown_by_load(facts["traces"]), encoding="utf-8")
 
 
 def _traces(costs: CostTable, *, requests: int, seeds: Sequence[int]) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -78,7 +78,7 @@ class Fifo:
 class Windowed:
     """Whole requests of one shape and one number of steps run together, as a batching decorator makes them.
 
-    What came too late for a batch waits until all of it has ended; what is taken back runs on with the others.
+    What came too late for a batch waits until all of it has ended; what is taken back meanwhile runs on and ends.
     """
 
     window_s = WINDOW_S

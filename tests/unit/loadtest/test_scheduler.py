@@ -222,6 +222,20 @@ def test_the_command_writes_figures_and_holds_them_against_aims(tmp_path: Path) 
     assert "| aim | trace |" in result.stdout
 
 
+def test_the_page_is_made_of_the_files_alone(tmp_path: Path) -> None:
+    """The page has the command, every trace, what was missed, and a figure with a line for every order."""
+    figures, tuning = Path("docs/benchmarks/scheduler.json"), Path("docs/benchmarks/scheduler_tuning.json")
+
+    result = CliRunner().invoke(app, ["page", "--output", str(tmp_path)])
+
+    text = (tmp_path / "scheduler.md").read_text(encoding="utf-8")
+    assert result.exit_code == 0
+    assert text == Path("docs/benchmarks/scheduler.md").read_text(encoding="utf-8")
+    assert json.loads(figures.read_text(encoding="utf-8"))["command"] in text
+    assert json.loads(tuning.read_text(encoding="utf-8"))["command"] in text
+    assert (tmp_path / "scheduler.svg").read_text(encoding="utf-8").count("<path fill") == len(ORDERS)
+
+
 def test_tuning_writes_a_row_for_every_try(tmp_path: Path) -> None:
     """The usual constants come first, then others, each with its figures of every trace."""
     output = tmp_path / "tuning.json"

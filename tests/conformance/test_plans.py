@@ -12,7 +12,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from deployments.database.database import Database
 from deployments.database.schema import task_requests, tasks
-from deployments.tasks import accept, backlog, claim, contents, statements
+from deployments.tasks import accept, backlog, census, claim, contents, statements
 from deployments.tasks.rows import to_row
 from deployments.tasks.task import Task, TaskState
 
@@ -30,6 +30,7 @@ VALUES: dict[str, Any] = {
     "this_outputs": "[]",
     "this_inference_ms": 1,
     "this_device_s": 1.0,
+    "this_spent": None,
     "models": ["uno"],
     "task_ids": ["0" * 32],
     "replica_id": "r1",
@@ -99,6 +100,7 @@ INDEXES: Mapping[ClauseElement, set[str]] = {
     contents.DUE_BY_ITSELF: {"tasks_to_erase"},
     contents.DUE_BY_AGE: {"tasks_to_age"},
     backlog.READ_LOADS: {"tasks_alive"},
+    census.COUNT: {"tasks_alive"},
     claim.COUNT_WAITING: {"tasks_alive"},
     claim.ANYTHING_WAITS: {"tasks_in_fair_order"},
     statements.COUNT_QUEUED: {"tasks_in_fair_order"},

@@ -72,6 +72,7 @@ _SUCCEED_ANYWAY = (
         finished_at=database_now(),
         outputs=bindparam("this_outputs", type_=Text),
         inference_ms=bindparam("this_inference_ms"),
+        spent=bindparam("this_spent"),
         lease_expires_at=None,
     )
     .returning(tasks)

@@ -8,7 +8,7 @@ import os
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -102,10 +102,10 @@ def wait_until_cancelled(service: Service, *, dialect: str, noted: str = "") -> 
             time.sleep(0.05)
 
 
-def play(name: str, given: Given, variables: Mapping[str, str]) -> Told:
-    """Run an SDK's script in its environment, with these variables."""
+def play(name: str, given: Given, variables: Mapping[str, str], *, only: Sequence[str] = ()) -> Told:
+    """Run an SDK's script in its environment, with these variables; all of its cases, or those that are named."""
     ended = subprocess.run(
-        [interpreter(name), "-m", f"acceptance.sdks.{name}.calls"],
+        [interpreter(name), "-m", f"acceptance.sdks.{name}.calls", *only],
         cwd=ROOT / "tests",
         env={**os.environ, **variables},  # noqa: TID251 -- handed on, not read
         input=json.dumps(asdict(given), default=str),

@@ -30,7 +30,7 @@ from loadtest.machine import commit, machine
 from loadtest.openloop.due import orders_of
 from loadtest.openloop.order import Order
 from loadtest.openloop.profile import Poisson, Profile, Wishes
-from loadtest.openloop.run import Load, perform
+from loadtest.openloop.run import Load, UnusableTarget, perform
 from loadtest.openloop.slo import latencies_of
 from loadtest.virtual.fleet import live as virtually
 from loadtest.virtual.lived import Lived, Setting
@@ -48,6 +48,8 @@ WISHES = Wishes(references={0: 1.0})
 LIVE_WISHES = Wishes(sizes={"512x512": 1}, steps={6: 1, 12: 1, 24: 1}, images={1: 1}, references={1: 1})
 #: How many orders are asked for alone, to see how fast this machine is.
 FEW, FEW_S = 10, 1000.0
+#: How the process ends when nothing could be compared.
+UNUSABLE = 2
 #: Seconds between two looks at a task.
 POLL_S = 0.1
 
@@ -123,10 +125,15 @@ def live(
     """Put a load on a server with one replica, plan it, and print both."""
     costs = cost_table()
     few = [replace(order, at_s=0.0) for order in drawn(costs, seconds=FEW_S, rate=1.0, wishes=LIVE_WISHES)[:FEW]]
-    alone = [_answered([order], target=target, key=key).latencies_s[0] for order in few]
-    pace = pace_of([work.device_s for work in works_of(few, costs)], alone)
-    orders = drawn(costs, seconds=seconds, rate=load / pace.slower, wishes=LIVE_WISHES)
-    report(output, _answered(orders, target=target, key=key), orders=orders, costs=costs, pace=pace, replicas=1)
+    try:
+        alone = [_answered([order], target=target, key=key).latencies_s[0] for order in few]
+        pace = pace_of([work.device_s for work in works_of(few, costs)], alone)
+        orders = drawn(costs, seconds=seconds, rate=load / pace.slower, wishes=LIVE_WISHES)
+        real = _answered(orders, target=target, key=key)
+    except UnusableTarget as error:
+        sys.stdout.write(f"{error}\n")
+        sys.exit(UNUSABLE)
+    report(output, real, orders=orders, costs=costs, pace=pace, replicas=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,7 +222,8 @@ def _answered(orders: Sequence[Order], *, target: str, key: str) -> Measured:
     records = asyncio.run(perform(load, watch=lambda _book: None)).records
     latencies = latencies_of(records)
     if len(latencies) < len(orders) or not all(map(isfinite, latencies)):
-        raise SystemExit(f"{len(orders)} orders, {len(latencies)} of them ended well: nothing to compare")
+        well = sum(map(isfinite, latencies))
+        raise UnusableTarget(f"{target}: {well} of {len(orders)} orders ended well, so there is nothing to compare")
     return Measured(latencies_s=latencies, span_s=max(record.ended_s or 0.0 for record in records))
 
 

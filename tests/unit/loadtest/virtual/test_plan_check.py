@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from loadtest.plan_check import Pace, app, hurried_costs, pace_of
+from loadtest.plan_check import UNUSABLE, Pace, app, hurried_costs, pace_of
 from models.cost import UNIT_TOKENS, cost_table
 
 
@@ -24,6 +24,15 @@ def test_a_short_load_is_lived_through_and_planned(tmp_path: Path) -> None:
     assert found["lived_through"].keys() == found["planned"].keys()
     assert found["lived_through"]["orders"] == found["planned"]["orders"] > 5
     assert "planned / lived" in asked.output
+
+
+def test_a_server_that_is_not_there_is_one_clear_line() -> None:
+    """Where nobody listens, nothing is compared, and that is said."""
+    asked = CliRunner().invoke(app, ["live", "--key", "some-key", "--target", "http://127.0.0.1:9"])
+
+    assert asked.exit_code == UNUSABLE
+    assert "http://127.0.0.1:9" in asked.output
+    assert asked.output.count("\n") == 1
 
 
 def test_pace_is_told_from_what_was_alone() -> None:

@@ -176,26 +176,24 @@ class _Fleet:
             self._at(self._now + self._habits.polite_s, self._offer_to_busy)
 
     def _offer_to_busy(self) -> None:
-        for rank in sorted(self._waiting, reverse=True):
-            waiting = self._waiting[rank]
-            if waiting and rank != _IDLE and self._ask(next(iter(waiting))):
-                return
+        ranks = [rank for rank, waiting in self._waiting.items() if waiting and rank != _IDLE]
+        if ranks:  # what whoever would take most does not take, nobody takes
+            self._ask(next(iter(self._waiting[max(ranks)])))
 
-    def _ask(self, replica: Replica, version: int | None = None) -> bool:
+    def _ask(self, replica: Replica, version: int | None = None) -> None:
         """Let a replica claim one task; when there is none, it waits."""
         if replica not in self._replicas or version not in {None, replica.version}:
-            return False
+            return
         replica.settle(self._now)
         below_rank = replica.below_rank()
         if not below_rank:
-            return False
+            return
         taken = self._take(replica, below_rank)
         if taken is None:
             self._asked["claim in vain"] += 1
             self._wait(replica, below_rank if replica.held else _IDLE)
-            return False
-        self._hold(replica, taken)
-        return True
+        else:
+            self._hold(replica, taken)
 
     def _take(self, replica: Replica, below_rank: int) -> Taken | None:
         going_on = replica.going_on() if below_rank < ANY_RANK else []

@@ -136,7 +136,9 @@ class FairOrder:
     def _now(self) -> float:
         if self._furthest is not None:
             return self._furthest
-        return min((key for tenant in self._tenants.values() for key, *_ in tenant.heap[:1]), default=0.0)
+        while self._heads and not self._is_head(self._heads[0]):
+            heappop(self._heads)
+        return self._heads[0][0] if self._heads else 0.0
 
     def _enter(self, task: Task, tenant: _Tenant) -> None:
         heappush(tenant.heap, (task.key, task.number, task))

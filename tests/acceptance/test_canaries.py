@@ -113,6 +113,8 @@ class Traces:
     logs: str
     #: What its database's files hold.
     database: str
+    #: What it answered to who asked for its metrics.
+    metrics: str
     #: What it sent to others, by method.
     sent: Mapping[str, str]
     #: Every canary, those that were drawn by the service too.
@@ -142,12 +144,13 @@ def ray_folder() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def traces(tmp_path_factory: pytest.TempPathFactory, neighbour: Neighbour, ray_folder: Path) -> Traces:
     """Run the service, put every canary where it belongs, and return what is left when all is done."""
-    folder, port = tmp_path_factory.mktemp("canaries"), free_port()
+    folder, port, metrics_port = tmp_path_factory.mktemp("canaries"), free_port(), free_port()
     config = yaml.safe_load((ROOT / "serve_config.yaml").read_text(encoding="utf-8"))
     config["logging_config"] = {"log_level": "DEBUG", "enable_access_log": True}
     (folder / "serve_config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     settings = {
         "UXO_PORT": str(port),
+        "UXO_METRICS_PORT": str(metrics_port),
         "UXO_BOOTSTRAP_KEYS": f"alice:{CANARIES['API key']}",
         "UXO_SECRET": CANARIES["server secret"],
         "UXO_ALLOW_PRIVATE_NETWORKS": "true",
@@ -159,6 +162,7 @@ def traces(tmp_path_factory: pytest.TempPathFactory, neighbour: Neighbour, ray_f
     with uxo_run(folder, config=str(folder / "serve_config.yaml"), **settings) as (_, lines):
         said = wait_for(lines, "serving at")
         drawn = plant(f"http://127.0.0.1:{port}", neighbour)
+        metrics = httpx.get(f"http://127.0.0.1:{metrics_port}/metrics", trust_env=False).text
     while not lines.empty():
         said.append(lines.get())
     logs = [path.read_text("utf-8", "replace") for path in ray_folder.rglob("logs/**/*") if path.is_file()]
@@ -166,6 +170,7 @@ def traces(tmp_path_factory: pytest.TempPathFactory, neighbour: Neighbour, ray_f
     return Traces(
         logs="".join([*said, *logs]),
         database="".join(database),
+        metrics=metrics,
         sent=dict(neighbour.arrived),
         canaries={**CANARIES, **drawn},
     )
@@ -234,6 +239,13 @@ def test_no_canary_is_in_a_log(traces: Traces) -> None:
     assert "webhook_delivered" in traces.logs
     assert len(traces.canaries) >= 12
     assert found(traces.logs, traces.canaries) == []
+
+
+def test_no_canary_is_in_the_metrics(traces: Traces) -> None:
+    """Neither a secret nor a caller's word is a label; and there are metrics of the processes that held them."""
+    assert "uxo_deliveries_total" in traces.metrics
+    assert 'uxo_http_requests_total{dialect="runware"' in traces.metrics
+    assert found(traces.metrics, traces.canaries) == []
 
 
 def test_no_secret_is_in_the_database(traces: Traces) -> None:

@@ -12,13 +12,18 @@ COPY deployments deployments
 COPY models models
 COPY loadtest loadtest
 
+# Compiled once and never looked at again: copying between stages rounds the times of files, by which Python would take half
+# of what pip compiled for outdated, and compile it anew in every process, for nobody can write here.
 FROM source AS built-gateway
 RUN python3 -m venv /opt/uxo \
- && /opt/uxo/bin/pip install --no-cache-dir -c constraints.txt .
+ && /opt/uxo/bin/pip install --no-cache-dir --no-compile -c constraints.txt . \
+ && /opt/uxo/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/uxo/lib
 
+# One file among PyTorch's own tests is for newer Pythons and compiles in none of ours.
 FROM source AS built-engine
 RUN python3 -m venv /opt/uxo \
- && /opt/uxo/bin/pip install --no-cache-dir -c constraints.txt '.[engine]'
+ && /opt/uxo/bin/pip install --no-cache-dir --no-compile -c constraints.txt '.[engine]' \
+ && /opt/uxo/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash -x '/torch/testing/_internal/' /opt/uxo/lib
 
 # What both images are but for their packages. Nobody in particular runs them, and only /tmp and /folder are written to.
 # hadolint ignore=DL3006

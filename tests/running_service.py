@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 import psutil
+import yaml
 
 ROOT = Path(__file__).parents[1]
 #: Seconds until a start is called failed; two cores shared with other work need most of a minute.
@@ -72,6 +73,20 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def one_replica(folder: Path, **fields: Any) -> str:
+    """Write a Serve config with one replica for both models, and return its path.
+
+    A service that is started for the sake of its start, or its stop, then loads PyTorch once and not twice.
+    """
+    config = yaml.safe_load((ROOT / "serve_config.yaml").read_text(encoding="utf-8")) | fields
+    [application] = config["applications"]
+    application["args"]["replicas"] = {"both": ["uno", "uso"]}
+    application["deployments"] = [{"name": name, "num_replicas": 1} for name in ("ingress", "housekeeper", "both")]
+    path = folder / "one_replica.yaml"
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    return str(path)
 
 
 @contextmanager

@@ -22,9 +22,8 @@ from typing import Any
 
 import httpx
 import pytest
-import yaml
 from PIL import Image
-from running_service import ROOT, free_port, uxo_run, wait_for
+from running_service import ROOT, free_port, one_replica, uxo_run, wait_for
 
 #: By the place where each is put.
 CANARIES: Mapping[str, str] = {
@@ -145,9 +144,7 @@ def ray_folder() -> Iterator[Path]:
 def traces(tmp_path_factory: pytest.TempPathFactory, neighbour: Neighbour, ray_folder: Path) -> Traces:
     """Run the service, put every canary where it belongs, and return what is left when all is done."""
     folder, port, metrics_port = tmp_path_factory.mktemp("canaries"), free_port(), free_port()
-    config = yaml.safe_load((ROOT / "serve_config.yaml").read_text(encoding="utf-8"))
-    config["logging_config"] = {"log_level": "DEBUG", "enable_access_log": True}
-    (folder / "serve_config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    config = one_replica(folder, logging_config={"log_level": "DEBUG", "enable_access_log": True})
     settings = {
         "UXO_PORT": str(port),
         "UXO_METRICS_PORT": str(metrics_port),
@@ -159,7 +156,7 @@ def traces(tmp_path_factory: pytest.TempPathFactory, neighbour: Neighbour, ray_f
         "AWS_SECRET_ACCESS_KEY": CANARIES["S3 secret key"],
         "RAY_TMPDIR": str(ray_folder),
     }
-    with uxo_run(folder, config=str(folder / "serve_config.yaml"), **settings) as (_, lines):
+    with uxo_run(folder, config=config, **settings) as (_, lines):
         said = wait_for(lines, "serving at")
         drawn = plant(f"http://127.0.0.1:{port}", neighbour)
         metrics = httpx.get(f"http://127.0.0.1:{metrics_port}/metrics", trust_env=False).text

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from running_service import ALICE, HEEDING_HANGUPS, ROOT, START_S, free_port, uxo_run, wait_for
+from running_service import ALICE, HEEDING_HANGUPS, ROOT, START_S, free_port, one_replica, uxo_run, wait_for
 
 UXO = str(Path(sys.executable).with_name("uxo"))
 #: Plays a shell: the terminal is its own, and it dies when that is closed, as does what it has started if it may.
@@ -41,7 +41,8 @@ STOP_S = 40
 )
 def test_a_signal_leaves_no_process_and_exits_0(tmp_path: Path, number: signal.Signals, news: str) -> None:
     """Whichever signal asks it to stop, and whenever: all that it started is gone, and it says so in one line."""
-    with uxo_run(tmp_path, UXO_PORT=str(free_port()), UXO_BOOTSTRAP_KEYS=f"alice:{ALICE}") as (process, lines):
+    settings = {"UXO_PORT": str(free_port()), "UXO_BOOTSTRAP_KEYS": f"alice:{ALICE}"}
+    with uxo_run(tmp_path, config=one_replica(tmp_path), **settings) as (process, lines):
         said = wait_for(lines, news)
         started = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(number)
@@ -58,9 +59,10 @@ def test_a_signal_leaves_no_process_and_exits_0(tmp_path: Path, number: signal.S
 
 def test_a_closed_terminal_leaves_no_process(tmp_path: Path) -> None:
     """When the terminal goes, and the shell with it, Ray lives until it is stopped in order, which takes seconds."""
+    config = one_replica(tmp_path)
     keyboard, inner = pty.openpty()
     shell = subprocess.Popen(
-        [*HEEDING_HANGUPS, sys.executable, "-c", SHELL, UXO, "run", "--no-first-light"],
+        [*HEEDING_HANGUPS, sys.executable, "-c", SHELL, UXO, "run", "--no-first-light", "--config", config],
         cwd=ROOT,
         env=environment(UXO_FOLDER=str(tmp_path), UXO_PORT=str(free_port())),
         stdin=inner,
@@ -130,7 +132,8 @@ def test_a_bad_bootstrap_key_is_one_clear_line(tmp_path: Path) -> None:
 
 def test_a_replica_that_cannot_start_says_why(tmp_path: Path) -> None:
     """When a model cannot be loaded, the reason is shown and nothing is left running."""
-    ended = run_to_its_end(tmp_path, UXO_PORT=str(free_port()), UXO_DEVICE="abacus")
+    words = ["--config", one_replica(tmp_path)]
+    ended = run_to_its_end(tmp_path, *words, UXO_PORT=str(free_port()), UXO_DEVICE="abacus")
 
     assert ended.returncode == 1
     assert "the application did not come up" in ended.stdout

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from postgresql_server import PostgresServer
-from running_service import ALICE, ROOT, START_S, free_port, uxo_run, wait_for
+from running_service import ALICE, ROOT, START_S, free_port, one_replica, uxo_run, wait_for
 
 #: More than a replica does in the time that it is given to end.
 WISHES = [{"prompt": "a cup", "seed": seed, "num_images": 4, "num_inference_steps": 50} for seed in range(8)]
@@ -28,7 +28,7 @@ def test_a_service_that_stops_leaves_nothing_running(
     port = free_port()
     settings |= {"UXO_PORT": str(port), "UXO_ALLOW_PRIVATE_NETWORKS": "true"}
     migrate(settings)
-    with uxo_run(tmp_path, **settings) as (process, lines):
+    with uxo_run(tmp_path, config=one_replica(tmp_path), **settings) as (process, lines):
         wait_for(lines, "serving at")
         submit_all(port, reference=references[0])
         wait_until_running(postgresql, database)

@@ -61,7 +61,7 @@ from deployments.tracing import flush_spans, open_tracing
 from deployments.webhooks import Scribe, WebhookSender
 from models.catalog import CATALOG
 from models.engine import Engine
-from models.loading import load_pipelines, request_bytes
+from models.loading import free_bytes, load_pipelines, resident_bytes_of
 from models.rehearsal import rehearse
 from models.sharing import Mode
 
@@ -194,6 +194,7 @@ async def open_parts() -> AsyncIterator[Parts]:
         upload=open_upload(settings, database),
         secret=secret,
         max_queued=settings.max_queued,
+        request_bytes=settings.request_bytes,
         rules=Rules.open(settings),
     )
     try:
@@ -321,7 +322,9 @@ def load_engine(models: list[str], settings: Settings) -> Engine:
     )
     rehearsed = rehearse(pipelines, max_group=settings.pictures_per_call)
     proven = rehearsed.proven if settings.engine_mode is Mode.EXACT else None
-    max_bytes = request_bytes(settings.device)
+    free = free_bytes(settings.device)
+    settings.check_device(free)
+    max_bytes = resident_bytes_of(free)
     engine = Engine(pipelines, max_group=settings.pictures_per_call, proven=proven, max_bytes=max_bytes)
     log.info(
         "engine_ready",

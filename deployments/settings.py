@@ -134,6 +134,8 @@ class Settings(BaseSettings):
     engine_mode: Mode = Mode.EXACT
     #: How many pictures share a call of the transformer at most; None means 4, and 1 for ``exact`` on a CPU.
     max_group: Annotated[int | None, Field(ge=1, le=16)] = None
+    #: GB of a device's memory that one request may take at most, beside the weights; None sets no bound.
+    request_gb: Annotated[float | None, Field(gt=0)] = None
     #: What computes attention; ``auto`` leaves it to torch.
     attention: Attention = "auto"
     #: What the weights of the transformer's blocks are kept in; ``fp8`` is faster where the GPU has it, and lossy.
@@ -213,6 +215,24 @@ class Settings(BaseSettings):
             return self.max_group
         # On a CPU sharing gains next to nothing, and no two pictures were ever seen to share without a trace.
         return 1 if self.engine_mode is Mode.EXACT and self.device.startswith("cpu") else 4
+
+    @property
+    def request_bytes(self) -> int | None:
+        """Return the bytes of a device that one request may take; None sets no bound."""
+        return None if self.request_gb is None else int(self.request_gb * 1e9)
+
+    def check_device(self, free_bytes: int | None) -> None:
+        """Hold what one request may take against what the weights have left of a device.
+
+        Args:
+            free_bytes: None where nobody counts them.
+
+        Raises:
+            SettingsInvalid: when a request that was accepted might find no memory.
+        """
+        if self.request_bytes is not None and free_bytes is not None and self.request_bytes > free_bytes:
+            left = f"{free_bytes / 1e9:.1f} GB of {self.device}"
+            raise SettingsInvalid(f"UXO_REQUEST_GB is {self.request_gb:g}, and the weights leave {left}")
 
     @property
     def aliases(self) -> Mapping[str, str]:

@@ -40,6 +40,12 @@ TOLD_STEP_BYTES = (19 * 12 + 38 * 3 + 2) * 3072 * 2
 PLACE_BYTES = 2 * 64 * 4
 #: Bytes of every target token of every picture: 64 channels in float32, as latents and as an estimate of the result.
 SAMPLE_TOKEN_BYTES = 2 * 64 * 4
+#: Bytes of every token of every row while it steps: what a single block reads and makes, and as much beside it.
+#: Source: FLUX.1-dev's geometry, 7 and 4 widths of 3072 in bfloat16. An estimate, not measured.
+STEP_TOKEN_BYTES = 2 * (7 + 4) * 3072 * 2
+#: Bytes of every pixel that is decoded: the last blocks of the decoder hold some features of 256 channels in float32.
+#: An estimate, not measured.
+DECODE_PIXEL_BYTES = 3 * 256 * 4
 
 
 class UnreadableCosts(ValueError):
@@ -125,6 +131,13 @@ def resident_bytes(request: GenerationRequest) -> int:
     prompt = TOLD_TOKEN_BYTES * TEXT_TOKENS + TOLD_STEP_BYTES * request.num_inference_steps
     pictures = TOLD_TOKEN_BYTES * (tokens - made - TEXT_TOKENS) + PLACE_BYTES * tokens
     return rows_of(request) * prompt + pictures + request.num_images * SAMPLE_TOKEN_BYTES * made
+
+
+def peak_bytes(request: GenerationRequest) -> int:
+    """Estimate the bytes of a device that a request takes at its worst moment, alone and beside the weights."""
+    stepping = STEP_TOKEN_BYTES * rows_of(request) * tokens_of(request)
+    decoding = DECODE_PIXEL_BYTES * request.width * request.height
+    return resident_bytes(request) + max(stepping, decoding)
 
 
 def _styles(request: GenerationRequest) -> int:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.hub import NotFoundHere, find_folder
 from models.options import SpeedOptions
+from models.plan import WORKING_BYTES
 
 if TYPE_CHECKING:
     from models.catalog import ModelSpec
@@ -68,10 +69,18 @@ def load_pipelines(
     return {spec.name: resolve_name(spec.pipeline)(components[spec.name]) for spec in specs}
 
 
-def request_bytes(device: str) -> int | None:
-    """Return the bytes of a device, weights loaded, that requests may take; None where nothing bounds them."""
-    found: int | None = import_module("models.flux.memory").request_bytes(device)
+def free_bytes(device: str) -> int | None:
+    """Return the bytes of a device, weights loaded, that are free; None where nobody counts them."""
+    found: int | None = import_module("models.flux.memory").free_bytes(device)
     return found
+
+
+def resident_bytes_of(free: int | None) -> int | None:
+    """Return the bytes that resident requests may take of so many free ones; None where nothing bounds them.
+
+    What a step and a decoding need while they run stays free beside them.
+    """
+    return None if free is None else max(free - WORKING_BYTES, 0)
 
 
 def load_pipeline(spec: ModelSpec, *, weights: str, device: str) -> ComparingPipeline:

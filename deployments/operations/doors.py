@@ -58,6 +58,8 @@ class Doors:
     callbacks: Callbacks
     #: Erases what deleted tasks held.
     eraser: Eraser
+    #: Bytes of a device that one request may take at its worst moment; None sets no bound.
+    request_bytes: int | None = None
 
     @classmethod
     def over(cls, database: Database, *, store: TaskStore, signal: StoreSignal, files: FilesSink, **rest: Any) -> Self:
@@ -68,7 +70,8 @@ class Doors:
             store: the tasks in it.
             signal: says when it has changed.
             files: the folder.
-            rest: ``sinks``, ``references``, ``upload``, ``secret`` (the server's), ``max_queued`` and ``rules``.
+            rest: ``sinks``, ``references``, ``upload``, ``secret`` (the server's), ``max_queued``, ``rules``, and
+                ``request_bytes`` where there is such a bound.
         """
         directory = TenantDirectory(database)
         return cls(
@@ -86,4 +89,5 @@ class Doors:
             callbacks=Callbacks(rest["rules"], directory),
             # What is erased here was asked for by its tenant; what has aged is the housekeeper's.
             eraser=Eraser(ContentStore(database), rest["sinks"], keep_s=math.inf),
+            request_bytes=rest.get("request_bytes"),
         )

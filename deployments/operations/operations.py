@@ -28,7 +28,7 @@ from deployments.tasks.ends import Ends
 from deployments.tasks.task import Fault, Preview, Task, TaskState
 from deployments.tasks.views import Query
 from models.catalog import CATALOG, ModelSpec
-from models.cost import work_units
+from models.cost import peak_bytes, work_units
 from models.request import GenerationRequest, InvalidRequest
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Operations:
             case asked.List():
                 return await self._list(operation, caller)
             case asked.Quote(request=request):
-                return came.Quoted(price=_checked(request).price(request), model=request.model)
+                return came.Quoted(price=self._checked(request).price(request), model=request.model)
             case asked.ReadBalance():
                 return await self._balance(caller)
             case asked.ReadWebhookSecret():
@@ -167,7 +167,7 @@ class Operations:
             CallRefused: when it cannot be accepted; nothing was written.
         """
         request = own_sources(submit.request, caller, kept=self._doors.kept, sinks=self._doors.sinks)
-        spec = _checked(request)
+        spec = self._checked(request)
         await self._doors.callbacks.check(submit, caller.tenant_id)
         await self._doors.bound.check()
         task = replace(
@@ -191,6 +191,20 @@ class Operations:
             ends_when_given_up=submit.cancel_when_given_up and is_new and submit.once is None,
         )
         return await self._with_place(shown) if submit.with_place else shown
+
+    def _checked(self, request: GenerationRequest) -> ModelSpec:
+        spec = CATALOG[request.model]
+        try:
+            spec.check(request)
+        except InvalidRequest as error:
+            raise BadCall(str(error)) from error
+        most, needed = self._doors.request_bytes, peak_bytes(request)
+        if most is not None and needed > most:
+            raise BadCall(
+                f"this takes about {needed / 1e9:.1f} GB of a device's memory, and {most / 1e9:.1f} GB are there for "
+                "one request; ask for fewer pixels or references"
+            )
+        return spec
 
     async def _refuse(self, refuse: asked.Refuse, caller: Caller) -> Task:
         await self._doors.callbacks.check(refuse, caller.tenant_id)
@@ -339,12 +353,3 @@ def _without_inline(task: Task) -> Task:
 
 def _moment_in(seconds: float | None) -> datetime | None:
     return None if seconds is None else utc_now() + timedelta(seconds=seconds)
-
-
-def _checked(request: GenerationRequest) -> ModelSpec:
-    spec = CATALOG[request.model]
-    try:
-        spec.check(request)
-    except InvalidRequest as error:
-        raise BadCall(str(error)) from error
-    return spec

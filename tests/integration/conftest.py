@@ -57,7 +57,13 @@ def make_doors(
 ) -> Callable[..., Doors]:
     """Return a maker of what operations work through; give it another store, signal or bound of the queue."""
 
-    def make(*, store: TaskStore = store, signal: StoreSignal = signal, max_queued: int = 100) -> Doors:
+    def make(
+        *,
+        store: TaskStore = store,
+        signal: StoreSignal = signal,
+        max_queued: int = 100,
+        request_bytes: int | None = None,
+    ) -> Doors:
         references = References(files, ReferenceFetcher(GuardedClient(Rules())))
         return Doors.over(
             database,
@@ -69,6 +75,7 @@ def make_doors(
             upload=partial(put_picture, GuardedClient(Rules(allows_private=True)), pauses_s=(0.0, 0.0)),
             secret="s" * 32,
             max_queued=max_queued,
+            request_bytes=request_bytes,
             rules=Rules(),
         )
 

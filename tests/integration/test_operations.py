@@ -386,6 +386,19 @@ async def test_any_text_may_be_asked_for(make_operations: MakeOperations, task_i
         await perform(make_operations(), Read(task_id=task_id))
 
 
+async def test_what_no_device_has_the_memory_for_is_refused(
+    make_doors: Callable[..., Doors], make_request: MakeRequest, store: TaskStore
+) -> None:
+    """A request that cannot be drawn at all is refused with what it takes and what there is; a smaller one is not."""
+    operations = Operations(make_doors(request_bytes=4_000_000_000), wait_s=LONG_S)
+
+    with pytest.raises(BadCall, match=r"takes about 12\.9 GB of a device's memory, and 4\.0 GB are there"):
+        await perform(operations, submit(make_request(width=2048, height=2048)))
+    assert await store.backlog() == {}
+    await perform(operations, submit(make_request(width=1024, height=1024)))
+    assert (await store.backlog())["uno"][TaskState.QUEUED] == 1
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [("width", 64), ("height", 4096), ("num_images", 21), ("num_inference_steps", 51), ("guidance_scale", 0.5)],

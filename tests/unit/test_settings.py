@@ -52,6 +52,7 @@ def test_with_nothing_set_one_machine_serves_the_tiny_models() -> None:
         ("UXO_DEVICE", "cuda:1", "cuda:1"),
         ("UXO_ENGINE_MODE", "throughput", "throughput"),
         ("UXO_MAX_GROUP", "8", 8),
+        ("UXO_REQUEST_GB", "6.5", 6.5),
         ("UXO_ATTENTION", "flash", "flash"),
         ("UXO_PRECISION", "fp8", "fp8"),
         ("UXO_COMPILE_BLOCKS", "true", True),
@@ -100,6 +101,17 @@ def test_how_many_pictures_share_a_call(set_variable: SetVariable, variables: di
         set_variable(variable, text)
 
     assert read_settings().pictures_per_call == most
+
+
+def test_a_promise_that_a_device_cannot_keep_is_refused(set_variable: SetVariable) -> None:
+    """What one request may take has to be there beside the weights; a device whose memory nobody counts is believed."""
+    set_variable("UXO_REQUEST_GB", "6.5")
+    settings = read_settings()
+
+    settings.check_device(6_500_000_000)
+    settings.check_device(None)
+    with pytest.raises(SettingsInvalid, match=r"UXO_REQUEST_GB is 6.5, and the weights leave 6.4 GB of cpu"):
+        settings.check_device(6_400_000_000)
 
 
 @pytest.mark.parametrize(("text", "is_set"), [("", False), ("http://collector:4318", True)])
@@ -189,6 +201,8 @@ def test_a_public_address_begins_links(set_variable: SetVariable, text: str, bas
         ("UXO_OUTBOUND_PORTS", "443,"),
         ("UXO_OUTBOUND_PORTS", "0"),
         ("UXO_OUTBOUND_PORTS", "65536"),
+        ("UXO_REQUEST_GB", "0"),
+        ("UXO_REQUEST_GB", "all"),
         ("UXO_ATTENTION", "fast"),
         ("UXO_PRECISION", "int4"),
         ("UXO_COMPILE_BLOCKS", "somewhat"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,6 +21,9 @@ from models.sharing import Mode
 
 #: Variables whose values are not repeated in messages: a database URL may hold a password.
 HOLD_SECRETS = frozenset({"UXO_DATABASE_URL", "UXO_BOOTSTRAP_KEYS", "UXO_SECRET"})
+#: Variables that begin as settings do and are none: a caller's key, what tests need, and what Kubernetes says of
+#: Services whose names begin so.
+NO_SETTINGS = re.compile(r"UXO_KEY|UXO_TEST_\w+|UXO_\w+_(SERVICE_HOST|SERVICE_PORT\w*|PORT(_\d+_\w+)?)")
 
 #: What a host of fal's can be for.
 FAL_ROLES = ("run", "queue", "rest", "cdn")
@@ -315,12 +320,26 @@ def has_collector() -> bool:
         raise SettingsInvalid(f"OTEL_EXPORTER_OTLP_ENDPOINT cannot be used: {reason}") from None
 
 
+def check_names(names: Iterable[str]) -> None:
+    """Refuse names of variables that begin as settings do and are none: a value that nobody reads is a mistake.
+
+    Raises:
+        SettingsInvalid: naming the variable, and the setting that it is nearest to.
+    """
+    known = [f"UXO_{name.upper()}" for name in Settings.model_fields]
+    for name in sorted(map(str.upper, names)):
+        if name.startswith("UXO_") and name not in known and not NO_SETTINGS.fullmatch(name):
+            near = get_close_matches(name, known, n=1)
+            raise SettingsInvalid(f"{name} is no setting; {f'is {near[0]} meant?' if near else 'the README lists all'}")
+
+
 def read_settings() -> Settings:
     """Read the environment.
 
     Raises:
         SettingsInvalid: naming the variable and what is wrong with it.
     """
+    check_names(os.environ)  # noqa: TID251 -- this is where it is read
     try:
         settings = Settings()
     except ValidationError as error:

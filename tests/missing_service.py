@@ -8,7 +8,7 @@ from typing import NoReturn
 import pytest
 
 #: The variable by which the check before landing says that a missing service is a failure.
-REQUIRE_SERVICES = "UXO_REQUIRE_SERVICES"
+REQUIRE_SERVICES = "UXO_TEST_REQUIRE_SERVICES"
 
 
 def give_up(how_to_get: str) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -101,6 +102,33 @@ def test_how_many_pictures_share_a_call(set_variable: SetVariable, variables: di
         set_variable(variable, text)
 
     assert read_settings().pictures_per_call == most
+
+
+@pytest.mark.parametrize(
+    ("variable", "words"),
+    [
+        ("UXO_BUKET", "UXO_BUKET is no setting; is UXO_BUCKET meant?"),
+        ("uxo_s3_endpont", "UXO_S3_ENDPONT is no setting; is UXO_S3_ENDPOINT meant?"),
+        ("UXO_QQQQ", "UXO_QQQQ is no setting; the README lists all"),
+    ],
+)
+def test_a_variable_that_nobody_reads_is_refused(set_variable: SetVariable, variable: str, words: str) -> None:
+    """A misspelt name would leave a setting at its usual value without a word."""
+    set_variable(variable, "x")
+
+    with pytest.raises(SettingsInvalid, match=re.escape(words)):
+        read_settings()
+
+
+@pytest.mark.parametrize(
+    "variable",
+    ["UXO_KEY", "UXO_TEST_ANYTHING", "UXO_SERVE_SVC_SERVICE_HOST", "UXO_REDIS_PORT_6379_TCP_ADDR", "UXO_A_PORT"],
+)
+def test_what_belongs_to_others_is_left_alone(set_variable: SetVariable, variable: str) -> None:
+    """A caller's key, what tests need, and what Kubernetes says of Services named like us are no settings."""
+    set_variable(variable, "x")
+
+    assert read_settings().port == 8000
 
 
 def test_a_promise_that_a_device_cannot_keep_is_refused(set_variable: SetVariable) -> None:
@@ -244,14 +272,6 @@ def test_an_empty_variable_counts_as_unset(set_variable: SetVariable, variable: 
     set_variable(variable, "")
 
     assert read_settings() == Settings()
-
-
-def test_variables_of_others_are_left_alone(set_variable: SetVariable) -> None:
-    """A variable that this version does not know, with our prefix or without, changes nothing."""
-    set_variable("UXO_FUTURE", "1")
-    set_variable("PORT", "1")
-
-    assert read_settings().port == 8000
 
 
 def test_settings_do_not_change() -> None:

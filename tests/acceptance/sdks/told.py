@@ -23,7 +23,7 @@ SCRIPTS = Path(__file__).parent
 ENVIRONMENTS = ROOT / "var" / "sdks"
 HOW_TO_GET = "the SDK {name} is not installed as it is pinned; `.ci/sdks` does that"
 #: The variable with which a test run says that every service must be there.
-REQUIRE_SERVICES = "UXO_REQUIRE_SERVICES"
+REQUIRE_SERVICES = "UXO_TEST_REQUIRE_SERVICES"
 #: Seconds that one script may take on two cores that are shared with other work; alone it takes twenty.
 PATIENCE_S = 240
 #: Seconds within which work that nobody waits for has ended: a step, or the fetching of a reference.

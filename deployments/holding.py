@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from deployments.laps import ENCODE, Laps
-from deployments.tasks.claim import ANY_RANK
+from deployments.tasks.claim import ANY_RANK, NO_RESTRAINT, Restraint
 from deployments.tasks.task import Beat, Claim, Output
 from deployments.tasks.waterfall import Part
 from models.resident import Stage, Standing, Stretch
@@ -23,6 +23,9 @@ _STAGES = {Part.PREPARING: Stage.PREPARING, Part.STEPPING: Stage.STEPPING, Part.
 
 #: How often one task is overtaken at most: what is accepted makes way, and does not starve.
 MOST_OVERTAKEN = 10
+#: Seconds for which a busy replica leaves a new task to those that are idle: three times what 99 of 100 of them need to
+#: hear of it. Source: ``python -m loadtest.wake_up`` on PostgreSQL, docs/benchmarks/wake_up.json.
+POLITE_S = 0.2
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -137,6 +140,16 @@ class Load:
     def going_on(self) -> list[Held]:
         """Return what is not."""
         return [held for held in self.unfinished if self.step_s * held.steps_left > self.ahead_s]
+
+    @property
+    def restraint(self) -> Restraint:
+        """Say what is left to others: nothing while there is no step left."""
+        if not self.unfinished:
+            return NO_RESTRAINT
+        rank = self.below_rank
+        # No tenant gains by overtaking itself; its begun tasks would only pile up.
+        not_of = {held.claim.task.tenant_id for held in self.going_on} if rank < ANY_RANK else ()
+        return Restraint(below_rank=rank, not_of=not_of, waited_s=POLITE_S)
 
     @property
     def below_rank(self) -> int:

@@ -24,7 +24,7 @@ from deployments.decoding.rules import NoDecoder
 from deployments.delivering import Check, Upload, deliver, no_check, no_upload, take_back
 from deployments.device_thread import Arguments, DeviceThread, Result
 from deployments.errors import EngineFailed, ReferenceUnusable, TaskFault, Unavailable, UxoError
-from deployments.holding import Held, Load
+from deployments.holding import POLITE_S, Held, Load
 from deployments.laps import noting
 from deployments.metrics import CLAIM_DELAY, LEASES_LOST
 from deployments.previewing import Previews
@@ -32,7 +32,6 @@ from deployments.replica_limits import Limits
 from deployments.rounds import forever, run_until
 from deployments.step_metrics import note_residents, note_step
 from deployments.task_trace import trace_task
-from deployments.tasks.claim import ANY_RANK
 from deployments.tasks.task import Claim, Fault, Output, Success, TaskState
 from models.engine import Engine, StepReport
 from models.pipeline import DeviceBroken
@@ -48,8 +47,6 @@ log = structlog.get_logger()
 
 #: Seconds after which a claim is tried again without a signal.
 POLL_S = 1.0
-#: Seconds for which a busy replica leaves a new task to those that are idle.
-POLITE_S = 0.05
 #: Over how many steps the time of one is averaged.
 STEPS_REMEMBERED = 8
 #: Seconds between two looks for cancelled tasks, however often the store changes.
@@ -93,6 +90,7 @@ class Replica:
         self._limits = limits
         self._device = DeviceThread()
         self._previews = Previews(doors.store)
+        self._found = False
         self._held: dict[str, Held] = {}
         self._models = deque(sorted(engine.models))
         self._claiming: asyncio.Task[int] | None = None
@@ -130,21 +128,19 @@ class Replica:
         """Claim one task once there is room; when there is nothing to claim, wait until there may be."""
         await self._has_room.wait()
         seen = self._doors.signal.mark()
-        if self._load.unfinished:
-            await asyncio.sleep(POLITE_S)
+        if self._load.unfinished and not self._found:
+            await asyncio.sleep(POLITE_S)  # what comes meanwhile is too new for it, and wakes it again
         # Shielded: a claim that is committed must be held, or stopping here would leave it to the end of its lease.
         self._claiming = asyncio.create_task(self._claim())
-        if not await asyncio.shield(self._claiming):
+        self._found = bool(await asyncio.shield(self._claiming))
+        if not self._found:
             await self._doors.signal.wait(seen, timeout_s=POLL_S)
 
     async def _claim(self) -> int:
-        load = self._load
         claims = await self._doors.store.claim(
             models=self._next_models(),
             limit=1,
-            below_rank=load.below_rank,
-            # No tenant gains by overtaking itself; its begun tasks would only pile up.
-            not_of={held.claim.task.tenant_id for held in load.going_on} if load.below_rank < ANY_RANK else (),
+            restraint=self._load.restraint,
             replica_id=self._name,
             lease_s=self._limits.lease_s,
         )

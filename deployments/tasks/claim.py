@@ -10,6 +10,7 @@ has a low rank may overtake what has a higher one and yields.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -81,6 +82,7 @@ def _next_in_fair_order() -> Select[tuple[str]]:
             tasks.c.model == bindparam("this_model", type_=Text),
             tasks.c.tenant_id.not_in(_BUSY_TENANTS),
             tasks.c.tenant_id.not_in(bindparam("not_of", expanding=True)),
+            tasks.c.created_at <= database_now() - bindparam("waited_s", type_=Double),
         )
         .order_by(tasks.c.fair_key, tasks.c.created_at, tasks.c.id)
         .limit(1)
@@ -111,6 +113,22 @@ CLAIM_ONE = _claim_one().returning(tasks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Restraint:
+    """What a busy replica leaves to others."""
+
+    #: Tasks of this rank and of higher ones.
+    below_rank: int = ANY_RANK
+    #: Tasks of these tenants.
+    not_of: Collection[str] = ()
+    #: Tasks that were accepted fewer seconds ago: an idle replica starts them at once. Clocks differ; so may this.
+    waited_s: float = 0.0
+
+
+#: What an idle replica leaves to others: nothing.
+NO_RESTRAINT = Restraint(waited_s=-math.inf)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Appetite:
     """What a replica would take."""
 
@@ -122,10 +140,8 @@ class Appetite:
     replica_id: str
     #: How long they stay taken without a beat, in seconds.
     lease_s: float
-    #: Only tasks of a lower rank than this.
-    below_rank: int = ANY_RANK
-    #: No tasks of these tenants.
-    not_of: Collection[str] = ()
+    #: What it leaves to others all the same.
+    restraint: Restraint = NO_RESTRAINT
 
 
 def claim(connection: Connection, appetite: Appetite) -> list[tuple[Row[Any], int, bool]]:
@@ -149,7 +165,8 @@ def _claim_next(connection: Connection, model: str, appetite: Appetite) -> Row[A
         "this_model": model,
         "replica_id": appetite.replica_id,
         "lease_s": appetite.lease_s,
-        "below_rank": appetite.below_rank,
-        "not_of": list(appetite.not_of),
+        "below_rank": appetite.restraint.below_rank,
+        "not_of": list(appetite.restraint.not_of),
+        "waited_s": appetite.restraint.waited_s,
     }
     return connection.execute(CLAIM_ONE, values).one_or_none()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Executable
 from deployments.database.database import Database, open_database
 from deployments.tasks import statements
 from deployments.tasks.accept import OnceKey, Submission, accept, refuse
-from deployments.tasks.claim import ANY_RANK, ANYTHING_WAITS, Appetite, claim
+from deployments.tasks.claim import ANYTHING_WAITS, NO_RESTRAINT, Appetite, Restraint, claim
 from deployments.tasks.request_json import UnreadableRequest, decode_request, encode_request
 from deployments.tasks.rows import fault_columns, from_row, read_preview, success_columns, write_outputs, write_preview
 from deployments.tasks.settle import charge_late, count, end
@@ -136,8 +136,7 @@ class TaskStore:
         limit: int,
         replica_id: str,
         lease_s: float,
-        below_rank: int = ANY_RANK,
-        not_of: Collection[str] = (),
+        restraint: Restraint = NO_RESTRAINT,
     ) -> list[Claim]:
         """Take up to ``limit`` queued tasks, from the models in turn, each in its own fair order.
 
@@ -149,17 +148,14 @@ class TaskStore:
             limit: at most so many; none for 0 or less.
             replica_id: who takes them, for people to read.
             lease_s: how long they stay taken without a beat.
-            below_rank: only tasks of tenants for whom fewer than so many run.
-            not_of: no tasks of these tenants.
+            restraint: what is left to others.
         """
         if limit <= 0 or not models:
             return []
         [anything] = await self._database.rows(ANYTHING_WAITS, {"models": models})
         if not anything[0]:  # idle replicas ask often, and must not stand in the way of those who write
             return []
-        appetite = Appetite(
-            models=models, limit=limit, replica_id=replica_id, lease_s=lease_s, below_rank=below_rank, not_of=not_of
-        )
+        appetite = Appetite(models=models, limit=limit, replica_id=replica_id, lease_s=lease_s, restraint=restraint)
         taken = await self._database.write(lambda connection: claim(connection, appetite))
         return await self._with_requests([(from_row(row), rank, yields) for row, rank, yields in taken])
 

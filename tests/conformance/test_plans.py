@@ -36,6 +36,7 @@ VALUES: dict[str, Any] = {
     "replica_id": "r1",
     "lease_s": 60.0,
     "below_rank": 3,
+    "waited_s": 0.05,
     "not_of": ["tenant-2"],
     "max_attempts": 3,
     "keep_s": 3600.0,

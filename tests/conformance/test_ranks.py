@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from deployments.tasks.claim import ANY_RANK, MANY
+from deployments.clock import utc_now
+from deployments.tasks.claim import ANY_RANK, MANY, Restraint
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Claim, Task
 from models.request import GenerationRequest
@@ -29,7 +32,11 @@ async def claim(
 ) -> list[Claim]:
     """Claim what waits."""
     return await store.claim(
-        models=["uno"], limit=limit, replica_id="r1", lease_s=60, below_rank=below_rank, not_of=not_of
+        models=["uno"],
+        limit=limit,
+        replica_id="r1",
+        lease_s=60,
+        restraint=Restraint(below_rank=below_rank, not_of=not_of),
     )
 
 
@@ -85,3 +92,16 @@ async def test_a_task_yields_while_many_more_of_its_tenant_wait(
     yields = [claim.yields for claim in claims if claim.task.tenant_id == "alice"]
     assert yields == [True, True] + [False] * MANY
     assert [claim.yields for claim in claims if claim.task.tenant_id == "bob"] == [False]
+
+
+async def test_a_new_task_is_left_to_who_is_idle(
+    store: TaskStore, make_task: Callable[..., Task], make_request: Callable[..., GenerationRequest]
+) -> None:
+    """Who leaves what came lately finds nothing; who leaves nothing takes it, also where its clock was ahead."""
+    task = make_task(created_at=utc_now() + timedelta(seconds=30))
+    await store.accept(task, make_request())
+    asking: dict[str, Any] = {"models": ["uno"], "limit": 1, "replica_id": "r1", "lease_s": 60.0}
+
+    assert await store.claim(**asking, restraint=Restraint(waited_s=0.05)) == []
+    [claimed] = await store.claim(**asking)
+    assert claimed.task.id == task.id

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deployments.tasks.claim import ANY_RANK
+from deployments.tasks.claim import ANY_RANK, Restraint
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Claim, Success, Task
 from deployments.tenants.directory import TenantDirectory
@@ -68,7 +68,11 @@ class Both:
 
     async def _claim(self, below_rank: int, not_of: list[str]) -> None:
         claims: list[Claim] = await self._store.claim(
-            models=["uno"], limit=1, replica_id="r", lease_s=600, below_rank=below_rank, not_of=not_of
+            models=["uno"],
+            limit=1,
+            replica_id="r",
+            lease_s=600,
+            restraint=Restraint(below_rank=below_rank, not_of=not_of),
         )
         taken = self._order.take(below_rank=below_rank, not_of=not_of)
         found = taken and (next(name for name, each in self._queued.items() if each is taken.task), taken.rank)

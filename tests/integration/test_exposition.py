@@ -25,11 +25,11 @@ class Node:
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.port = free_port()
-        self._folder, self._stack = folder, stack
+        self.folder, self._stack = folder, stack
 
-    def start(self) -> subprocess.Popen[str]:
-        """Start one more process, and return once it has joined."""
-        command = [sys.executable, str(SCRIPT), str(self._folder), str(self.port)]
+    def start(self, *before: str) -> subprocess.Popen[str]:
+        """Start one more process, by the command that is put before it, and return once it has joined."""
+        command = [*before, sys.executable, str(SCRIPT), str(self.folder), str(self.port)]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._stack.enter_context(process)
         self._stack.callback(process.kill)
@@ -95,6 +95,27 @@ def test_a_new_start_counts_anew(start_node: Callable[[], Node]) -> None:
     tell(node.start(), "count")
 
     node.scrape('uxo_webhooks_total{outcome="delivered"} 1.0')
+
+
+def test_whatever_a_process_writes_has_its_blocks_when_it_joins(start_node: Callable[[], Node]) -> None:
+    """Every byte of its files is the disk's before the first value, so that none is missing once the disk is full."""
+    node = start_node()
+    node.start()
+
+    set_aside = [path.stat().st_blocks * 512 for path in node.folder.glob("*.db")]
+
+    assert len(set_aside) == 4
+    assert min(set_aside) >= 64 * 1024
+
+
+def test_a_process_without_room_works_on_without_metrics(start_node: Callable[[], Node]) -> None:
+    """Where the disk has too little room for its files it leaves none behind, and what it notes is read nowhere."""
+    node = start_node()
+    process = node.start("prlimit", f"--fsize={100 * 1024}")
+
+    tell(process, "count")
+
+    assert list(node.folder.glob("*.db")) == []
 
 
 def test_a_strangers_folder_is_refused(tmp_path: Path) -> None:

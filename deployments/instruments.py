@@ -2,19 +2,25 @@
 
 Every process writes to files of its own in a folder of its node, through mapped memory: what a dead process has counted
 stays counted, and whoever answers for the node reads the files of all. Until ``write_to`` has said where that folder
-is, values stay in this process, which is all that tests and commands need. Knows no metric by its name.
+is, values stay in this process, which is all that tests and commands need. A value that cannot be written is dropped:
+no work fails for being measured. Knows no metric by its name.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import prometheus_client
+import structlog
 from prometheus_client import CollectorRegistry, values
+
+log = structlog.get_logger()
 
 #: Where the library reads its folder.
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -28,6 +34,8 @@ class _Written:
 
     registry: CollectorRegistry
     by_name: dict[str, Any]
+    #: Whether the log has it that a value was dropped.
+    is_drop_told: bool = False
 
 
 _written = _Written(registry=CollectorRegistry(), by_name={})
@@ -43,6 +51,16 @@ class Instrument:
     help: str
     #: What its values are told apart by; each has few values, and none is a caller's text.
     labels: tuple[str, ...] = ()
+
+    @contextmanager
+    def _or_dropped(self) -> Iterator[None]:
+        """Drop a value whose file cannot be made, and say so once: the folder is gone, or no handle is left."""
+        try:
+            yield
+        except OSError as error:
+            if not _written.is_drop_told:
+                _written.is_drop_told = True
+                log.warning("metrics_dropped", metric=self.name, reason=str(error))
 
     def _of(self, kind: type, labels: dict[str, str], **options: Any) -> Any:
         """Return the library's own thing, made when it is first needed: by then it is known where it writes."""
@@ -62,7 +80,8 @@ class Counter(Instrument):
 
     def add(self, amount: float = 1.0, **labels: str) -> None:
         """Count some more."""
-        self._of(prometheus_client.Counter, labels).inc(amount)
+        with self._or_dropped():
+            self._of(prometheus_client.Counter, labels).inc(amount)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +93,8 @@ class Gauge(Instrument):
 
     def set(self, value: float, **labels: str) -> None:
         """Say how much there is."""
-        self._of(prometheus_client.Gauge, labels, multiprocess_mode=self.merged).set(value)
+        with self._or_dropped():
+            self._of(prometheus_client.Gauge, labels, multiprocess_mode=self.merged).set(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +106,8 @@ class Histogram(Instrument):
 
     def observe(self, value: float, **labels: str) -> None:
         """Note one more."""
-        self._of(prometheus_client.Histogram, labels, buckets=self.buckets).observe(value)
+        with self._or_dropped():
+            self._of(prometheus_client.Histogram, labels, buckets=self.buckets).observe(value)
 
 
 def write_to(folder: Path) -> None:

@@ -29,7 +29,7 @@ class Metered:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a call, and count it when its answer begins."""
+        """Answer a call, and count it when its answer has begun."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -37,10 +37,11 @@ class Metered:
 
         async def metered(message: Message) -> None:
             nonlocal has_begun
-            if message["type"] == "http.response.start":
-                has_begun = True
-                count(named.dialect, named.operation, status=message["status"], since_s=started_s)
+            is_start = message["type"] == "http.response.start"
+            has_begun = has_begun or is_start
             await send(message)
+            if is_start:
+                count(named.dialect, named.operation, status=message["status"], since_s=started_s)
 
         try:
             await self._app({**scope, _KEY: named}, receive, metered)

@@ -26,11 +26,14 @@ class Node:
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.port = free_port()
         self.folder, self._stack = folder, stack
+        self.log = folder.with_suffix(".log")
 
     def start(self, *before: str) -> subprocess.Popen[str]:
         """Start one more process, by the command that is put before it, and return once it has joined."""
         command = [*before, sys.executable, str(SCRIPT), str(self.folder), str(self.port)]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        logged = self._stack.enter_context(self.log.open("a", encoding="utf-8"))
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=logged, text=True)
         self._stack.enter_context(process)
         self._stack.callback(process.kill)
         assert process.stdout is not None
@@ -116,6 +119,18 @@ def test_a_process_without_room_works_on_without_metrics(start_node: Callable[[]
     tell(process, "count")
 
     assert list(node.folder.glob("*.db")) == []
+
+
+def test_what_cannot_be_written_is_dropped_and_told_once(start_node: Callable[[], Node]) -> None:
+    """A process whose folder somebody has taken away works on, and its log says so with the first value alone."""
+    node = start_node()
+    process = node.start()
+    node.folder.rename(node.folder.with_name("gone"))
+
+    for line in ("count", "3", "count"):
+        tell(process, line)
+
+    assert node.log.read_text(encoding="utf-8").count("metrics_dropped") == 1
 
 
 def test_a_strangers_folder_is_refused(tmp_path: Path) -> None:

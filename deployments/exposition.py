@@ -9,6 +9,7 @@ is emptied by the first process that finds nobody in it: counters begin anew wit
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -34,6 +35,10 @@ log = structlog.get_logger()
 
 #: Seconds between two attempts at a port that somebody else has.
 RETRY_S = 5.0
+#: Seconds that one waits at the door; whoever stands there needs milliseconds, unless it was stopped just then.
+PATIENCE_S = 5.0
+#: Seconds between two looks at the door.
+LOOK_S = 0.02
 
 _KIB = 1024
 #: Bytes of each file that a process writes, by the beginning of its name. The library maps what it finds and lets it
@@ -89,18 +94,22 @@ def join_node(folder: Path, *, host: str, port: int) -> None:
     waiting.start()
 
 
-def enter(folder: Path) -> None:
+def enter(folder: Path, *, patience_s: float = PATIENCE_S) -> None:
     """Make this process's place in the folder.
 
+    Args:
+        folder: where all of them write.
+        patience_s: seconds that it waits while somebody else stands at the door.
+
     Raises:
-        OSError: when it cannot be written to, or the disk has no room.
+        OSError: when it cannot be written to, the disk has no room, or nobody makes way at the door.
         FolderRefused: when it is another user's, who could make us write elsewhere.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise FolderRefused
-    with _at_the_door(folder):
+    with _at_the_door(folder, patience_s):
         forget_the_dead(folder)
         if not list(folder.glob("*.alive")):
             for old in folder.glob("*.db"):
@@ -140,11 +149,23 @@ def forget_the_dead(folder: Path) -> None:
 
 
 @contextmanager
-def _at_the_door(folder: Path) -> Iterator[None]:
+def _at_the_door(folder: Path, patience_s: float = PATIENCE_S) -> Iterator[None]:
     """Keep others from coming and from being declared dead for the length of a block."""
+    deadline_s = time.monotonic() + patience_s
     with (folder / "door").open("w", encoding="utf-8") as door:
-        fcntl.flock(door, fcntl.LOCK_EX)
+        while not _is_ours(door):
+            if time.monotonic() > deadline_s:
+                raise TimeoutError(errno.ETIMEDOUT, "another process stands at the door and does not move", door.name)
+            time.sleep(LOOK_S)
         yield
+
+
+def _is_ours(door: IO[str]) -> bool:
+    """Take the lock, unless another process has it."""
+    with suppress(BlockingIOError):
+        fcntl.flock(door, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
 
 
 def _answer_in_turn(folder: Path, host: str, port: int) -> None:

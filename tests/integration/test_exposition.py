@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 import time
@@ -131,6 +132,15 @@ def test_what_cannot_be_written_is_dropped_and_told_once(start_node: Callable[[]
         tell(process, line)
 
     assert node.log.read_text(encoding="utf-8").count("metrics_dropped") == 1
+
+
+def test_a_door_that_stays_shut_is_waited_at_for_a_while(tmp_path: Path) -> None:
+    """A process that was stopped while it read the files of all keeps no other from starting."""
+    with (tmp_path / "door").open("w", encoding="utf-8") as door:
+        fcntl.flock(door, fcntl.LOCK_EX)
+
+        with pytest.raises(TimeoutError, match="door"):
+            enter(tmp_path, patience_s=0)
 
 
 def test_a_strangers_folder_is_refused(tmp_path: Path) -> None:

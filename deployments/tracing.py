@@ -10,6 +10,7 @@ none is made. They hold names, times, models and ids: no prompt, no key, no addr
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 #: The name of the header, and of the field that the library reads.
 TRACEPARENT = "traceparent"
-#: Milliseconds that a process which ends waits for the last spans to be taken.
-FLUSH_MS = 3000
+#: Seconds that a process which ends waits for the last spans to be taken.
+FLUSH_S = 3.0
 
 _propagator = TraceContextTextMapPropagator()
 
@@ -46,15 +47,22 @@ def open_tracing(*, service: str = "uxo-serve") -> None:
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 -- the same
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 -- the same
 
-    provider = TracerProvider(resource=Resource.create({"service.name": service}))
+    # Whoever ends has flushed; at its exit the library would wait for half a minute more.
+    provider = TracerProvider(resource=Resource.create({"service.name": service}), shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     _Tracing.provider, _Tracing.tracer = provider, provider.get_tracer("uxo-serve")
 
 
 def flush_spans() -> None:
-    """Send what has not been sent, and wait a moment for it; not for an event loop."""
+    """Send what has not been sent, and wait a moment for it; not for an event loop.
+
+    A collector that takes calls and does not answer them is left behind with its thread, which ends with the process:
+    the library's own time limit bounds one batch and not the whole, and it ignores the one that it can be given here.
+    """
     if _Tracing.provider is not None:
-        _Tracing.provider.force_flush(FLUSH_MS)
+        sending = threading.Thread(target=_Tracing.provider.force_flush, name="last spans", daemon=True)
+        sending.start()
+        sending.join(FLUSH_S)
 
 
 def close_tracing() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import subprocess
+import sys
 import threading
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -10,6 +13,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
+from pathlib import Path
 
 import httpx
 import pytest
@@ -64,6 +68,9 @@ NAMES = {
     "webhook",
 }
 PATIENCE_S = 60
+TRACED = Path(__file__).parents[1] / "traced_process.py"
+#: Seconds until a process must have ended; the library would wait for 30 at its exit, and 1000 for an answer.
+UNANSWERED_S = 30
 
 
 class Collector(ThreadingHTTPServer):
@@ -230,6 +237,17 @@ async def test_no_span_holds_a_secret(
     assert len({span.trace_id for span in spans}) == 1
     for secret in (b"canary", b"127.0.0.1", KEY.encode(), b"data:"):
         assert secret not in collector.said
+
+
+def test_a_collector_that_does_not_answer_holds_up_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process ends although nobody answers the call that brings its last spans, however long that may take."""
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{deaf.getsockname()[1]}")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1000")
+
+        ended = subprocess.run([sys.executable, str(TRACED)], timeout=UNANSWERED_S, check=False)
+
+    assert ended.returncode == 0
 
 
 async def test_without_a_collector_a_callers_trace_is_kept(

@@ -126,6 +126,10 @@ class Lookout:
         self._background: Background | None = None
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> str:
+        """Name the one of the process that reads this: Serve hands its controller the policy's module by value."""
+        return "LOOKOUT"
+
     def __repr__(self) -> str:
         """Say what it looks at."""
         return f"<Lookout [{'; '.join(', '.join(models) for models in self._asked_s) or 'idle'}]>"

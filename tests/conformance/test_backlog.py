@@ -141,6 +141,16 @@ async def test_a_policy_changes_nothing_while_the_database_is_away(monkeypatch: 
     lookout.close()
 
 
+@pytest.mark.filterwarnings("ignore:Using extra keyword arguments:DeprecationWarning")  # Ray's own schema does
+def test_serve_can_hand_the_policy_to_its_controller() -> None:
+    """Serve sends the policy's module by value; what arrives asks the one lookout of the process it arrives in."""
+    from ray.serve.config import AutoscalingPolicy  # noqa: PLC0415 -- takes seconds
+
+    sent = AutoscalingPolicy(policy_function="deployments.autoscaling:BacklogPolicy").get_policy()
+
+    assert repr(sent(models=["uno"])) == "<BacklogPolicy [uno | wants nothing yet]>"
+
+
 async def test_policies_share_a_thread(store: TaskStore, lookout: Lookout) -> None:
     """However many policies there were, one after another and for several deployments, one thread looks for all."""
     for models in (["uno"], ["uso"], ["uno"]):

@@ -133,6 +133,17 @@ def test_every_replica_has_its_place(values: dict[str, Any]) -> None:
         assert least_and_most == ((1, 1) if deployment["name"] == "housekeeper" else offers[resource])
 
 
+def test_what_a_replica_holds_does_not_scale() -> None:
+    """A task that runs counts as the work of one replica, however many a replica may hold."""
+    values = VALUES["scale-to-zero"] | {"serve": {"capacity": 8}}
+
+    (application,) = serve_config_of(render(values))["applications"]
+
+    (scaled,) = [each for each in application["deployments"] if "autoscaling_config" in each]
+    assert application["args"]["capacity"] == 8
+    assert scaled["autoscaling_config"]["policy"]["policy_kwargs"]["capacity"] == 1
+
+
 @EVERY
 def test_every_variable_is_a_setting(values: dict[str, Any]) -> None:
     """Each UXO_* variable of a container is one that the service reads."""

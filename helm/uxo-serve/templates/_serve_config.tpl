@@ -46,7 +46,8 @@ applications:
               wait_s: {{ .waitS }}
               calm_s: {{ .calmS }}
               units_per_s: {{ .unitsPerS }}
-              capacity: {{ $.Values.serve.capacity }}
+{{- /* One steps at a time, however many a replica holds: docs/benchmarks/autoscaling.md. */}}
+              capacity: 1
 {{- else }}
         num_replicas: {{ $group.pods }}
 {{- end }}

@@ -49,6 +49,7 @@ VALUES: dict[str, dict[str, Any]] = {
     "copied-weights": {"weights": COPIED},
     "bootstrap-keys": {"secrets": {"bootstrapKeys": {"name": "first-keys"}, "bucket": {"name": ""}}},
     "post-migration": {"migration": {"post": True}},
+    "traced": {"tracing": {"endpoint": "http://collector:4318", "to": [{"podSelector": {}}]}},
 }
 SCALE = {"scale": {"maxPods": 2, "waitS": 9, "calmS": 9, "unitsPerS": 1}}
 SCALES = {"autoscaler": {"enabled": True}, "network": API_SERVER}
@@ -196,6 +197,7 @@ def test_every_other_setting_can_be_given() -> None:
         ({"network": {"callers": {"from": []}}}, "from"),
         ({"monitoring": {"alerts": {"errorRatio": 2}}}, "errorRatio"),
         ({"monitoring": {"grafana": True}}, "grafana"),
+        ({"tracing": {"endpoint": "http://collector:4318"}}, "tracing"),
         ({"gateway": {"pods": 0}}, "pods"),
         ({"gpuGroups": {"flux": {"pods": 0}}}, "nothing would ever change that"),
         ({"gpuGroups": {"flux": {"scale": {"maxPods": 2}}}}, "flux"),

@@ -161,6 +161,25 @@ def test_everything_is_closed_that_is_not_opened(values: dict[str, Any]) -> None
     assert doors == {"ray": [], "callers": [8000], "scraper": [9464], "operator": [8265]}
 
 
+def test_traces_have_a_door_to_their_collector() -> None:
+    """Pods that make spans are told where the collector is, and reach it at its port; without one there is no door."""
+    collector = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "tracing"}}}]
+    endpoint = "http://collector.tracing:4319"
+
+    manifests = render({"tracing": {"endpoint": endpoint, "to": collector, "port": 4319}})
+
+    door = of_kind(manifests, "NetworkPolicy")["tracing"]["spec"]
+    (parts,) = (each["values"] for each in door["podSelector"]["matchExpressions"])
+    told = {
+        template["metadata"]["labels"]["uxo-serve/part"]
+        for _, template in pods_of(manifests)
+        if {"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": endpoint} in template["spec"]["containers"][0]["env"]
+    }
+    assert door["egress"] == [{"to": collector, "ports": [{"protocol": "TCP", "port": 4319}]}]
+    assert set(parts) == {"gateway", "gpu"} <= told
+    assert "tracing" not in of_kind(render({}), "NetworkPolicy")
+
+
 @EVERY
 def test_every_pod_is_meant_by_the_policies(values: dict[str, Any]) -> None:
     """Every pod bears the label that all of them are closed by, and a part that a policy opens a door for."""

@@ -98,6 +98,9 @@ seccompProfile: {type: RuntimeDefault}
 # Prometheus reads them from another pod; the port has its default, 9464.
 - {name: UXO_METRICS_HOST, value: 0.0.0.0}
 - {name: UXO_OUTBOUND_PORTS, value: {{ join "," $values.network.publicPorts | quote }}}
+{{- with $values.tracing.endpoint }}
+- {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ . | quote }}}
+{{- end }}
 {{- range $variable, $value := $values.settings }}
 - {name: {{ $variable }}, value: {{ $value | quote }}}
 {{- end }}

@@ -1,6 +1,7 @@
 """What waits for some models, and how fast what ended lately was done: all that says how many replicas are needed.
 
-A tenant at its cap of running tasks leaves no work for further replicas, however much of its waits. How fast a device
+A tenant at its cap of running tasks leaves no work for further replicas, however much of its waits; but a first replica
+for models of which it runs nothing, so that what waits there can take the next place that comes free. How fast a device
 is, is told by its own time: a reference that comes slowly, or a bucket that takes a picture slowly, is none of it.
 """
 
@@ -96,6 +97,10 @@ async def read_backlog(database: Database, models: Sequence[str]) -> Backlog:
 
 
 def _claimable(load: Row[Any]) -> int:
-    """Return how many of a tenant's waiting tasks may run beside what runs for it; they count as equally large."""
+    """Return how many of a tenant's waiting tasks may run beside what runs for it; they count as equally large.
+
+    One at least where nothing of these models runs: other models may fill the cap at every look, and without a replica
+    there is nobody who could ever claim what waits here.
+    """
     waiting, may_run, running = int(load.queued), load.max_running, int(load.running_of_all)
-    return waiting if may_run is None else max(min(waiting, int(may_run) - running), 0)
+    return waiting if may_run is None else max(min(waiting, int(may_run) - running), int(not load.running))

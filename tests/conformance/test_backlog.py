@@ -76,6 +76,26 @@ async def test_what_waits_behind_a_cap_is_no_work(
     assert (room_for_none.queued, room_for_none.queued_units, room_for_none.running) == (0, 0.0, 4)
 
 
+async def test_a_model_is_not_starved_by_the_cap_of_another(
+    store: TaskStore,
+    directory: TenantDirectory,
+    database: Database,
+    make_task: MakeTask,
+    make_request: MakeRequest,
+) -> None:
+    """Where one model fills a tenant's cap for as long as it pleases, another model still has one task to do."""
+    await directory.change(Tenant(id="alice", max_running=2))
+    for model, number in (("uno", 5), ("uso", 3)):
+        for _ in range(number):
+            await store.accept(make_task(model=model, work_units=2.0), make_request(model=model))
+    await store.claim(models=["uno"], limit=2, replica_id="r1", lease_s=60)
+
+    uno, uso = await read_backlog(database, ["uno"]), await read_backlog(database, ["uso"])
+
+    assert (uno.queued, uno.queued_units, uno.running) == (0, 0.0, 2)
+    assert (uso.queued, uso.queued_units, uso.running) == (1, 2.0, 0)
+
+
 async def test_nothing_is_no_backlog(store: TaskStore, database: Database) -> None:
     """An empty store has a backlog of nothing."""
     backlog = await read_backlog(database, ["uno"])

@@ -42,8 +42,9 @@ class Aim:
     wait_s: float = 30.0
     #: Seconds for which fewer replicas have to be enough before there are fewer.
     calm_s: float = 300.0
-    #: Tasks that a replica holds at once.
-    capacity: int = 4
+    #: Tasks that run and are the work of one replica. It holds more, but steps one while the others' references come.
+    #: Source: docs/benchmarks/autoscaling.md.
+    capacity: int = 1
     #: Work units that a replica does in a second, until it is measured.
     units_per_s: float = 1.0
 
@@ -77,7 +78,7 @@ class Scaled(Protocol):
 
 
 def needed(backlog: Backlog, *, aim: Aim, units_per_s: float) -> int:
-    """Return how many replicas work the backlog off in time, and hold what runs; 0 only when there is nothing."""
+    """Return how many replicas work the backlog off in time, and step what runs; 0 only when there is nothing."""
     for_waiting = math.ceil(backlog.queued_units / (units_per_s * aim.wait_s))
     for_running = math.ceil(backlog.running / aim.capacity)
     return max(for_waiting, for_running, int(backlog.queued > 0))

@@ -112,8 +112,8 @@ class Aims(Part):
     wait_s: Positive = 30.0
     #: Seconds for which fewer replicas have to be enough before there are fewer.
     calm_s: Positive = 300.0
-    #: Tasks that a replica holds at once.
-    capacity: Annotated[int, Field(ge=1)] = 4
+    #: Tasks that run and are the work of one replica, however many more it holds.
+    capacity: Annotated[int, Field(ge=1)] = 1
     #: Work units that a replica does in a second, until it is measured.
     units_per_s: Positive = 1.0
 

@@ -81,8 +81,7 @@ class FleetWords(BaseModel):
         if self.scaling == "backlog":
             # Until it has measured, the rule believes what the operator knows: how fast the device is by its table.
             units_per_s = 1e3 / costs.step(UNIT_TOKENS)
-            aim = Aim(wait_s=self.wait, calm_s=self.calm, capacity=self.capacity, units_per_s=units_per_s)
-            return ByBacklog(aim=aim)
+            return ByBacklog(aim=Aim(wait_s=self.wait, calm_s=self.calm, units_per_s=units_per_s))
         return Fixed(replicas=self.replicas)
 
 

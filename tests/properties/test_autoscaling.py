@@ -61,6 +61,14 @@ def test_more_work_never_needs_fewer(
     assert less <= more
 
 
+@given(running=COUNTS)
+def test_each_that_runs_needs_its_own(running: int) -> None:
+    """Unless something else is said, no task that runs counts as less than the work of one replica."""
+    backlog = Backlog(queued=0, running=running, queued_units=0.0)
+
+    assert needed(backlog, aim=Aim(), units_per_s=1.0) == running
+
+
 @given(steps=STEPS, calm_s=st.floats(1, 900))
 def test_up_at_once(steps: list[tuple[float, int]], calm_s: float) -> None:
     """What is needed is wanted at once."""

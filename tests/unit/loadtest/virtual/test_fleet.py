@@ -174,8 +174,10 @@ def test_claims_take_turns() -> None:
 def test_from_nothing_and_back() -> None:
     """Without replicas the first task waits for a cold start, and after the calm there are none."""
     works = [*evenly(5, every_s=0.1), replace(evenly(1, every_s=0.1)[0], number=5, at_s=500.0)]
+    # As many as a replica holds count as one replica's work, so that one is all that is ever asked for.
+    aim = Aim(wait_s=30, calm_s=100, capacity=4, units_per_s=8)
 
-    lived = live(works, Setting(cold_s=60.0), ByBacklog(aim=Aim(wait_s=30, calm_s=100, units_per_s=8)))
+    lived = live(works, Setting(cold_s=60.0), ByBacklog(aim=aim))
 
     first, last = lived.fates[0], lived.fates[-1]
     for fate in (first, last):

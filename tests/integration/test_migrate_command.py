@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from postgresql_server import PostgresServer
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, create_engine, inspect
 from typer.testing import CliRunner, Result
 
 from deployments.cli import app
@@ -57,11 +57,12 @@ def uxo(tmp_path: Path) -> Uxo:
 @pytest.mark.parametrize(
     ("revision", "pending"),
     [
-        (None, ("0001_pre", "0002_pre", "0002_post", "0003_pre", "0003_post", "0004_pre")),
-        ("0001_pre", ("0002_pre", "0002_post", "0003_pre", "0003_post", "0004_pre")),
-        ("0002_post", ("0003_pre", "0003_post", "0004_pre")),
-        ("0003_post", ("0004_pre",)),
-        ("0004_pre", ()),
+        (None, ("0001_pre", "0002_pre", "0002_post", "0003_pre", "0003_post", "0004_pre", "0005_pre")),
+        ("0001_pre", ("0002_pre", "0002_post", "0003_pre", "0003_post", "0004_pre", "0005_pre")),
+        ("0002_post", ("0003_pre", "0003_post", "0004_pre", "0005_pre")),
+        ("0003_post", ("0004_pre", "0005_pre")),
+        ("0004_pre", ("0005_pre",)),
+        ("0005_pre", ()),
     ],
 )
 def test_what_older_code_needed_can_wait(connection: Connection, revision: str | None, pending: tuple[str]) -> None:
@@ -76,8 +77,23 @@ def test_missing_revisions_are_named_with_the_command(connection: Connection) ->
     """Whoever meets an old database is told what to do."""
     upgrade(connection, "0001_pre")
 
-    with pytest.raises(NotMigrated, match="lacks 0002_pre, 0002_post, 0003_pre, 0003_post, 0004_pre; run: uxo migrate"):
+    missing = "0002_pre, 0002_post, 0003_pre, 0003_post, 0004_pre, 0005_pre"
+    with pytest.raises(NotMigrated, match=f"lacks {missing}; run: uxo migrate"):
         check_migrated(connection)
+
+
+@pytest.mark.parametrize("present", [(), ("device_s", "spent", "traceparent")])
+def test_tables_get_what_an_earlier_form_of_a_revision_lacked(connection: Connection, present: tuple[str, ...]) -> None:
+    """Tables of 0004 get the columns that 0004 had only for a day, whether they are of that day or not."""
+    upgrade(connection, "0004_pre")
+    for name in present:
+        connection.exec_driver_sql(f"ALTER TABLE tasks ADD COLUMN {name} TEXT")
+
+    upgrade(connection)
+
+    columns = {column["name"] for column in inspect(connection).get_columns("tasks")}
+    assert {"device_s", "spent", "traceparent"} <= columns
+    check_migrated(connection)
 
 
 def test_newer_tables_serve_older_code(connection: Connection) -> None:
@@ -107,10 +123,10 @@ def test_a_server_is_moved_in_two_steps(uxo: Uxo, bare_url: str) -> None:
     said = [uxo(bare_url, *words).stdout for words in steps]
 
     assert said == [
-        "moved the database from nothing to 0004_pre\n",
-        "the database is at 0004_pre already\n",
-        "the database is at 0004_pre already\n",
-        "the database is at 0004_pre already\n",
+        "moved the database from nothing to 0005_pre\n",
+        "the database is at 0005_pre already\n",
+        "the database is at 0005_pre already\n",
+        "the database is at 0005_pre already\n",
     ]
 
 
@@ -118,8 +134,8 @@ def test_a_file_is_moved_all_the_way(uxo: Uxo, sqlite_url: str) -> None:
     """A file belongs to one machine, so nothing older uses it."""
     first, second = (json.loads(uxo(sqlite_url, "migrate", "--json").stdout) for _ in range(2))
 
-    assert first == {"from": None, "to": "0004_pre"}
-    assert second == {"from": "0004_pre", "to": "0004_pre"}
+    assert first == {"from": None, "to": "0005_pre"}
+    assert second == {"from": "0005_pre", "to": "0005_pre"}
 
 
 @pytest.mark.parametrize(
@@ -132,7 +148,7 @@ def test_a_server_that_was_not_migrated_is_one_clear_line(uxo: Uxo, bare_url: st
     assert answer.exit_code == 1
     [line] = [line for line in answer.output.splitlines() if "run: uxo migrate" in line]
     assert line.endswith(
-        "the database lacks 0001_pre, 0002_pre, 0002_post, 0003_pre, 0003_post, 0004_pre; run: uxo migrate"
+        "the database lacks 0001_pre, 0002_pre, 0002_post, 0003_pre, 0003_post, 0004_pre, 0005_pre; run: uxo migrate"
     )
     assert "Traceback" not in answer.output
 
@@ -159,7 +175,7 @@ def test_a_migration_that_fails_leaves_nothing_behind(uxo: Uxo, bare_url: str, p
 
     assert failed.exit_code == 1
     assert left.strip() == "|"
-    assert again.stdout == "moved the database from nothing to 0004_pre\n"
+    assert again.stdout == "moved the database from nothing to 0005_pre\n"
 
 
 async def test_a_migration_waits_as_long_as_it_takes(bare_url: str) -> None:

@@ -4,7 +4,7 @@ Revisions come in pairs so that two versions of the code can run side by side: `
 needs and the old one ignores, ``NNNN_post_…`` takes away what only the old one used. Each states its tables anew:
 ``schema`` moves on, history does not.
 
-    0001_pre ─► 0002_pre ─► 0002_post ─► 0003_pre ─► 0003_post ─► 0004_pre
+    0001_pre ─► 0002_pre ─► 0002_post ─► 0003_pre ─► 0003_post ─► 0004_pre ─► 0005_pre
                             the code of 0003 needs ▲, and puts up with what comes after it
 """
 

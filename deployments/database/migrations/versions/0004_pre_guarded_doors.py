@@ -1,4 +1,4 @@
-"""Add when what tasks hold is erased, what a tenant may take and reach, previews, traces, and where time went.
+"""Add when what tasks hold is erased, what a tenant's pictures and calls may take and reach, and previews.
 
 Every new column may be null or has a usual value, so that code which does not know it can go on inserting. Pictures
 that were kept before count towards no limit until their time is over.
@@ -21,9 +21,6 @@ def upgrade() -> None:
     op.add_column("tasks", sa.Column("erase_at", sa.Double))
     op.add_column("tasks", sa.Column("erased_at", sa.Double))
     op.add_column("tasks", sa.Column("preview", sa.Text))
-    op.add_column("tasks", sa.Column("device_s", sa.Double))
-    op.add_column("tasks", sa.Column("spent", sa.Text))
-    op.add_column("tasks", sa.Column("traceparent", sa.Text))
     op.execute("UPDATE tasks SET erase_at = 0 WHERE deleted_at IS NOT NULL")
     op.execute(
         "UPDATE tasks SET erase_at = finished_at + lifetime_s "

@@ -116,7 +116,7 @@ WEBHOOKS_WAITING = Gauge(
 )
 WEBHOOK_AGE = Gauge(
     name="uxo_webhook_age_seconds",
-    help="Seconds since the end of the task that the oldest waiting webhook tells of; 0 where none waits.",
+    help="Seconds that the oldest waiting webhook has waited, since its task's end or its replay; 0 for none.",
     merged="livemax",
 )
 TASKS_ENDED = Counter(

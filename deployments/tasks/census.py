@@ -26,7 +26,7 @@ COUNT = (
     .group_by(tasks.c.model, "side")
 )
 
-#: Count the webhooks that are still to be delivered, and say how old the oldest is.
+#: Count the webhooks that are still to be delivered, and say for how long the oldest has waited.
 COUNT_WEBHOOKS = select(
     func.count().label("waiting"), (database_now() - func.min(webhooks.c.created_at)).label("oldest_s")
 ).where(webhooks.c.state == literal_column("'waiting'"))
@@ -58,7 +58,7 @@ class Census:
     crowds: Sequence[Crowd]
     #: Webhooks that are still to be delivered.
     webhooks: int
-    #: Seconds since the end that the oldest of them tells of; 0 where there is none.
+    #: Seconds for which the oldest of them has waited, since its task's end or its replay; 0 where there is none.
     webhook_age_s: float
 
 

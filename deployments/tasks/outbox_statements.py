@@ -161,10 +161,10 @@ LIST = (
 )
 
 #: Have webhooks sent again from the first try on, those of which it is known where; narrowed by what the operator asks
-#: for.
+#: for. They wait from now on: by the end that they tell of, each would be stuck at once.
 REPLAY = (
     update(webhooks)
     .where(webhooks.c.url != "")
-    .values(state="waiting", attempts=0, due_at=database_now(), ended_at=None)
+    .values(state="waiting", attempts=0, created_at=database_now(), due_at=database_now(), ended_at=None)
     .returning(webhooks.c.id)
 )

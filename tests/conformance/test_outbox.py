@@ -18,6 +18,7 @@ from deployments.database.schema import tasks, webhooks
 from deployments.errors import FaultKind
 from deployments.outbound.urls import UnreadableUrl, read_url
 from deployments.tasks import outbox_statements as statements
+from deployments.tasks.census import take_census
 from deployments.tasks.outbox import MAX_HOST, Outbox, Room
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Fault, Success, Task, Webhook
@@ -332,6 +333,21 @@ async def test_a_replay_begins_anew(outbox: Outbox, end_one: EndOne) -> None:
     assert replayed == {due.id}
     [again] = await outbox.claim_due(ROOM, lease_s=LEASE_S)
     assert (again.id, again.attempt, await outbox.read_body(again)) == (due.id, 1, "said")
+
+
+async def test_a_replayed_webhook_waits_from_then_on(outbox: Outbox, database: Database, end_one: EndOne) -> None:
+    """However long ago its task ended, a replayed webhook has only begun to wait."""
+    await end_one()
+    [due] = await outbox.claim_due(ROOM, lease_s=LEASE_S)
+    await database.write(lambda connection: connection.execute(update(webhooks).values(created_at=1.0)))
+    before = await take_census(database)
+    await outbox.end(due, WebhookState.DEAD, answer="410")
+
+    await outbox.replay([due.id])
+
+    after = await take_census(database)
+    assert (before.webhooks, after.webhooks) == (1, 1)
+    assert after.webhook_age_s < 1e6 < before.webhook_age_s
 
 
 async def test_a_replay_of_many(outbox: Outbox, end_one: EndOne) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from deployments.commands.words import age, dollars, in_dollars
-from deployments.tasks.waterfall import waterfall_of
+from deployments.tasks.waterfall import last_start, waterfall_of
 
 if TYPE_CHECKING:
     from deployments.tasks.overview import TaskLine, TaskRecord
@@ -87,7 +87,7 @@ def record_fields(record: TaskRecord) -> dict[str, object]:
 
 
 def _lines(record: TaskRecord) -> Iterator[tuple[str, object]]:
-    task, seen_at = record.task, record.seen_at
+    task, seen_at, started_at = record.task, record.seen_at, last_start(record.task)
     yield "task", task.id
     yield "tenant", task.tenant_id
     yield "model", f"{task.model}, asked for in {task.dialect}"
@@ -98,8 +98,8 @@ def _lines(record: TaskRecord) -> Iterator[tuple[str, object]]:
     yield "lease ends in", record.lease_expires_at and _between(seen_at, record.lease_expires_at)
     yield "steps", f"{task.steps_done} of {task.steps_total}, {task.work_units:,.1f} work units"
     yield "accepted", _ago(task.created_at, seen_at)
-    yield "waited", _between(task.created_at, task.started_at or task.finished_at or seen_at)
-    yield "ran", task.started_at and _between(task.started_at, task.finished_at or seen_at)
+    yield "waited", _between(task.created_at, started_at or task.finished_at or seen_at)
+    yield "ran", started_at and _between(started_at, task.finished_at or seen_at)
     yield "ended", _ago(task.finished_at, seen_at)
     yield from _waterfall_lines(task)
     yield "price", dollars(task.price)

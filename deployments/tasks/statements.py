@@ -23,9 +23,10 @@ from sqlalchemy import (
     update,
 )
 
-from deployments.database.schema import database_now, idempotency_keys, is_in_state, task_requests, tasks
+from deployments.database.schema import HAS_STARTED, database_now, idempotency_keys, is_in_state, task_requests, tasks
 from deployments.errors import FaultKind, Quarantined
 from deployments.tasks.task import TaskState
+from deployments.tasks.waterfall import WAITED_TO_THE_END
 
 _THIS_ID = bindparam("this_id", type_=Text)
 _THIS_TENANT = bindparam("this_tenant", type_=Text)
@@ -43,7 +44,13 @@ _ENDED = {
     "finished_at": database_now(),
     "erase_at": case((tasks.c.deleted_at.is_not(None), 0.0), else_=database_now() + tasks.c.lifetime_s),
 }
-#: A task waiting again in its old place; its next attempt starts from noise.
+#: What the end of a task brings besides that may be waiting: where its time went, if that was not an attempt's.
+_LET_GO = {
+    "spent": case((and_(is_in_state("queued"), HAS_STARTED), WAITED_TO_THE_END), else_=tasks.c.spent),
+    **_ENDED,
+}
+#: A task waiting again in its old place; its next attempt starts from noise. When it was started stays: fair order goes
+#: by what was ever started.
 _QUEUED_AGAIN = {"state": TaskState.QUEUED, "steps_done": 0, "preview": None, **_NO_LEASE}
 
 _MINE: ColumnElement[bool] = and_(
@@ -182,7 +189,7 @@ CANCEL = (
         tasks.c.tenant_id == _THIS_TENANT,
         tasks.c.state.in_([TaskState.QUEUED, TaskState.RUNNING]),
     )
-    .values(state=TaskState.CANCELLED, **_ENDED)
+    .values(state=TaskState.CANCELLED, **_LET_GO)
     .returning(*_SETTLED)
 )
 
@@ -194,7 +201,7 @@ EXPIRE = (
         state=TaskState.CANCELLED,
         fault_kind=FaultKind.TOO_LATE,
         fault_message="it was not started in time",
-        **_ENDED,
+        **_LET_GO,
     )
     .returning(*_SETTLED)
 )

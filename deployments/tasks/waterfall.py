@@ -16,13 +16,20 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from deployments.tasks.task import Task
+
+
+#: What is noted of a task that ends while it waits again after an attempt that was lost.
+WAITED_TO_THE_END = '{"queued": 0}'
 
 
 class Part(StrEnum):
     """What a task's time is spent on, in this order."""
 
-    #: From its accept to the start of its last attempt, with attempts that were lost.
+    #: From its accept to the start of its last attempt, with attempts that were lost; all of it, where it waited again
+    #: when it ended.
     QUEUED = "queued"
     #: From its start to its end, where nobody noted more: it was cancelled, or its replica was lost.
     RUNNING = "running"
@@ -49,11 +56,20 @@ def waterfall_of(task: Task) -> Mapping[Part, float]:
     """
     if task.finished_at is None:
         return {}
-    queued_s = ((task.started_at or task.finished_at) - task.created_at).total_seconds()
-    if task.started_at is None:
+    started_at = last_start(task)
+    queued_s = ((started_at or task.finished_at) - task.created_at).total_seconds()
+    if started_at is None:
         return {Part.QUEUED: queued_s}
-    ran_s = (task.finished_at - task.started_at).total_seconds()
+    ran_s = (task.finished_at - started_at).total_seconds()
     return {Part.QUEUED: queued_s, **_filled(task.spent or {Part.RUNNING: 0.0}, ran_s)}
+
+
+def last_start(task: Task) -> datetime | None:
+    """Return when the attempt began that runs or that ended a task; None where it waits, or waited until its end.
+
+    The store keeps the start of an attempt that was lost, since fair order goes by what was ever started.
+    """
+    return None if task.state == "queued" or Part.QUEUED in task.spent else task.started_at
 
 
 def _filled(spent: Mapping[Part, float], ran_s: float) -> dict[Part, float]:

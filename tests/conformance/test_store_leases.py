@@ -16,6 +16,7 @@ import pytest
 from deployments.errors import FaultKind
 from deployments.tasks.store import Forgotten, Rescued, TaskStore
 from deployments.tasks.task import Beat, Claim, Fault, Output, Success, Task, TaskState, Webhook
+from deployments.tasks.waterfall import Part, last_start, waterfall_of
 from models.request import GenerationRequest
 
 MakeTask = Callable[..., Task]
@@ -362,6 +363,20 @@ async def test_a_cancelled_task_is_never_claimed(
     ended = await read(store, task)
     assert (ended.state, ended.started_at) == (TaskState.CANCELLED, None)
     assert ended.finished_at is not None
+
+
+async def test_who_waits_again_until_the_end_ran_for_none_of_it(store: TaskStore, claim_one: ClaimOne) -> None:
+    """All the time of a task that is cancelled while it waits again is queued; else what came after its start ran."""
+    released, running = await claim_one(), await claim_one()
+    await release(store, released)
+    waiting = await read(store, released)
+    for task in (released, running):
+        await cancel(store, task)
+
+    parts = [list(waterfall_of(await read(store, task))) for task in (released, running)]
+
+    assert last_start(waiting) is None
+    assert parts == [[Part.QUEUED], [Part.QUEUED, Part.RUNNING]]
 
 
 async def test_a_cancelled_task_is_not_rescued(store: TaskStore, claim_one: ClaimOne) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deployments.tasks.task import Task
+from deployments.tasks.task import Task, TaskState
 from deployments.tasks.waterfall import Part, read_spent, waterfall_of, write_spent
 
 MakeTask = Callable[..., Task]
@@ -27,7 +27,7 @@ def test_the_parts_are_the_whole(
     make_task: MakeTask, noted: Mapping[Part, float], waited_s: float, ran_s: float
 ) -> None:
     """None is negative, they come in the order in which they happened, and they sum to the time from accept to end."""
-    task = make_task()
+    task = make_task(state=TaskState.CANCELLED)
     started_at = task.created_at + timedelta(seconds=waited_s)
     ended = replace(task, started_at=started_at, finished_at=started_at + timedelta(seconds=ran_s))
 
@@ -43,7 +43,7 @@ def test_the_parts_are_the_whole(
 @given(noted=st.fixed_dictionaries(dict.fromkeys(list(Part)[2:], SECONDS)), rest_s=SECONDS)
 def test_what_was_noted_is_shown(make_task: MakeTask, noted: Mapping[Part, float], rest_s: float) -> None:
     """While the clocks agree, every part but the last is shown as it was noted, and the last has the rest."""
-    task = make_task()
+    task = make_task(state=TaskState.CANCELLED)
     known_s = sum(seconds for part, seconds in noted.items() if part is not Part.DELIVERING)
     finished_at = task.created_at + timedelta(seconds=known_s + rest_s + 1)
 
@@ -64,7 +64,7 @@ def test_a_task_that_goes_on_has_no_waterfall(make_task: MakeTask) -> None:
 @pytest.mark.parametrize("was_started", [False, True])
 def test_what_no_replica_ended_has_two_parts_at_most(make_task: MakeTask, *, was_started: bool) -> None:
     """A cancelled task was queued, and ran if it had been started."""
-    task = make_task()
+    task = make_task(state=TaskState.CANCELLED)
     moments = [task.created_at + timedelta(seconds=seconds) for seconds in (2, 5)]
 
     parts = waterfall_of(replace(task, started_at=moments[0] if was_started else None, finished_at=moments[1]))

@@ -12,16 +12,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from deployments.bringing import bring, sized
 from deployments.decoding.rules import NoDecoder
-from deployments.delivering import Check, Upload, deliver, no_check, no_upload, take_back
+from deployments.delivering import deliver, take_back
 from deployments.device_thread import Arguments, DeviceThread, Result
 from deployments.errors import EngineFailed, ReferenceUnusable, TaskFault, Unavailable, UxoError
 from deployments.holding import POLITE_S, Held, Load
@@ -38,10 +38,7 @@ from models.pipeline import DeviceBroken
 from models.request import GeneratedImage, UnusableReference
 
 if TYPE_CHECKING:
-    from deployments.bringing import Decode, Fetcher
-    from deployments.database.signals import StoreSignal
-    from deployments.delivery.sink import Sink
-    from deployments.tasks.store import TaskStore
+    from deployments.replica_doors import Doors
 
 log = structlog.get_logger()
 
@@ -51,28 +48,6 @@ POLL_S = 1.0
 STEPS_REMEMBERED = 8
 #: Seconds between two looks for cancelled tasks, however often the store changes.
 LOOK_EVERY_S = 0.25
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Doors:
-    """The outside things a replica works through."""
-
-    #: Where tasks are claimed and finished.
-    store: TaskStore
-    #: Says when the store has changed.
-    signal: StoreSignal
-    #: Brings the bytes of references.
-    fetcher: Fetcher
-    #: Turns them into pictures.
-    decode: Decode
-    #: Take the pictures, by kind.
-    sinks: Mapping[str, Sink]
-    #: Sends pictures to where their tenants want them.
-    upload: Upload = no_upload
-    #: Says whether a picture should not be shown.
-    check: Check = no_check
-    #: Whether the files of pictures say that a model has drawn them.
-    discloses: bool = False
 
 
 class DeviceStuck(UxoError):

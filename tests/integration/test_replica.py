@@ -20,7 +20,8 @@ from deployments.metrics import CLAIM_DELAY, DECODE_SECONDS, GROUP_SIZE, LEASES_
 from deployments.outbound.client import GuardedClient
 from deployments.outbound.references import ReferenceFetcher
 from deployments.outbound.rules import Rules
-from deployments.replica import Doors, Replica
+from deployments.replica import Replica
+from deployments.replica_doors import Doors
 from deployments.replica_limits import Limits
 from deployments.tasks.claim import MANY
 from deployments.tasks.store import TaskStore

@@ -25,7 +25,8 @@ from deployments.outbound.references import ReferenceFetcher
 from deployments.outbound.refused import ReferenceRefused
 from deployments.outbound.rules import Rules
 from deployments.pictures import read_picture
-from deployments.replica import DeviceStuck, Doors, Replica
+from deployments.replica import DeviceStuck, Replica
+from deployments.replica_doors import Doors
 from deployments.replica_limits import Limits
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Fault, Task, TaskState

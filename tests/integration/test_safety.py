@@ -19,7 +19,8 @@ from deployments.delivery.sink import Sink
 from deployments.outbound.client import GuardedClient
 from deployments.outbound.references import ReferenceFetcher
 from deployments.outbound.rules import Rules
-from deployments.replica import Doors, Replica
+from deployments.replica import Replica
+from deployments.replica_doors import Doors
 from deployments.replica_limits import Limits
 from deployments.settings import Settings
 from deployments.tasks.store import TaskStore

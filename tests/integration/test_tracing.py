@@ -38,8 +38,8 @@ from deployments.outbound.client import GuardedClient
 from deployments.outbound.references import ReferenceFetcher
 from deployments.outbound.rules import Rules
 from deployments.references import References
-from deployments.replica import Doors as ReplicaDoors
 from deployments.replica import Replica
+from deployments.replica_doors import Doors as ReplicaDoors
 from deployments.replica_limits import Limits
 from deployments.tasks.outbox import Outbox
 from deployments.tasks.store import TaskStore

@@ -47,7 +47,8 @@ from deployments.outbound.client import GuardedClient
 from deployments.outbound.references import ReferenceFetcher
 from deployments.outbound.rules import Rules
 from deployments.references import References
-from deployments.replica import Doors, Replica
+from deployments.replica import Replica
+from deployments.replica_doors import Doors
 from deployments.replica_limits import Limits
 from deployments.tasks.contents import ContentStore
 from deployments.tasks.store import TaskStore

@@ -30,7 +30,7 @@ from deployments.metrics import CLAIM_DELAY, LEASES_LOST
 from deployments.previewing import Previews
 from deployments.replica_limits import Limits
 from deployments.rounds import forever, run_until
-from deployments.step_metrics import note_residents, note_step
+from deployments.step_metrics import note_content, note_step
 from deployments.task_trace import trace_task
 from deployments.tasks.task import Claim, Fault, Output, Success, TaskState
 from models.engine import Engine, StepReport
@@ -136,15 +136,22 @@ class Replica:
         """Step the engine until it is idle, and send on what finishes on the way."""
         await self._has_work.wait()
         self._has_work.clear()  # before stepping, so that an admission meanwhile sets it again
-        while not self._engine.is_idle:
-            started = time.monotonic()
-            first = [held.task_id for held in self._load.ending]
-            report, device_s = await self._on_device(self._engine.step, first=first)
-            note_step(report, self._engine)
-            self._send_on(report, device_s)
-            step_s = time.monotonic() - started
-            self._step_s += (step_s - self._step_s) / (STEPS_REMEMBERED if self._step_s else 1)
-            self._note_room()
+        try:
+            while not self._engine.is_idle:
+                await self._step()
+        finally:
+            if not self._engine.is_idle:  # whatever went wrong, the next round goes on with what is there
+                self._has_work.set()
+
+    async def _step(self) -> None:
+        started = time.monotonic()
+        first = [held.task_id for held in self._load.ending]
+        report, device_s = await self._on_device(self._engine.step, first=first)
+        self._send_on(report, device_s)  # before all else: the engine has forgotten what it reports as finished
+        note_step(report)
+        step_s = time.monotonic() - started
+        self._step_s += (step_s - self._step_s) / (STEPS_REMEMBERED if self._step_s else 1)
+        self._note_room()
 
     async def _on_device(
         self, function: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
@@ -229,8 +236,7 @@ class Replica:
         self._run_errand(held, self._evict(held))  # beside the beats, which must not wait for the device
 
     async def _evict(self, held: Held) -> None:
-        await self._device.call(self._engine.evict, held.task_id)
-        note_residents(self._engine)
+        note_content(await self._device.call(self._engine.evict, held.task_id))
 
     async def _count_loss(self, held: Held) -> None:
         """Count a lease that was lost, once; a task that was cancelled or deleted is no loss."""

@@ -17,12 +17,12 @@ from deployments.metrics import (
 from models.resident import tokens_of
 
 if TYPE_CHECKING:
-    from models.engine import Engine, StepReport, StepTime
+    from models.engine import Content, StepReport, StepTime
 
 
-def note_step(report: StepReport, engine: Engine) -> None:
-    """Note how long a step and the decoding after it took, and what the engine holds now."""
-    note_residents(engine)
+def note_step(report: StepReport) -> None:
+    """Note how long a step and the decoding after it took, and what the engine held then."""
+    note_content(report.content)
     if report.timed is not None:
         _note_time(report.timed)
     if report.decode_s is not None:
@@ -38,10 +38,10 @@ def _note_time(timed: StepTime) -> None:
         STEP_GAP.observe(timed.gap_s)
 
 
-def note_residents(engine: Engine) -> None:
-    """Note what the engine holds; called between its steps."""
-    RESIDENT_SAMPLES.set(engine.resident_samples)
-    RESIDENT_BYTES.set(engine.resident_bytes)
+def note_content(content: Content) -> None:
+    """Note what the engine holds."""
+    RESIDENT_SAMPLES.set(content.samples)
+    RESIDENT_BYTES.set(content.size_bytes)
 
 
 def note_encoding(kind: str, is_hit: bool) -> None:  # noqa: FBT001 -- the fact that is heard

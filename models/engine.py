@@ -2,7 +2,8 @@
 
     admit ──► (parked) ──► resident ──► step, step, step … ──► denoised ──► decoded, one a turn ──► reported as finished
 
-It imports no torch: whatever is heavy happens behind the Pipeline protocol. It is driven by one thread.
+It imports no torch: whatever is heavy happens behind the Pipeline protocol. It is driven by one thread; others may ask
+whether it is idle, and how long a step usually takes, and learn all else from what its calls return.
 """
 
 from __future__ import annotations
@@ -56,6 +57,16 @@ class StepTime:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What the engine holds, as it was between two calls of it."""
+
+    #: Samples that have steps to take.
+    samples: int = 0
+    #: What the resident requests are estimated to take of the device's memory.
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepReport:
     """What one step brought about."""
 
@@ -73,6 +84,8 @@ class StepReport:
     timed: StepTime | None = None
     #: Seconds of the decoding after it; None where there was none.
     decode_s: float | None = None
+    #: What the engine holds after it.
+    content: Content = Content()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,10 +186,10 @@ class Engine:
         else:
             self._prepare(request_id, parked)
 
-    def evict(self, request_id: str) -> None:
-        """Forget a request, resident or not; no step of it starts afterwards."""
-        self._parked.pop(request_id, None)
-        self._resident.pop(request_id, None)
+    def evict(self, request_id: str) -> Content:
+        """Forget a request, resident or not; no step of it starts afterwards. Return what is left."""
+        self._forget(request_id)
+        return self._content
 
     def step(self, *, first: Collection[str] = ()) -> StepReport:
         """Advance one group by one denoising step, then decode one picture at most; report what came of it.
@@ -198,7 +211,15 @@ class Engine:
         report = self._retire(stepped, failed | decode_failed)
         if not self.resident_samples:  # nobody waits for a step, so there is no gap before the next one
             self._stepped_s = None
-        return replace(report, timed=timed, decode_s=decode_s)
+        return replace(report, timed=timed, decode_s=decode_s, content=self._content)
+
+    @property
+    def _content(self) -> Content:
+        return Content(samples=self.resident_samples, size_bytes=self.resident_bytes)
+
+    def _forget(self, request_id: str) -> None:
+        self._parked.pop(request_id, None)
+        self._resident.pop(request_id, None)
 
     def _has_memory_for(self, request: GenerationRequest) -> bool:
         if self._max_bytes is None or not self._resident:
@@ -320,7 +341,7 @@ class Engine:
         over = [request_id for request_id in (*failed, *finished) if request_id in self._resident]
         stretches = {request_id: self._resident[request_id].stretches for request_id in over}
         for request_id in (*failed, *finished):
-            self.evict(request_id)
+            self._forget(request_id)
         return StepReport(progress=progress, previews=previews, finished=finished, failed=failed, stretches=stretches)
 
     def _previews(self, stepped: Sequence[Sample]) -> Mapping[str, Sequence[Preview]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from deployments.database.signals import StoreSignal
 from deployments.delivery.sink import Sink
 from deployments.errors import FaultKind, Unavailable
 from deployments.instruments import value_of
-from deployments.metrics import LEASES_LOST
+from deployments.metrics import LEASES_LOST, RESIDENT_SAMPLES
 from deployments.outbound.client import GuardedClient
 from deployments.outbound.references import ReferenceFetcher
 from deployments.outbound.refused import ReferenceRefused
@@ -30,7 +31,7 @@ from deployments.replica_doors import Doors
 from deployments.replica_limits import Limits
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Fault, Task, TaskState
-from models.engine import Engine
+from models.engine import Engine, StepReport
 from models.pipeline import DeviceBroken
 from models.request import GenerationRequest, Reference, Role, UnusableReference
 from models.sample import Sample
@@ -96,6 +97,32 @@ class AwayOnce:
         return read_picture("mug")
 
 
+class OneThreadEngine(Engine):
+    """Looks into itself on the device's thread alone; elsewhere it might be changing meanwhile."""
+
+    @property
+    def resident_samples(self) -> int:
+        """Count, where that is safe."""
+        if not threading.current_thread().name.startswith("device"):
+            raise RuntimeError("dictionary changed size during iteration")
+        return super().resident_samples
+
+
+class StumblingEngine(Engine):
+    """Takes its first two steps, and stumbles over the third."""
+
+    def __init__(self, pipelines: Mapping[str, PickyPipeline]) -> None:
+        super().__init__(pipelines)
+        self._steps_until_fall = 3
+
+    def step(self, *, first: Collection[str] = ()) -> StepReport:
+        """Stumble, or step."""
+        self._steps_until_fall -= 1
+        if not self._steps_until_fall:
+            raise RuntimeError("stumbled")
+        return super().step(first=first)
+
+
 class KeepingStore(TaskStore):
     """A store in which one task cannot be handed back."""
 
@@ -121,12 +148,17 @@ def make_replica(
     """Return a maker of replicas with room for one task; give it the doors and limits that matter."""
 
     def make(
-        *, fetcher: Fetcher | None = None, store: TaskStore = store, capacity: int = 1, stuck_s: float = 60
+        *,
+        fetcher: Fetcher | None = None,
+        store: TaskStore = store,
+        capacity: int = 1,
+        stuck_s: float = 60,
+        engine: Engine | None = None,
     ) -> Replica:
         fetcher = fetcher or ReferenceFetcher(GuardedClient(Rules()))
         doors = Doors(store=store, signal=signal, fetcher=fetcher, decode=decode_here, sinks=sinks)
         limits = Limits(capacity=capacity, lease_s=LEASE_S, stuck_s=stuck_s)
-        return Replica("r1", engine=Engine({"uno": pipeline}), doors=doors, limits=limits)
+        return Replica("r1", engine=engine or Engine({"uno": pipeline}), doors=doors, limits=limits)
 
     return make
 
@@ -203,6 +235,35 @@ async def test_a_store_that_was_away_is_used_again(
     async with running(make_replica()):
         await asyncio.wait_for(round_failed.wait(), 20)
         os.rename(tmp_path / "away.db", tmp_path / "uxo.db")  # noqa: PTH104 -- the same
+        ended = await until(task, TaskState.SUCCEEDED)
+
+    assert ended.attempt == 1
+
+
+async def test_nobody_looks_into_an_engine_that_may_be_changing(
+    make_replica: Callable[..., Replica], pipeline: PickyPipeline, store: TaskStore, submit: Submit, until: Until
+) -> None:
+    """What it holds is counted on the device's own thread, after a step and after a cancel; so no picture is lost."""
+    async with running(make_replica(engine=OneThreadEngine({"uno": pipeline}))):
+        await until(await submit(), TaskState.SUCCEEDED)
+        pipeline.gate.clear()
+        cancelled = await submit(num_inference_steps=50)
+        await asyncio.to_thread(pipeline.waiting.wait, 20)
+        await store.cancel(cancelled.id, tenant_id=cancelled.tenant_id)
+        pipeline.gate.set()
+        await until(await submit(), TaskState.SUCCEEDED)
+
+    assert value_of(RESIDENT_SAMPLES) == 0
+
+
+@pytest.mark.usefixtures("round_failed")
+async def test_a_step_that_goes_wrong_leaves_nothing_standing(
+    make_replica: Callable[..., Replica], pipeline: PickyPipeline, submit: Submit, until: Until
+) -> None:
+    """When the engine itself stumbles, what it holds is stepped on, without anything new having to come."""
+    task = await submit(num_inference_steps=4)
+
+    async with running(make_replica(engine=StumblingEngine({"uno": pipeline}))):
         ended = await until(task, TaskState.SUCCEEDED)
 
     assert ended.attempt == 1

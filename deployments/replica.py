@@ -166,7 +166,7 @@ class Replica:
     async def _beat_once(self) -> None:
         """Renew the leases while the device moves; let go of what is no longer ours."""
         await asyncio.sleep(self._limits.beat_s)
-        if self._device.stuck_s > self._limits.doubt_s:
+        if self._device.stuck_s > self._limits.doubt_s(self._engine.usual_s):
             return
         asked = dict(self._held)
         ours = await self._doors.store.beat([held.beat for held in asked.values()], lease_s=self._limits.lease_s)

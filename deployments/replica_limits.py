@@ -32,10 +32,9 @@ class Limits:
         """Seconds between signs of life: three may be lost before the lease is."""
         return self.lease_s / 4
 
-    @property
-    def doubt_s(self) -> float:
-        """Seconds for which one call to the device may last before nothing is beaten for any more."""
-        return self.lease_s / 2
+    def doubt_s(self, usual_s: float) -> float:
+        """Return after how many seconds of a call that usually takes so many nothing is beaten for any more."""
+        return max(STEPS_UNTIL_STUCK * usual_s, self.lease_s) / 2
 
     def given_up_s(self, usual_s: float) -> float:
         """Return after how many seconds a call to the device is given up that usually takes so many."""

@@ -129,7 +129,8 @@ class Engine:
         self._accounts = Accounts()
         self._pace = Pace(self._costs)
         self._stepped_s: float | None = None
-        #: Seconds that the step under way usually takes; 0 between steps, and where nobody knows.
+        #: Seconds that the step under way usually takes, until what follows it in the same call is done as well; 0
+        #: between calls, and where nobody knows.
         self.usual_s = 0.0
         self._parked: dict[str, _Parked] = {}
         self._resident: dict[str, Resident] = {}
@@ -202,6 +203,12 @@ class Engine:
         Raises:
             DeviceBroken: when the device is lost; nothing that is resident can be stepped any more.
         """
+        try:
+            return self._stepped(first)
+        finally:
+            self.usual_s = 0.0
+
+    def _stepped(self, first: Collection[str]) -> StepReport:
         failed = self._prepare_parked()
         group = self._choose(first)
         stepped, step_failed, timed = self._step_timed(group) if group else ([], {}, None)
@@ -273,7 +280,7 @@ class Engine:
         self.usual_s = self._pace.usual_s(shape, count=count)
         started_s = self._clock()
         stepped, failed = self._step_halving(group)
-        ended_s, self.usual_s = self._clock(), 0.0
+        ended_s = self._clock()
         if not failed:
             self._pace.learn(shape, count=count, took_s=ended_s - started_s)
         for held in (self._resident[request_id] for request_id in {sample.request_id for sample in group}):

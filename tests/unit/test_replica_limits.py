@@ -13,3 +13,11 @@ def test_a_step_has_ten_times_its_usual_time_and_half_a_minute_at_least(usual_s:
     limits = Limits(capacity=1, lease_s=20)
 
     assert limits.given_up_s(usual_s) == given_up_s
+
+
+@pytest.mark.parametrize(("usual_s", "doubt_s"), [(0.0, 10.0), (2.0, 10.0), (4.0, 20.0), (40.0, 200.0)])
+def test_a_step_that_is_known_to_be_long_keeps_its_lease(usual_s: float, doubt_s: float) -> None:
+    """It is beaten for until half the time is over after which it is given up, and never less than half a lease."""
+    limits = Limits(capacity=1, lease_s=20)
+
+    assert limits.doubt_s(usual_s) == doubt_s

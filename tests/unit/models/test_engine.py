@@ -129,6 +129,24 @@ def test_where_the_time_goes_is_reported(pipeline: SolidPipeline, make_request: 
     assert [report.decode_s for report in reports] == [None, None, 1, None, None, 1]
 
 
+def test_a_decoding_has_the_time_of_the_step_before_it(make_request: MakeRequest) -> None:
+    """Both are one call to the device, so what is known of the step holds until the call ends, and no longer."""
+
+    class Asking(SolidPipeline):
+        def decode(self, samples: Sequence[Sample]) -> list[GeneratedImage]:
+            asked.append(engine.usual_s)
+            return super().decode(samples)
+
+    asked: list[float] = []
+    engine = Engine({"uno": Asking()}, clock=map(float, count()).__next__)
+    engine.admit("a", make_request(num_inference_steps=2), [])
+
+    run_dry(engine)
+
+    assert asked == [1.0]
+    assert engine.usual_s == 0
+
+
 def test_there_is_no_gap_while_nobody_waits(engine: Engine, make_request: MakeRequest) -> None:
     """The first step after a rest follows none."""
     engine.admit("a", make_request(num_inference_steps=1), [])

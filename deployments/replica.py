@@ -294,9 +294,6 @@ class Replica:
             held.device_s += device_s
         except DeviceBroken:  # not the task's fault: it goes back with all others
             return
-        except UnusableReference as error:
-            await self._fail(held, ReferenceUnusable(str(error)))
-            return
         except (NoDecoder, OSError, Unavailable):  # no decoder, sink or database: its lease ends, and it goes on
             raise
         except Exception as error:  # noqa: BLE001 -- whatever a model raises is this task's failure, not the replica's
@@ -339,7 +336,7 @@ class Replica:
         if not self._is_held(held):
             await self._take_back(held)
             return
-        fault = error if isinstance(error, TaskFault) else EngineFailed()
+        fault = _fault_of(error)
         log.warning("task_failed", task_id=held.task_id, kind=fault.kind, error=repr(error))
         told = Fault(kind=fault.kind, message=fault.message)
         is_ours = await self._doors.store.fail(
@@ -368,6 +365,16 @@ class Replica:
         handing_back = [self._doors.store.release(held.task_id, fence=held.fence) for held in self._held.values()]
         released = await asyncio.gather(*handing_back, return_exceptions=True)  # one that fails holds up no other
         log.info("replica_stopped", replica=self._name, handed_back=released.count(True), held=len(self._held))
+
+
+def _fault_of(error: Exception) -> TaskFault:
+    """Return what a caller is told of what went wrong, wherever it did: whose mistake it is, and no more."""
+    match error:
+        case TaskFault():
+            return error
+        case UnusableReference():
+            return ReferenceUnusable(str(error))
+    return EngineFailed()
 
 
 def _show(event: asyncio.Event, is_so: bool) -> None:  # noqa: FBT001 -- the fact to show

@@ -225,6 +225,25 @@ async def test_what_a_model_cannot_prepare_fails_by_itself(
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_mistake_that_shows_later_is_still_the_callers(
+    make_replica: Callable[..., Replica], pipeline: PickyPipeline, submit: Submit, until: Until
+) -> None:
+    """What is prepared only once there is memory for it, and cannot be, fails with the reason as it would at once."""
+    engine = Engine({"uno": pipeline}, max_bytes=1)
+    async with running(make_replica(capacity=2, engine=engine)):
+        await until(await submit(num_inference_steps=1), TaskState.SUCCEEDED)  # it knows now how long a step takes
+        pipeline.gate.clear()
+        await submit()
+        await asyncio.to_thread(pipeline.waiting.wait, 20)
+        bad = await submit(prompt="too thin")
+        await until(bad, TaskState.RUNNING)
+        pipeline.gate.set()
+        ended = await until(bad, TaskState.FAILED)
+
+    assert ended.fault == Fault(kind=FaultKind.REFERENCE_UNUSABLE, message="reference 2 is too thin")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_a_store_that_was_away_is_used_again(
     make_replica: Callable[[], Replica], tmp_path: Path, round_failed: asyncio.Event, submit: Submit, until: Until
 ) -> None:

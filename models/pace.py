@@ -12,10 +12,17 @@ from models.sample import ShapeKey
 STEPS_REMEMBERED = 16
 #: Of how many kinds of groups it is remembered how long their steps take.
 KINDS_REMEMBERED = 512
+#: As how many times as long as usual a step counts at most.
+MOST_SLOWER = 4
 
 
 class Pace:
-    """Compares what steps take with what the cost table says."""
+    """Compares what steps take with what the cost table says.
+
+    A step may be slow for once, because something is compiled or another program has the device; it is never fast for
+    once. So one that is much slower than usual teaches little, and one that is much faster says that what was learned
+    before it was wrong.
+    """
 
     def __init__(self, costs: CostTable) -> None:
         """Know nothing but what the table says."""
@@ -35,10 +42,15 @@ class Pace:
 
     def learn(self, shape: ShapeKey, *, count: int, took_s: float) -> None:
         """Note how long a step of a group has taken."""
-        kind = shape, count
-        usual_s = self._usual_s.get(kind, took_s)
-        self._usual_s[kind] = usual_s + (took_s - usual_s) / STEPS_REMEMBERED
-        factor = took_s / self._table_s(shape, count)
+        kind, expected_s = (shape, count), self.usual_s(shape, count=count) or took_s
+        counted_s = min(took_s, MOST_SLOWER * expected_s)
+        usual_s = self._usual_s.get(kind, counted_s)
+        factor = counted_s / self._table_s(shape, count)
+        if took_s * MOST_SLOWER < expected_s:
+            self._usual_s[kind] = took_s
+            self._factor = min(self._factor, factor)
+            return
+        self._usual_s[kind] = usual_s + (counted_s - usual_s) / STEPS_REMEMBERED
         self._factor += (factor - self._factor) / (STEPS_REMEMBERED if self._factor else 1)
 
     def _table_s(self, shape: ShapeKey, count: int) -> float:

@@ -289,7 +289,8 @@ class Replica:
             if not self._is_held(held):
                 return
             request = sized(request, images)
-            standing = replace(held.standing, preview_every=self._limits.preview_every)
+            every = self._limits.preview_every if self._doors.may_preview(request.safety) else 0
+            standing = replace(held.standing, preview_every=every)
             _, device_s = await self._on_device(self._engine.admit, held.task_id, request, images, standing=standing)
             held.device_s += device_s
         except DeviceBroken:  # not the task's fault: it goes back with all others

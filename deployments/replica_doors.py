@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deployments.delivering import Check, Upload, no_check, no_upload
+from models.request import Safety
 
 if TYPE_CHECKING:
     from deployments.bringing import Decode, Fetcher
@@ -35,3 +36,7 @@ class Doors:
     check: Check = no_check
     #: Whether the files of pictures say that a model has drawn them.
     discloses: bool = False
+
+    def may_preview(self, safety: Safety) -> bool:
+        """Whether a picture may be seen on its way: nobody looks at previews, so none that may have to be covered."""
+        return self.check is no_check or safety is not Safety.COVER

@@ -6,12 +6,15 @@ import asyncio
 import io
 from base64 import b64decode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 
+import pytest
 from PIL import Image
 from running_replica import decode_here, running
 from solid_pipeline import SolidPipeline
 
 from deployments.database.signals import StoreSignal
+from deployments.delivering import Check, no_check
 from deployments.delivery.sink import Sink
 from deployments.operations.caller import Caller
 from deployments.operations.doors import Doors
@@ -27,6 +30,7 @@ from deployments.replica_limits import Limits
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Preview, Task, TaskState
 from models.engine import Engine
+from models.request import GeneratedImage, Safety
 from models.sample import Sample
 
 ALICE = Caller(tenant_id="alice", dialect="fal", base_url="https://here.example")
@@ -45,10 +49,35 @@ class PausingPipeline(SolidPipeline):
         return stepped
 
 
-def replica_of(pipeline: SolidPipeline, store: TaskStore, signal: StoreSignal, sinks: Mapping[str, Sink]) -> Replica:
+class SeenPipeline(SolidPipeline):
+    """Remembers of which requests somebody wanted to see a preview."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+
+    def preview(self, sample: Sample) -> Image.Image | None:
+        """Show it, and remember that."""
+        self.seen.add(sample.request_id)
+        return super().preview(sample)
+
+
+async def no_fault_found(image: GeneratedImage, safety: Safety) -> GeneratedImage:
+    """Look at a picture where that is asked for, and find nothing wrong with it."""
+    return image if safety is Safety.SKIP else replace(image, is_unsafe=False)
+
+
+def replica_of(
+    pipeline: SolidPipeline,
+    store: TaskStore,
+    signal: StoreSignal,
+    sinks: Mapping[str, Sink],
+    *,
+    check: Check = no_check,
+) -> Replica:
     """Return a replica that makes a preview every second step."""
     fetcher = ReferenceFetcher(GuardedClient(Rules()))
-    doors = ReplicaDoors(store=store, signal=signal, fetcher=fetcher, decode=decode_here, sinks=sinks)
+    doors = ReplicaDoors(store=store, signal=signal, fetcher=fetcher, decode=decode_here, sinks=sinks, check=check)
     limits = Limits(capacity=1, lease_s=60, preview_every=2)
     return Replica("r1", engine=Engine({"uno": pipeline}), doors=doors, limits=limits)
 
@@ -96,3 +125,27 @@ async def test_a_preview_that_fails_fails_no_task(
         ended = await until(task, TaskState.SUCCEEDED, TaskState.FAILED)
 
     assert ended.state is TaskState.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("check", "shown"), [(no_check, [*Safety]), (no_fault_found, [Safety.SKIP, Safety.TELL])], ids=["nobody", "checked"]
+)
+async def test_what_may_have_to_be_covered_is_not_shown_before(
+    store: TaskStore,
+    signal: StoreSignal,
+    sinks: Mapping[str, Sink],
+    submit: Submit,
+    until: Until,
+    *,
+    check: Check,
+    shown: list[Safety],
+) -> None:
+    """Where pictures are looked at, one that would be made black if need be has no previews; all others have."""
+    pipeline = SeenPipeline()
+    tasks = {safety: await submit(safety=safety, num_inference_steps=5) for safety in Safety}
+
+    async with running(replica_of(pipeline, store, signal, sinks, check=check)):
+        for task in tasks.values():
+            await until(task, TaskState.SUCCEEDED)
+
+    assert [safety for safety, task in tasks.items() if task.id in pipeline.seen] == shown

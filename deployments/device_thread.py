@@ -35,17 +35,6 @@ class DeviceThread:
             self._ended += 1
             self._moved_at = time.monotonic()
 
-    async def timed(
-        self, function: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
-    ) -> tuple[Result, float]:
-        """Do the same, and also say for how many seconds the thread was at it, without its wait for others."""
-
-        def work() -> tuple[Result, float]:
-            started_s = time.monotonic()
-            return function(*args, **kwargs), time.monotonic() - started_s
-
-        return await self.call(work)
-
     @property
     def stuck_s(self) -> float:
         """Seconds since a call ended while others wait or run; 0 while there is nothing to do."""

@@ -36,7 +36,7 @@ class Held:
     claim: Claim
     #: When, by the monotonic clock.
     since_s: float
-    #: Seconds that the device has worked on it; what it did for several at once is shared among them.
+    #: Seconds that the device has worked on it, once it is done; what it did for several at once is shared among them.
     device_s: float = 0.0
     #: When its references were there, by the same clock.
     fetched_s: float | None = None
@@ -91,6 +91,7 @@ class Held:
     def let_off(self, stretches: Mapping[Stage, Stretch]) -> None:
         """Note that the device is done with it, and what that did for it."""
         self.drawn_s = time.monotonic()
+        self.device_s = sum(stretch.share_s for stretch in stretches.values())
         self.laps.by_name |= {str(stage): stretch for stage, stretch in stretches.items()}
 
     @property

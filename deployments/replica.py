@@ -146,8 +146,8 @@ class Replica:
     async def _step(self) -> None:
         started = time.monotonic()
         first = [held.task_id for held in self._load.ending]
-        report, device_s = await self._on_device(self._engine.step, first=first)
-        self._send_on(report, device_s)  # before all else: the engine has forgotten what it reports as finished
+        report = await self._on_device(self._engine.step, first=first)
+        self._send_on(report)  # before all else: the engine has forgotten what it reports as finished
         note_step(report)
         step_s = time.monotonic() - started
         self._step_s += (step_s - self._step_s) / (STEPS_REMEMBERED if self._step_s else 1)
@@ -155,10 +155,10 @@ class Replica:
 
     async def _on_device(
         self, function: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
-    ) -> tuple[Result, float]:
-        """Call the engine, and say for how many seconds; note when the device turns out to be lost."""
+    ) -> Result:
+        """Call the engine; note when the device turns out to be lost."""
         try:
-            return await self._device.timed(function, *args, **kwargs)
+            return await self._device.call(function, *args, **kwargs)
         except DeviceBroken:
             self._is_broken.set()
             raise
@@ -247,12 +247,11 @@ class Replica:
         if found is not None and found.state is not TaskState.CANCELLED:
             LEASES_LOST.add()
 
-    def _send_on(self, report: StepReport, device_s: float) -> None:
+    def _send_on(self, report: StepReport) -> None:
         for task_id, held in self._held_of(report.stretches):
             held.let_off(report.stretches[task_id])
         for task_id, held in self._held_of(report.progress):
             held.steps_done = report.progress[task_id]
-            held.device_s += device_s / len(report.progress)
         for task_id, held in self._held_of(report.previews):
             self._previews.show(held.beat, report.previews[task_id][-1])
         for task_id, held in self._held_of(report.failed):
@@ -291,8 +290,7 @@ class Replica:
             request = sized(request, images)
             every = self._limits.preview_every if self._doors.may_preview(request.safety) else 0
             standing = replace(held.standing, preview_every=every)
-            _, device_s = await self._on_device(self._engine.admit, held.task_id, request, images, standing=standing)
-            held.device_s += device_s
+            await self._on_device(self._engine.admit, held.task_id, request, images, standing=standing)
         except DeviceBroken:  # not the task's fault: it goes back with all others
             return
         except (NoDecoder, OSError, Unavailable):  # no decoder, sink or database: its lease ends, and it goes on

@@ -9,6 +9,7 @@ whether it is idle, and how long a step usually takes, and learn all else from w
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -283,8 +284,9 @@ class Engine:
         ended_s = self._clock()
         if not failed:
             self._pace.learn(shape, count=count, took_s=ended_s - started_s)
-        for held in (self._resident[request_id] for request_id in {sample.request_id for sample in group}):
-            held.stretches = longer(held.stretches, Stage.STEPPING, started_s, ended_s)
+        for request_id, samples in Counter(sample.request_id for sample in group).items():
+            held = self._resident[request_id]
+            held.stretches = longer(held.stretches, Stage.STEPPING, started_s, ended_s, share=samples / count)
         gap_s = None if self._stepped_s is None else started_s - self._stepped_s
         self._stepped_s = ended_s
         return stepped, failed, StepTime(shape=shape, group=count, seconds=ended_s - started_s, gap_s=gap_s)

@@ -54,6 +54,8 @@ class Stretch:
 
     #: Seconds of it in all.
     seconds: float
+    #: Its part of them, where they were spent on several at once.
+    share_s: float
     #: When it first began, in seconds of the engine's clock.
     began_s: float
     #: When it last ended, on the same clock.
@@ -63,10 +65,17 @@ class Stretch:
 _NOTHING: Mapping[Stage, Stretch] = MappingProxyType({})
 
 
-def longer(stretches: Mapping[Name, Stretch], name: Name, began_s: float, ended_s: float) -> dict[Name, Stretch]:
-    """Add a piece of work to what was done for a request."""
-    before = stretches.get(name, Stretch(seconds=0.0, began_s=began_s, ended_s=began_s))
-    after = Stretch(seconds=before.seconds + ended_s - began_s, began_s=before.began_s, ended_s=ended_s)
+def longer(
+    stretches: Mapping[Name, Stretch], name: Name, began_s: float, ended_s: float, *, share: float = 1.0
+) -> dict[Name, Stretch]:
+    """Add a piece of work to what was done for a request; ``share`` of it, where it was done for several at once."""
+    before = stretches.get(name, Stretch(seconds=0.0, share_s=0.0, began_s=began_s, ended_s=began_s))
+    after = Stretch(
+        seconds=before.seconds + ended_s - began_s,
+        share_s=before.share_s + share * (ended_s - began_s),
+        began_s=before.began_s,
+        ended_s=ended_s,
+    )
     return {**stretches, name: after}
 
 

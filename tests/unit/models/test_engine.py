@@ -129,6 +129,20 @@ def test_where_the_time_goes_is_reported(pipeline: SolidPipeline, make_request: 
     assert [report.decode_s for report in reports] == [None, None, 1, None, None, 1]
 
 
+def test_the_device_is_paid_for_once(make_request: MakeRequest) -> None:
+    """By a clock that moves a second with each look, a step is shared by its samples, and a decoding is its own."""
+    engine = Engine({"uno": SolidPipeline()}, max_group=3, clock=map(float, count()).__next__)
+    engine.admit("two", make_request(num_images=2, num_inference_steps=3), [])
+    engine.admit("one", make_request(num_inference_steps=3), [])
+
+    reports = [engine.step() for _ in range(5)]
+
+    done = {name: stages for report in reports for name, stages in report.stretches.items()}
+    shares = {name: [stages[stage].share_s for stage in Stage] for name, stages in done.items()}
+    assert shares == {"two": pytest.approx([1, 2, 2]), "one": pytest.approx([1, 1, 1])}
+    assert {name: stages[Stage.STEPPING].seconds for name, stages in done.items()} == {"two": 3, "one": 3}
+
+
 def test_a_decoding_has_the_time_of_the_step_before_it(make_request: MakeRequest) -> None:
     """Both are one call to the device, so what is known of the step holds until the call ends, and no longer."""
 

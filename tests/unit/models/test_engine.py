@@ -125,7 +125,7 @@ def test_where_the_time_goes_is_reported(pipeline: SolidPipeline, make_request: 
 
     stages = {stage: stretch.seconds for stage, stretch in reports[-1].stretches["a"].items()}
     assert stages == {Stage.PREPARING: 1, Stage.STEPPING: 6, Stage.DECODING: 2}
-    assert [report.timed.gap_s for report in reports if report.timed] == [None, 1, 1, 3, 1, 1]
+    assert [report.timed.gap_s for report in reports if report.timed] == [None, 2, 2, 4, 2, 2]
     assert [report.decode_s for report in reports] == [None, None, 1, None, None, 1]
 
 

@@ -20,7 +20,7 @@ import structlog
 from deployments.delivery.encode import encode
 from deployments.delivery.sink import placed_in
 from deployments.errors import UploadFailed
-from deployments.laps import DELIVER, ENCODE, lap
+from deployments.laps import CHECK, DELIVER, ENCODE, lap
 from deployments.metrics import DELIVERIES, DELIVERY_SECONDS
 from deployments.tasks.task import Claim, Output, Task
 from models.request import GeneratedImage, GenerationRequest, Safety
@@ -128,8 +128,8 @@ async def deliver(
     outputs: list[Output] = []
     failure: UploadFailed | None = None
     for index, drawn in enumerate(images):
+        image = await _checked(drawn, claim.request.safety, check=ways.check)
         with lap(ENCODE):
-            image = await ways.check(drawn, claim.request.safety)
             encoded, output = await asyncio.to_thread(_encoded, image, claim.request, discloses=ways.discloses)
         if image.is_unsafe:
             log.warning("picture_flagged", task_id=task.id, picture=index, tenant_id=task.tenant_id)
@@ -177,6 +177,13 @@ async def take_back(task: Task, outputs: Sequence[Output], *, store: TaskStore, 
     for output in outputs:
         if output.value not in shown:
             await sinks[output.sink].remove(output.value)
+
+
+async def _checked(image: GeneratedImage, safety: Safety, *, check: Check) -> GeneratedImage:
+    if check is no_check:
+        return image
+    with lap(CHECK):
+        return await check(image, safety)
 
 
 @contextmanager

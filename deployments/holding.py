@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from deployments.laps import ENCODE, Laps
+from deployments.laps import CHECK, ENCODE, Laps
 from deployments.tasks.claim import ANY_RANK, NO_RESTRAINT, Restraint
 from deployments.tasks.task import Beat, Claim, Output
 from deployments.tasks.waterfall import Part
@@ -102,12 +102,13 @@ class Held:
             return {Part.FETCHING: now_s - self.since_s}
         drawn_s = self.drawn_s or now_s
         stages = {part: self.laps.seconds(stage) for part, stage in _STAGES.items()}
-        encoding_s = self.laps.seconds(ENCODE)
+        checking_s, encoding_s = self.laps.seconds(CHECK), self.laps.seconds(ENCODE)
         return stages | {
             Part.FETCHING: self.fetched_s - self.since_s,
             Part.WAITING: max(drawn_s - self.fetched_s - sum(stages.values()), 0.0),
+            Part.CHECKING: checking_s,
             Part.ENCODING: encoding_s,
-            Part.DELIVERING: max(now_s - drawn_s - encoding_s, 0.0),
+            Part.DELIVERING: max(now_s - drawn_s - checking_s - encoding_s, 0.0),
         }
 
     @property

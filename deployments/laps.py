@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from models.resident import Stretch, longer
 
 #: What is done for a task in this process besides what its device does.
-FETCH, DECODE_REFERENCES, ENCODE, DELIVER = "fetch", "decode_references", "encode", "deliver"
+FETCH, DECODE_REFERENCES, CHECK, ENCODE, DELIVER = "fetch", "decode_references", "check", "encode", "deliver"
 
 
 @dataclass(slots=True)

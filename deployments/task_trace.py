@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from deployments.clock import utc_now
-from deployments.laps import DECODE_REFERENCES, DELIVER, ENCODE, FETCH
+from deployments.laps import CHECK, DECODE_REFERENCES, DELIVER, ENCODE, FETCH
 from deployments.tracing import note_span
 from models.resident import Stage
 
@@ -20,6 +20,7 @@ SPANS = {
     Stage.PREPARING: "prepare",
     Stage.STEPPING: "denoise",
     Stage.DECODING: "decode",
+    CHECK: "check",
     ENCODE: "encode",
     DELIVER: "deliver",
 }

@@ -1,7 +1,7 @@
 """Where the time of a task went, from its accept to its end, in parts that follow one another.
 
-    queued ─ fetching ─ preparing ─ waiting ─ stepping ─ decoding ─ encoding ─ delivering
-    └ store ┘└──────────────────────── the replica that ends it ────────────────────────┘
+    queued ─ fetching ─ preparing ─ waiting ─ stepping ─ decoding ─ checking ─ encoding ─ delivering
+    └ store ┘└────────────────────────────── the replica that ends it ─────────────────────────────┘
 
 The store knows when a task was accepted, started and ended. Its replica knows, by a clock of its own, how long each
 part took, and which was the last; that one takes what is left until the end, so the parts are the whole, whatever the
@@ -43,6 +43,8 @@ class Part(StrEnum):
     STEPPING = "stepping"
     #: While the device makes pictures of its samples.
     DECODING = "decoding"
+    #: While the pictures are looked at, and wait for that.
+    CHECKING = "checking"
     #: While the pictures become files.
     ENCODING = "encoding"
     #: While the files are placed and sent, and the end is written down.

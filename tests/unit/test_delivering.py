@@ -7,6 +7,7 @@ import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 from PIL import Image
@@ -17,6 +18,7 @@ from deployments.delivery.presigned_put import Receipt
 from deployments.delivery.sink import EncodedImage, Sink
 from deployments.errors import UploadFailed
 from deployments.instruments import value_of
+from deployments.laps import CHECK, DELIVER, ENCODE, Laps, noting
 from deployments.metrics import DELIVERIES, DELIVERY_SECONDS
 from deployments.tasks.task import Claim, Task
 from models.request import GeneratedImage, GenerationRequest, ImageFormat, Safety
@@ -96,6 +98,29 @@ async def test_every_sink_takes_every_picture(make_task: MakeTask, make_request:
     assert [lifetime_s for _, _, lifetime_s in shelf.held] == [90, 90]
     assert len({name for name, _, _ in shelf.held}) == 2
     assert shelf.tenant_ids == {"alice"}
+
+
+async def nothing_found(image: GeneratedImage, _safety: Safety) -> GeneratedImage:
+    """Find nothing wrong with a picture."""
+    return replace(image, is_unsafe=False)
+
+
+@pytest.mark.parametrize(
+    ("check", "done"), [(no_check, [ENCODE, DELIVER]), (nothing_found, [CHECK, ENCODE, DELIVER])], ids=["no", "yes"]
+)
+async def test_looking_at_a_picture_is_timed_apart(
+    make_task: MakeTask, make_request: MakeRequest, check: Check, done: list[str]
+) -> None:
+    """Whoever waits for the check is told so, and not that files are slow; where nobody looks, nothing is told."""
+    claim = Claim(task=make_task(sinks=("shelf",)), request=make_request())
+    laps = Laps()
+
+    with noting(laps):
+        await deliver(claim, drawn(7), ways=Ways(sinks={"shelf": Shelf()}, check=check), placed=[])
+
+    assert list(laps.by_name) == done
+    stretches = [laps.by_name[name] for name in done]
+    assert all(one.ended_s <= other.began_s for one, other in pairwise(stretches))
 
 
 async def test_a_bucket_takes_the_place_of_the_folder(make_task: MakeTask, make_request: MakeRequest) -> None:

@@ -145,7 +145,7 @@ class Settings(BaseSettings):
     attention: Attention = "auto"
     #: What the weights of the transformer's blocks are kept in; ``fp8`` is faster where the GPU has it, and lossy.
     precision: Precision = "bf16"
-    #: Whether the blocks are compiled at the first pictures; what was compiled is kept under ``UXO_FOLDER``.
+    #: Whether the blocks are compiled, for ``throughput`` alone; what was compiled is kept under ``UXO_FOLDER``.
     compile_blocks: bool = False
     #: Where T5 lies and computes: on the same device as the rest, or on the CPU.
     text_device: TextDevice = "same"
@@ -348,6 +348,11 @@ def read_settings() -> Settings:
         shown = "" if variable in HOLD_SECRETS else f"={first['input']!r}"
         # Not chained: pydantic's own error shows every value.
         raise SettingsInvalid(f"{variable}{shown} cannot be used: {first['msg']}") from None
+    if settings.compile_blocks and settings.engine_mode is Mode.EXACT:
+        raise SettingsInvalid(
+            "UXO_COMPILE_BLOCKS=true cannot be used with UXO_ENGINE_MODE='exact': what is compiled for a length"
+            " depends on what came before, and with it a picture's last bits; set UXO_ENGINE_MODE=throughput"
+        )
     _check_together(settings, "bucket", ("bucket_prefix", "s3_endpoint", "s3_region", "s3_addressing"))
     _check_together(settings, "safety_model", ("safety_labels", "safety_threshold", "safety_rule", "safety_failure"))
     if settings.safety_rule == "always" and settings.preview_every:

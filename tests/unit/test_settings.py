@@ -56,7 +56,7 @@ def test_with_nothing_set_one_machine_serves_the_tiny_models() -> None:
         ("UXO_REQUEST_GB", "6.5", 6.5),
         ("UXO_ATTENTION", "flash", "flash"),
         ("UXO_PRECISION", "fp8", "fp8"),
-        ("UXO_COMPILE_BLOCKS", "true", True),
+        ("UXO_COMPILE_BLOCKS", "false", False),
         ("UXO_TEXT_DEVICE", "cpu", "cpu"),
         ("UXO_FOLDER", "/srv/uxo", Path("/srv/uxo")),
         ("UXO_ALLOW_PRIVATE_NETWORKS", "true", True),
@@ -174,6 +174,7 @@ def test_choices_about_speed_come_together(set_variable: SetVariable) -> None:
     set_variable("UXO_FOLDER", "/srv/uxo")
     set_variable("UXO_PRECISION", "fp8")
     set_variable("UXO_COMPILE_BLOCKS", "true")
+    set_variable("UXO_ENGINE_MODE", "throughput")
 
     speed = read_settings().speed
     set_variable("UXO_PRECISION", "fp4")
@@ -414,6 +415,16 @@ def test_no_preview_escapes_the_safety_checker(set_variable: SetVariable) -> Non
     set_variable("UXO_PREVIEW_EVERY", "7")
 
     with pytest.raises(SettingsInvalid, match="UXO_SAFETY_RULE=always and UXO_PREVIEW_EVERY are both set"):
+        read_settings()
+
+
+@pytest.mark.parametrize("mode", ["", "exact"])
+def test_what_is_compiled_is_not_exact(set_variable: SetVariable, mode: str) -> None:
+    """Compiled blocks are refused where a picture's bytes must not hang on what came before it."""
+    set_variable("UXO_COMPILE_BLOCKS", "true")
+    set_variable("UXO_ENGINE_MODE", mode)
+
+    with pytest.raises(SettingsInvalid, match="UXO_COMPILE_BLOCKS=true cannot be used with UXO_ENGINE_MODE='exact'"):
         read_settings()
 
 

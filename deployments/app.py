@@ -63,7 +63,7 @@ from deployments.webhooks import Scribe, WebhookSender
 from models.catalog import CATALOG
 from models.engine import Engine
 from models.loading import free_bytes, load_pipelines, resident_bytes_of
-from models.rehearsal import rehearse
+from models.rehearsal import rehearse, warm_up
 from models.sharing import Mode
 
 log = structlog.get_logger()
@@ -310,7 +310,12 @@ def open_scribe(settings: Settings, sinks: Mapping[str, Sink]) -> Scribe:
 def load_engine(models: list[str], settings: Settings) -> Engine:
     """Load the pipelines of one device and find out which pictures may share a call; say in the log what came of it.
 
-    Every file of weights is logged with its digest.
+    Every file of weights is logged with its digest. Compiled blocks are compiled here: a step that was waited for would
+    pass for a device that hangs.
+
+    Raises:
+        UnusableWeights: when there are none that can be loaded.
+        UnusableChoice: when the device, or this machine's compiler, cannot do what was chosen about speed.
     """
     specs = [CATALOG[name] for name in models]
     pipelines = load_pipelines(
@@ -321,6 +326,8 @@ def load_engine(models: list[str], settings: Settings) -> Engine:
         read=_log_weights,
         encoded=note_encoding,
     )
+    if settings.compile_blocks:
+        warm_up(pipelines)
     rehearsed = rehearse(pipelines, max_group=settings.pictures_per_call)
     proven = rehearsed.proven if settings.engine_mode is Mode.EXACT else None
     free = free_bytes(settings.device)

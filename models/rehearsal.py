@@ -14,7 +14,8 @@ from itertools import takewhile
 from PIL import Image
 
 from models.catalog import CATALOG
-from models.pipeline import ComparingPipeline, NotFinite, OutOfMemory
+from models.options import UnusableChoice
+from models.pipeline import ComparingPipeline, DeviceBroken, NotFinite, OutOfMemory
 from models.request import GenerationRequest, Reference, Role
 from models.sample import Sample, ShapeKey
 
@@ -34,6 +35,33 @@ class Rehearsed:
     proven: Mapping[ShapeKey, int]
     #: By how much latents that shared a call differ from those that did not, at most; they are of the order of 1.
     largest_difference: float
+
+
+def warm_up(pipelines: Mapping[str, ComparingPipeline]) -> None:
+    """Step made-up pictures alone, so that compiled blocks are compiled before a step is waited for.
+
+    Raises:
+        UnusableChoice: when the blocks cannot be compiled here.
+        DeviceBroken: when the device is lost.
+    """
+    for name, pipeline in pipelines.items():
+        for samples in _casts(name, pipeline, count=1):
+            _compile(pipeline, samples)
+
+
+def _compile(pipeline: ComparingPipeline, samples: Sequence[Sample]) -> None:
+    try:
+        pipeline.step(samples)
+    except (OutOfMemory, NotFinite):
+        return  # it computes, which is all that is asked here
+    except DeviceBroken:
+        raise
+    # Whatever else comes of a step that was never taken before: compilers raise many things.
+    except RuntimeError as error:
+        raise UnusableChoice(
+            "UXO_COMPILE_BLOCKS=true cannot be used: the blocks could not be compiled; is there a C compiler,"
+            f" as docs/weights.md asks for? {error}"
+        ) from error
 
 
 def rehearse(pipelines: Mapping[str, ComparingPipeline], *, max_group: int) -> Rehearsed:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import pytest
 from solid_pipeline import SolidPipeline, SolidSample
 
+from models.options import UnusableChoice
 from models.pipeline import DeviceBroken, OutOfMemory
-from models.rehearsal import SIDES, rehearse
+from models.rehearsal import SIDES, rehearse, warm_up
 from models.sample import Sample
 
 
@@ -76,3 +77,28 @@ def test_nothing_is_stepped_where_nothing_is_shared() -> None:
 
     assert found.proven == {}
     assert pipeline.groups == []
+
+
+def test_warming_up_steps_every_shape_alone() -> None:
+    """Every rehearsed shape of every model is stepped once by itself; one without room for it does not matter."""
+    pipelines = {"uno": RoundingPipeline(), "uso": RoundingPipeline(full_from=1)}
+
+    warm_up(pipelines)
+
+    assert [len(group) for group in pipelines["uno"].groups] == [1] * len(SIDES) * 2
+
+
+class UncompiledPipeline(SolidPipeline):
+    """Has blocks that nothing can compile."""
+
+    def step(self, group: Sequence[Sample]) -> list[Sample]:
+        """Look for a compiler, in vain."""
+        raise RuntimeError("no compiler for so many as", len(group))
+
+
+def test_blocks_that_cannot_be_compiled_stop_the_start() -> None:
+    """What a compiler says is told with the name of the choice, and a lost device as what it is."""
+    with pytest.raises(UnusableChoice, match=r"UXO_COMPILE_BLOCKS=true cannot be used: .*no compiler for so many"):
+        warm_up({"uno": UncompiledPipeline()})
+    with pytest.raises(DeviceBroken):
+        warm_up({"uno": RoundingPipeline(broken_from=1)})

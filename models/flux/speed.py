@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import torch
 from diffusers.models.attention_dispatch import dispatch_attention_fn
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from models.flux.components import FluxComponents
     from models.flux.transformer import UxoTransformer
     from models.options import Attention, SpeedOptions
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 #: Diffusers' names of the ways to attend that an operator may choose; ``auto`` leaves it to torch.
 ATTENTION: Mapping[str, str | None] = MappingProxyType(
@@ -93,8 +96,20 @@ def compile_blocks(
         # Torch's compiler has no other way to be told.
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache.resolve())  # noqa: TID251 -- written, not read
     transformer.token_bucket = TOKEN_BUCKET
-    torch._dynamo.config.recompile_limit = GRAPHS  # noqa: SLF001 -- where torch keeps it
-    options: dict[str, Any] = {"fullgraph": True, "backend": backend}
-    transformer.run_double = torch.compile(double_block, **options)
-    transformer.run_single = torch.compile(single_block, **options)
-    transformer.run_last = torch.compile(last_block, **options)
+    transformer.run_double = compiled(double_block, backend=backend)
+    transformer.run_single = compiled(single_block, backend=backend)
+    transformer.run_last = compiled(last_block, backend=backend)
+
+
+def compiled(
+    function: Callable[Arguments, Result], *, backend: str | Callable[..., Any] = "inductor"
+) -> Callable[Arguments, Result]:
+    """Compile a function that may come to have ``GRAPHS`` graphs, whichever thread calls it."""
+    run: Callable[Arguments, Result] = torch.compile(function, fullgraph=True, backend=backend)
+
+    def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        # Torch keeps its settings thread by thread: what is set where weights are loaded holds nowhere else.
+        torch._dynamo.config.recompile_limit = GRAPHS  # noqa: SLF001 -- where torch keeps it
+        return run(*args, **kwargs)
+
+    return call

@@ -11,10 +11,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from deployments.device_thread import DeviceThread
 from models.catalog import CATALOG
 from models.flux.group import FluxSample
 from models.flux.quantising import FORMAT, Fp8Linear, quantise
-from models.flux.speed import ATTENTION, compile_blocks, speed_up
+from models.flux.speed import ATTENTION, compile_blocks, compiled, speed_up
 from models.loading import TINY, load_pipelines
 from models.options import SpeedOptions, UnusableChoice
 from models.request import GenerationRequest, Reference, Role
@@ -137,6 +138,22 @@ def _counting(graphs: Counter[str]) -> Callable[..., Any]:
         return graph.forward
 
     return make
+
+
+async def test_there_is_room_for_more_graphs_than_torch_allows() -> None:
+    """On the device's thread, which is not the one that compiled, more graphs come to be than torch's usual eight."""
+    graphs, device = Counter[str](), DeviceThread()
+    add = compiled(_add, backend=_counting(graphs))
+
+    answers = [float(await device.call(add, torch.zeros(1), "x" * number)) for number in range(10)]
+
+    device.close()
+    assert answers == list(range(10))
+    assert graphs["made"] == 10
+
+
+def _add(rows: Tensor, kind: str) -> Tensor:
+    return rows + len(kind)  # a graph for every kind
 
 
 def test_8_bit_weights_stay_close(uno: UnoPipeline, samples: list[Sample]) -> None:

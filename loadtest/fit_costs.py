@@ -55,7 +55,9 @@ def table_of(measured: Mapping[str, Any]) -> Mapping[str, Any]:
 def _step_costs(steps: Rows) -> Mapping[str, float]:
     samples = np.array([row["samples"] for row in steps], dtype=np.float64)
     tokens = np.array([row["tokens"] for row in steps], dtype=np.float64)
-    terms = np.stack([np.ones_like(samples), samples, samples * tokens / 1e3, samples * tokens**2 / 1e6], axis=1)
+    # Where all groups are of one size, nothing tells what a row takes from what a call does: all of it is the call's.
+    rows = samples if len(set(samples.tolist())) > 1 else np.zeros_like(samples)
+    terms = np.stack([np.ones_like(samples), rows, samples * tokens / 1e3, samples * tokens**2 / 1e6], axis=1)
     ms = np.array([row["ms"] for row in steps], dtype=np.float64)
     figures = _fit_from_zero(terms / ms[:, None])
     return dict(zip(("step_ms", "row_ms", "kilotoken_ms", "megapair_ms"), figures, strict=True))

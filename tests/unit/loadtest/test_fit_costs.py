@@ -57,6 +57,17 @@ def test_no_figure_is_negative() -> None:
     assert costs["kilotoken_ms"] > 0
 
 
+def test_rows_of_lone_samples_say_nothing_of_groups() -> None:
+    """What is the same in every measured call counts once a call, and not half of it again for every sample."""
+    rows = rows_of(TRUTH)
+    rows["steps"] = [row for row in rows["steps"] if row["samples"] == 1]
+
+    costs = table_of(rows)["costs"]
+
+    assert costs["row_ms"] == 0
+    assert costs["step_ms"] == pytest.approx(TRUTH.step_ms + TRUTH.row_ms)
+
+
 @pytest.mark.parametrize(("table", "rows"), [("h100_tile_model", "tile_model_rows")])
 def test_a_shipped_table_is_what_its_rows_give(table: str, rows: str) -> None:
     """Whoever runs the command on the rows beside the benchmarks gets the table that is shipped."""

@@ -105,9 +105,15 @@ def memory(models: frozenset[str], options: SpeedOptions = USUAL) -> dict[str, i
     return parts | ({"second LoRA": copies * copied * matrix_bytes} if copies > 0 else {})
 
 
+def loading_bytes(models: frozenset[str]) -> int:
+    """Return the bytes on the device once all is loaded, before weights become 8-bit floats and T5 leaves."""
+    return sum(memory(models).values())
+
+
 def fits(models: frozenset[str], gpu: Gpu, options: SpeedOptions = USUAL) -> bool:
-    """Whether the weights of these models leave a GPU room to work."""
-    return sum(memory(models, options).values()) + WORKING_BYTES <= gpu.memory_bytes
+    """Whether these models can be loaded onto a GPU, and their weights then leave it room to work."""
+    working = sum(memory(models, options).values()) + WORKING_BYTES
+    return max(working, loading_bytes(models)) <= gpu.memory_bytes
 
 
 def timings(gpu: Gpu) -> list[Timing]:

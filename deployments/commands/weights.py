@@ -14,7 +14,7 @@ from deployments.commands.words import AsJson, output, print_json, print_table, 
 from models.catalog import CATALOG
 from models.loading import UnusableWeights, account_for, find_weights, hash_file, record, recorded
 from models.options import Precision, SpeedOptions, TextDevice
-from models.plan import GPUS, TABLES_GPU, WORKING_BYTES, Timing, fits, memory, timings
+from models.plan import GPUS, TABLES_GPU, WORKING_BYTES, Timing, fits, loading_bytes, memory, timings
 
 if TYPE_CHECKING:
     from models.flux.weights.accounts import PartReport
@@ -70,9 +70,11 @@ def plan(
     options = SpeedOptions(precision=precision, text=text_device)
     parts, times, is_room = memory(models, options), timings(device), fits(models, device, options)
     if as_json:
-        print_json({"gpu": gpu, "fits": is_room, "bytes": parts, "times": [asdict(each) for each in times]})
+        sizes = {"bytes": parts, "loading_bytes": loading_bytes(models)}
+        print_json({"gpu": gpu, "fits": is_room, **sizes, "times": [asdict(each) for each in times]})
         return
     rows = [*parts.items(), ("kept free to work", WORKING_BYTES), ("in all", sum(parts.values()) + WORKING_BYTES)]
+    rows.append(("while loading, all in bf16", loading_bytes(models)))
     print_table(("part", "GB"), [(name, f"{size / 1e9:.2f}") for name, size in rows], empty="nothing")
     verdict = "fits" if is_room else "does not fit"
     output.print(f"\n{' and '.join(sorted(models))}: {verdict} into {device.memory_bytes / 1e9:.0f} GB of {gpu}\n")

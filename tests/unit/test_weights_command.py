@@ -114,6 +114,7 @@ def test_a_plan_says_what_fits() -> None:
     shown, asked = uxo("weights", "plan", "--gpu", "l40s"), uxo("weights", "plan", "--gpu", "h100", "--json")
 
     assert "uno and uso: does not fit into 48 GB of l40s" in shown.output
+    assert "while loading, all in bf16" in shown.output
     assert "computed from a cost table, not measured" in shown.output
     assert json.loads(asked.output)["fits"] is True
     assert json.loads(asked.output)["bytes"]["transformer"] == 23_802_816_640

@@ -9,7 +9,18 @@ import pytest
 from models.catalog import CATALOG
 from models.flux.weights.layouts import Layouts
 from models.options import SpeedOptions
-from models.plan import GPUS, MATRICES, PARAMETERS, TABLES_GPU, TOUCHED, fits, memory, timings
+from models.plan import (
+    GPUS,
+    MATRICES,
+    PARAMETERS,
+    TABLES_GPU,
+    TOUCHED,
+    WORKING_BYTES,
+    fits,
+    loading_bytes,
+    memory,
+    timings,
+)
 
 UNO, USO, BOTH = frozenset({"uno"}), frozenset({"uso"}), frozenset(CATALOG)
 
@@ -57,13 +68,21 @@ def test_8_bit_matrices_are_those_of_the_blocks() -> None:
 
 
 def test_choices_that_save_memory() -> None:
-    """With 8-bit weights and T5 on the CPU one family fits into 24 GB; 8 bits save less for a second family."""
+    """8-bit weights and T5 on the CPU make room on the device; 8 bits save less for a second family."""
     narrow, apart = SpeedOptions(precision="fp8"), SpeedOptions(precision="fp8", text="cpu")
 
     assert memory(UNO)["transformer"] - memory(UNO, narrow)["transformer"] == MATRICES
     assert "t5" not in memory(UNO, apart)
     assert sum(memory(BOTH, narrow).values()) < sum(memory(BOTH).values())
-    assert [fits(UNO, GPUS["a10g"], options) for options in (narrow, apart)] == [False, True]
+
+
+def test_what_fits_once_loaded_has_to_be_loaded() -> None:
+    """What makes room does so after loading: 24 GB never hold UNO whole, 40 GB do."""
+    apart = SpeedOptions(precision="fp8", text="cpu")
+    small, middling = GPUS["a10g"], GPUS["a100-40"]
+
+    assert sum(memory(UNO, apart).values()) + WORKING_BYTES < small.memory_bytes < loading_bytes(UNO)
+    assert [fits(UNO, gpu, apart) for gpu in (small, middling)] == [False, True]
 
 
 def test_slower_gpus_take_longer() -> None:

@@ -64,7 +64,8 @@ def step(
     small: Annotated[bool, typer.Option("--small", help="Tiny weights: whether it runs, not how fast.")] = False,
 ) -> None:
     """Time both and write what was found."""
-    facts = {"benchmark": "step", "commit": commit(), "machine": machine(), "command": "python -m loadtest.step"}
+    command = f"python -m loadtest.step --rounds {rounds} --output {output}" + " --small" * small
+    facts = {"benchmark": "step", "commit": commit(), "machine": machine(), "command": command}
     config = {**MIDDLE, "num_layers": 1, "num_single_layers": 2, "num_attention_heads": 1} if small else MIDDLE
     torch.set_num_threads(1)
     found = measure(config, rounds=rounds)

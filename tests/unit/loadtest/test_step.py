@@ -21,3 +21,4 @@ def test_both_predict_the_same_before_they_are_timed(tmp_path: Path) -> None:
     assert {name: len(ms) for name, ms in found["cpu_ms"].items()} == {"diffusers": 2, "ours": 2}
     assert 0 < found["relative_difference"] <= PARITY
     assert found["tokens"] == 640
+    assert found["command"] == f"python -m loadtest.step --rounds 2 --output {output} --small"

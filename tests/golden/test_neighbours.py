@@ -112,13 +112,14 @@ def test_no_tensor_of_a_request_stays_behind(sketched: Sketched) -> None:
     engine = Engine({"uno": sketched})
     for number in range(MANY):
         is_cancelled = number % 2 == 1
-        engine.admit(str(number), _small(number, steps=2 if is_cancelled else 1), [])
+        engine.admit(f"small-{number}", _small(number, steps=2 if is_cancelled else 1), [])
         engine.step()
         if is_cancelled:
-            engine.evict(str(number))
+            engine.evict(f"small-{number}")
 
     gc.collect()
-    left = [each for each in gc.get_objects() if type(each) is FluxSample]
+    samples = [each for each in gc.get_objects() if type(each) is FluxSample]
+    left = [each for each in samples if each.request_id.startswith("small-")]  # a test that failed keeps its own
 
     assert engine.is_idle
     assert left == []

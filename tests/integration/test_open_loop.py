@@ -106,7 +106,7 @@ async def test_a_server_without_replicas_is_unfinished_work(tmp_path: Path) -> N
 
 async def test_a_run_that_is_to_leave_nothing_waits_for_what_cannot_be_taken_back(tmp_path: Path) -> None:
     """Runware has no words for the end of a task: when such a run is over, every task of it has ended all the same."""
-    orders = [replace(TINY, dialect="runware")] * 3
+    orders = [replace(TINY, dialect="runware", steps=40)] * 3
 
     async with served(tmp_path, replace(SCENE, replicas=1, task_s=0.5)) as target:
         result = await perform(load_of(orders, target, patience_s=0.2), watch=unseen, clears=True)

@@ -50,11 +50,12 @@ def run(
     first_light: Annotated[bool, typer.Option(help="Ask for one picture of each model at the start.")] = True,
 ) -> None:
     """Run the whole service on this machine until Ctrl-C."""
-    with foreground(), interruptible():
+    with foreground():
         try:
-            console.print(f"uxo-serve {version('uxo-serve')}, stop with Ctrl-C")
-            with progress(console) as report:
-                _serve(read_settings(), config, report=report, first_light=first_light)
+            with interruptible():
+                console.print(f"uxo-serve {version('uxo-serve')}, stop with Ctrl-C")
+                with progress(console) as report:
+                    _serve(read_settings(), config, report=report, first_light=first_light)
         except KeyboardInterrupt:
             console.print("stopped, nothing is left running")
         except UxoError as error:

@@ -45,10 +45,14 @@ def foreground() -> Iterator[None]:
 def interruptible() -> Iterator[None]:
     """Raise KeyboardInterrupt for the first signal that asks to stop and ignore the rest: stopping is not cut short.
 
-    A SIGHUP that is ignored already stays so, for that is what nohup asks for.
+    A SIGHUP that is ignored already stays so, for that is what nohup asks for. Whatever a library that was interrupted
+    makes of it, in the end it is a KeyboardInterrupt.
     """
+    was_asked = False
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
+        nonlocal was_asked
+        was_asked = True
         for number in before:
             signal.signal(number, signal.SIG_IGN)
         _leave_the_dead(terminals)
@@ -62,6 +66,10 @@ def interruptible() -> Iterator[None]:
         signal.signal(number, interrupt)
     try:
         yield
+    except Exception:
+        if was_asked:
+            raise KeyboardInterrupt from None
+        raise
     finally:
         for number, meaning in before.items():
             signal.signal(number, meaning)

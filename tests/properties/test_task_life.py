@@ -30,6 +30,7 @@ from deployments.tasks.accept import OnceKey
 from deployments.tasks.rows import from_row
 from deployments.tasks.store import Rescued, TaskStore
 from deployments.tasks.task import ALLOWED_MOVES, Beat, Fault, Success, Task, TaskState
+from deployments.tasks.waterfall import Part
 from deployments.tenants.directory import TenantDirectory
 from models.request import GenerationRequest
 
@@ -202,7 +203,8 @@ class TaskLife(RuleBasedStateMachine):
         assert self.run(self.store.cancel(task_id, tenant_id=tenant_id)) == can_cancel
 
         if can_cancel:
-            each.move(TaskState.CANCELLED)
+            waits_again = each.task.state is TaskState.QUEUED and each.task.started_at is not None
+            each.move(TaskState.CANCELLED, spent={Part.QUEUED: 0.0} if waits_again else {})
 
     @precondition(lambda self: any(each.task.state is TaskState.RUNNING for each in self.believed.values()))
     @rule()

@@ -154,6 +154,21 @@ def test_the_first_signal_interrupts(number: signal.Signals) -> None:
         signal.raise_signal(number)
 
 
+def test_what_a_library_makes_of_an_interruption_is_one_all_the_same() -> None:
+    """Ray, interrupted while it starts, says that it could not start; nobody asked for that."""
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        try:
+            signal.raise_signal(signal.SIGHUP)
+        except KeyboardInterrupt as error:
+            raise RuntimeError("could not start") from error
+
+
+def test_an_error_without_a_signal_stays_one() -> None:
+    """What goes wrong by itself is told as what it is."""
+    with pytest.raises(RuntimeError, match="went wrong"), interruptible():
+        raise RuntimeError("went wrong")
+
+
 def test_the_second_signal_does_not_cut_the_stopping_short() -> None:
     """While the first signal is being obeyed, further ones of every kind are ignored."""
     stopped = []

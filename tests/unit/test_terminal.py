@@ -156,11 +156,15 @@ def test_the_first_signal_interrupts(number: signal.Signals) -> None:
 
 def test_what_a_library_makes_of_an_interruption_is_one_all_the_same() -> None:
     """Ray, interrupted while it starts, says that it could not start; nobody asked for that."""
-    with pytest.raises(KeyboardInterrupt), interruptible():
+
+    def start() -> None:
         try:
             signal.raise_signal(signal.SIGHUP)
         except KeyboardInterrupt as error:
             raise RuntimeError("could not start") from error
+
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        start()
 
 
 def test_an_error_without_a_signal_stays_one() -> None:

@@ -24,16 +24,7 @@ class PacedPipeline:
         shape = ShapeKey(
             model=request.model, target_tokens=request.width * request.height, reference_tokens=len(images), styles=0
         )
-        return [
-            Sample(
-                request_id=request_id,
-                index=index,
-                seed=request.seed + index,
-                shape=shape,
-                num_inference_steps=request.num_inference_steps,
-            )
-            for index in range(request.num_images)
-        ]
+        return samples_of(request_id, request, shape=shape)
 
     def step(self, group: Sequence[Sample]) -> list[Sample]:
         """Wait, and count one step for each."""
@@ -46,3 +37,17 @@ class PacedPipeline:
 
     def preview(self, sample: Sample) -> Image.Image | None:
         """Show nothing."""
+
+
+def samples_of(request_id: str, request: GenerationRequest, *, shape: ShapeKey) -> list[Sample]:
+    """Make a sample for each picture of a request, none of which has taken a step."""
+    return [
+        Sample(
+            request_id=request_id,
+            index=index,
+            seed=request.seed + index,
+            shape=shape,
+            num_inference_steps=request.num_inference_steps,
+        )
+        for index in range(request.num_images)
+    ]

@@ -32,6 +32,7 @@ from loadtest.openloop.order import Order
 from loadtest.openloop.profile import Poisson, Profile, Wishes
 from loadtest.openloop.run import Load, UnusableTarget, perform
 from loadtest.openloop.slo import latencies_of
+from loadtest.paced import samples_of
 from loadtest.virtual.fleet import live as virtually
 from loadtest.virtual.lived import Lived, Setting
 from loadtest.virtual.replica import Habits
@@ -68,16 +69,7 @@ class CostedPipeline:
         tokens, target = tokens_of(request), target_tokens(request)
         shape = ShapeKey(model=request.model, target_tokens=target, reference_tokens=tokens - target - 512, styles=0)
         _sleep(self.costs.text_ms + self.costs.reference_ms * len(images))
-        return [
-            Sample(
-                request_id=request_id,
-                index=index,
-                seed=request.seed + index,
-                shape=shape,
-                num_inference_steps=request.num_inference_steps,
-            )
-            for index in range(request.num_images)
-        ]
+        return samples_of(request_id, request, shape=shape)
 
     def step(self, group: Sequence[Sample]) -> list[Sample]:
         """Wait, and count one step for each."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from PIL import Image
 
+from loadtest.paced import samples_of
 from loadtest.scheduler.arrivals import Arrival
 from models.cost import TEXT_TOKENS, CostTable, target_tokens, tokens_of
 from models.request import GeneratedImage, GenerationRequest
@@ -105,16 +106,7 @@ class VirtualPipeline:
         arrival = self._arrivals[request_id]
         self._device.work(work_of(arrival, self._device.costs).encode_s, numbers=[arrival.number])
         shape = shape_of(request)
-        return [
-            Sample(
-                request_id=request_id,
-                index=index,
-                seed=request.seed + index,
-                shape=shape,
-                num_inference_steps=request.num_inference_steps,
-            )
-            for index in range(request.num_images)
-        ]
+        return samples_of(request_id, request, shape=shape)
 
     def step(self, group: Sequence[Sample]) -> list[Sample]:
         """Take the time of a step, and count one for each."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from deployments.holding import MOST_OVERTAKEN
+from deployments.holding import MOST_OVERTAKEN, POLITE_S
 from deployments.tasks.claim import ANY_RANK
 from loadtest.virtual.fair import Taken
 
@@ -26,8 +26,8 @@ class Habits:
     capacity: int = 4
     #: Seconds of stepping that it keeps in hand. Source: ``deployments.replica_limits``.
     ahead_s: float = 0.25
-    #: Seconds for which a busy one leaves a task to those that are idle. Source: ``deployments.replica``.
-    polite_s: float = 0.05
+    #: Seconds for which a busy one leaves a task to those that are idle.
+    polite_s: float = POLITE_S
     #: Seconds from a task's acceptance to its claim by an idle replica. Source: docs/benchmarks/store.md, waking up.
     claim_s: float = 0.013
     #: Seconds from the claim until it can step: references are fetched and decoded.

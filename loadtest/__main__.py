@@ -14,9 +14,7 @@ from rich.console import Console
 
 from deployments.clock import utc_now
 from loadtest import capacity_command, ceiling_command, trace_commands
-
-#: How the process ends when the goals were missed or the ledger is broken, when nothing could be run, and after Ctrl-C.
-MISSED, UNUSABLE, STOPPED = 1, 2, 130
+from loadtest.exits import MISSED, STOPPED, UNUSABLE
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 app.command()(capacity_command.find_capacity)

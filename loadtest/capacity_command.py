@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from loadtest.exits import STOPPED, UNUSABLE
+
 if TYPE_CHECKING:
     from loadtest.openloop.profile import Profile
     from loadtest.openloop.slo import Goal
 
-UNUSABLE = 2
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -50,7 +51,7 @@ def _searched(name: str, *, target: str, keys: Sequence[str], slo: str, start: f
         return UNUSABLE
     except KeyboardInterrupt:
         console.print("stopped before an end was found")
-        return 130
+        return STOPPED
     console.print(f"carried {found.carried:.3f} orders a second, missed at {found.missed:.3f}")
     return 0 if found.carried else 1
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from loadtest.exits import STOPPED, UNUSABLE
+
 if TYPE_CHECKING:
     from loadtest.openloop.order import Order
     from loadtest.openloop.run import Load
@@ -24,7 +26,6 @@ LATE_S = 0.005
 #: Orders a second with which the search begins.
 START = 100.0
 
-UNUSABLE = 2
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -41,7 +42,7 @@ def ceiling(
         found, tries = _searched(seconds, port)
     except KeyboardInterrupt:
         console.print("stopped before an end was found")
-        sys.exit(130)
+        sys.exit(STOPPED)
     except OSError as error:
         console.print(f"{error}; choose another with --port", markup=False)
         sys.exit(UNUSABLE)

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deployments.clock import utc_now
+from loadtest.exits import MISSED, UNUSABLE
 from loadtest.machine import commit
 from loadtest.openloop.slo import UnreadableSlo, parse_slo
 from loadtest.openloop.source import UnreadableLoad, load_of
@@ -27,9 +28,6 @@ from loadtest.virtual.plan_page import COLUMNS, cells_of, plan_page
 from loadtest.virtual.planning import Answer, Question, answer, smallest, what_ifs
 from loadtest.virtual.work import Work, works_of
 from models.cost import USUAL_TABLE, CostTable, UnreadableCosts, cost_table, read_costs
-
-#: How the process ends when no fleet, or not the one asked for, meets the goals, and when nothing could be planned.
-MISSED, UNUSABLE = 1, 2
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 console = Console(highlight=False, soft_wrap=True)

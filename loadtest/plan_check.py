@@ -24,6 +24,7 @@ from PIL import Image
 
 from deployments.operations.operation import Submit
 from deployments.operations.operations import Operations
+from loadtest.exits import UNUSABLE
 from loadtest.figures import markdown, percentile
 from loadtest.flood import POLITE, Scene, caller_of, service
 from loadtest.machine import commit, machine
@@ -49,8 +50,6 @@ WISHES = Wishes(references={0: 1.0})
 LIVE_WISHES = Wishes(sizes={"512x512": 1}, steps={6: 1, 12: 1, 24: 1}, images={1: 1}, references={1: 1})
 #: How many orders are asked for alone, to see how fast this machine is.
 FEW, FEW_S = 10, 1000.0
-#: How the process ends when nothing could be compared.
-UNUSABLE = 2
 #: Seconds between two looks at a task.
 POLL_S = 0.1
 

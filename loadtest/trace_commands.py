@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-UNUSABLE = 2
+from loadtest.exits import UNUSABLE
 
 app = typer.Typer(no_args_is_help=True, help="Make a trace up, or record one from a task table.")
 console = Console(stderr=True, highlight=False, soft_wrap=True)

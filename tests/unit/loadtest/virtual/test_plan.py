@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from loadtest.plan import MISSED, UNUSABLE, app
+from loadtest.exits import MISSED, UNUSABLE
+from loadtest.plan import app
 from loadtest.virtual.fleet_words import UnreadableFleet, parse_fleet
 
 TRACE = '{"trace": 1, "made_by": "a test"}\n' + "".join(

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from loadtest.plan_check import UNUSABLE, Pace, app, hurried_costs, pace_of
+from loadtest.exits import UNUSABLE
+from loadtest.plan_check import Pace, app, hurried_costs, pace_of
 from models.cost import UNIT_TOKENS, cost_table
 
 

@@ -203,7 +203,7 @@ class TaskLife(RuleBasedStateMachine):
         assert self.run(self.store.cancel(task_id, tenant_id=tenant_id)) == can_cancel
 
         if can_cancel:
-            waits_again = each.task.state is TaskState.QUEUED and each.task.started_at is not None
+            waits_again = each.task.state is TaskState.QUEUED and TaskState.RUNNING in each.history
             each.move(TaskState.CANCELLED, spent={Part.QUEUED: 0.0} if waits_again else {})
 
     @precondition(lambda self: any(each.task.state is TaskState.RUNNING for each in self.believed.values()))

@@ -32,33 +32,33 @@ from deployments.delivery.sink import Sink, open_sinks
 from deployments.dialects import open_dialects
 from deployments.dialects.dialect import Dialect
 from deployments.erasing import Eraser
-from deployments.exposition import folder_of, join_node
 from deployments.gauging import Gauging
 from deployments.housekeeper import Housekeeper
 from deployments.ingress.application import make_ingress
 from deployments.ingress.parts import Parts
-from deployments.metrics import BUILD, REPLICA_UP
 from deployments.operations.doors import Doors as OperationsDoors
 from deployments.operations.operations import Operations
 from deployments.outbound.client import GuardedClient
 from deployments.outbound.references import ReferenceFetcher
 from deployments.outbound.rules import Rules
 from deployments.references import References
-from deployments.replica import Replica
-from deployments.replica_doors import Doors
-from deployments.replica_limits import Limits
+from deployments.replica.doors import Doors
+from deployments.replica.limits import Limits
+from deployments.replica.replica import Replica
+from deployments.replica.step_metrics import note_encoding
 from deployments.serve_config import HAND_BACK_S, HTTP_SIDE, TIDYING, Arguments
 from deployments.settings import Settings, has_collector, read_settings
-from deployments.step_metrics import note_encoding
 from deployments.tasks.contents import ContentStore
 from deployments.tasks.outbox import Outbox
 from deployments.tasks.store import TaskStore
-from deployments.telemetry import configure_logging
+from deployments.telemetry.exposition import folder_of, join_node
+from deployments.telemetry.logs import configure_logging
+from deployments.telemetry.metrics import BUILD, REPLICA_UP
+from deployments.telemetry.tracing import flush_spans, open_tracing
 from deployments.tenants.directory import TenantDirectory
 from deployments.tenants.keys import KeyRing, configured_keys, server_secret
 from deployments.tenants.seal import Seal
 from deployments.tenants.webhook_keys import WebhookSigner
-from deployments.tracing import flush_spans, open_tracing
 from deployments.webhooks import Scribe, WebhookSender
 from models.catalog import CATALOG
 from models.engine import Engine

@@ -20,9 +20,9 @@ import structlog
 from deployments.delivery.encode import encode
 from deployments.delivery.sink import placed_in
 from deployments.errors import UploadFailed
-from deployments.laps import CHECK, DELIVER, ENCODE, lap
-from deployments.metrics import DELIVERIES, DELIVERY_SECONDS
 from deployments.tasks.task import Claim, Output, Task
+from deployments.telemetry.laps import CHECK, DELIVER, ENCODE, lap
+from deployments.telemetry.metrics import DELIVERIES, DELIVERY_SECONDS
 from models.request import GeneratedImage, GenerationRequest, Safety
 
 if TYPE_CHECKING:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from deployments.metrics import (
+from deployments.rounds import forever, run_until
+from deployments.tasks.census import Census, Crowd, take_census
+from deployments.telemetry.metrics import (
     QUEUE_AGE,
     QUEUE_TASKS,
     QUEUE_UNITS,
@@ -14,8 +16,6 @@ from deployments.metrics import (
     WEBHOOK_AGE,
     WEBHOOKS_WAITING,
 )
-from deployments.rounds import forever, run_until
-from deployments.tasks.census import Census, Crowd, take_census
 
 if TYPE_CHECKING:
     import asyncio

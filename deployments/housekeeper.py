@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from deployments.metrics import RESCUED
 from deployments.rounds import forever, run_until
+from deployments.telemetry.metrics import RESCUED
 
 if TYPE_CHECKING:
     import asyncio

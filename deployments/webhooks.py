@@ -27,12 +27,12 @@ from deployments.byte_room import ByteRoom, NoRoom
 from deployments.clock import utc_now
 from deployments.dialects.dialect import Event, Letter, Telling
 from deployments.errors import NotReached, Unavailable, UxoError
-from deployments.metrics import WEBHOOKS
 from deployments.operations.outcome import TaskOutcome
 from deployments.rounds import forever, run_until
 from deployments.tasks.outbox import Outbox, Room
 from deployments.tasks.webhook import DueWebhook, Told, WebhookState
-from deployments.tracing import span
+from deployments.telemetry.metrics import WEBHOOKS
+from deployments.telemetry.tracing import span
 
 if TYPE_CHECKING:
     from deployments.database.signals import StoreSignal

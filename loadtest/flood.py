@@ -40,11 +40,11 @@ from deployments.outbound.client import GuardedClient
 from deployments.outbound.references import ReferenceFetcher
 from deployments.outbound.rules import Rules
 from deployments.references import References
-from deployments.replica import Replica
-from deployments.replica_doors import Doors
-from deployments.replica_limits import Limits
+from deployments.replica.doors import Doors
+from deployments.replica.limits import Limits
+from deployments.replica.replica import Replica
 from deployments.tasks.store import TaskStore
-from deployments.telemetry import configure_logging
+from deployments.telemetry.logs import configure_logging
 from deployments.tenants.directory import TenantDirectory
 from loadtest.figures import percentile
 from loadtest.machine import commit, machine

@@ -24,7 +24,7 @@ import typer
 
 from deployments.decoding.pool import DecoderPool
 from deployments.decoding.rules import PictureRefused
-from deployments.telemetry import configure_logging
+from deployments.telemetry.logs import configure_logging
 from loadtest.figures import markdown, percentile
 from loadtest.hostile_files import Hostile, drawn_by_dice, hostile_files, mutated, saved
 from loadtest.machine import commit, machine

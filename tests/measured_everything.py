@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from deployments.exposition import join_node
-from deployments.instruments import Counter, Gauge, Histogram
-from deployments.metrics import METRICS
+from deployments.telemetry.exposition import join_node
+from deployments.telemetry.instruments import Counter, Gauge, Histogram
+from deployments.telemetry.metrics import METRICS
 
 #: Values by label, of those that expressions ask for.
 LABELS = {"status": ("200", "402", "503"), "outcome": ("failed", "hit", "succeeded"), "move": ("quarantined",)}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from deployments import metrics
-from deployments.exposition import join_node
-from deployments.telemetry import configure_logging
+from deployments.telemetry import metrics
+from deployments.telemetry.exposition import join_node
+from deployments.telemetry.logs import configure_logging
 
 
 def main(folder: str, port: str) -> None:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from PIL import Image
 
 from deployments.decoding.pixels import decode
-from deployments.replica import Replica
+from deployments.replica.replica import Replica
 
 
 async def decode_here(content: bytes) -> Image.Image:

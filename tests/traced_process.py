@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from opentelemetry.trace import SpanKind
 
-from deployments.tracing import flush_spans, open_tracing, span
+from deployments.telemetry.tracing import flush_spans, open_tracing, span
 
 
 def main() -> None:

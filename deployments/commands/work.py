@@ -72,7 +72,7 @@ def with_redelivering(work: Callable[[Overview, Redelivering], Awaitable[Result]
     from deployments.outbound.rules import Rules  # noqa: PLC0415
     from deployments.tasks.overview import Overview  # noqa: PLC0415
     from deployments.tasks.store import TaskStore  # noqa: PLC0415
-    from deployments.telemetry import configure_logging  # noqa: PLC0415
+    from deployments.telemetry.logs import configure_logging  # noqa: PLC0415
     from deployments.tenants.directory import TenantDirectory  # noqa: PLC0415
 
     with one_line():

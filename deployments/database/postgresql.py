@@ -23,7 +23,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from deployments.database.database import CHECKOUT_TIMEOUT_S
 from deployments.errors import Unavailable
-from deployments.metrics import DATABASE_ERRORS
+from deployments.telemetry.metrics import DATABASE_ERRORS
 
 Result = TypeVar("Result")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deployments.metrics import HTTP_REQUESTS, HTTP_SECONDS
+from deployments.telemetry.metrics import HTTP_REQUESTS, HTTP_SECONDS
 
 #: Where a call's name lies in its scope.
 _KEY = "uxo.named"

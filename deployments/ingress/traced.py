@@ -12,7 +12,7 @@ from deployments.dialects.dialect import Call
 from deployments.errors import CallRefused
 from deployments.operations.caller import Caller
 from deployments.operations.operation import Batch, Operation, Submit
-from deployments.tracing import TRACEPARENT, span
+from deployments.telemetry.tracing import TRACEPARENT, span
 
 
 @contextmanager

@@ -15,9 +15,9 @@ from sqlalchemy import Connection, Executable, Row, Text, bindparam, insert, sel
 from deployments.clock import utc_now
 from deployments.database.schema import charges, tenants
 from deployments.errors import FaultKind
-from deployments.metrics import TASK_SECONDS, TASKS_ENDED, WORK_UNITS
 from deployments.tasks.outbox import enqueue
 from deployments.tasks.task import Task, TaskState
+from deployments.telemetry.metrics import TASK_SECONDS, TASKS_ENDED, WORK_UNITS
 
 #: Give back what was held for a tenant's tasks, and add what they have cost.
 SETTLE = (

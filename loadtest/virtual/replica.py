@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from deployments.holding import MOST_OVERTAKEN, POLITE_S
+from deployments.replica.holding import MOST_OVERTAKEN, POLITE_S
 from deployments.tasks.claim import ANY_RANK
 from loadtest.virtual.fair import Taken
 
@@ -24,7 +24,7 @@ class Habits:
 
     #: Tasks it holds at once.
     capacity: int = 4
-    #: Seconds of stepping that it keeps in hand. Source: ``deployments.replica_limits``.
+    #: Seconds of stepping that it keeps in hand. Source: ``deployments.replica.limits``.
     ahead_s: float = 0.25
     #: Seconds for which a busy one leaves a task to those that are idle.
     polite_s: float = POLITE_S
@@ -143,7 +143,7 @@ class Replica:
         return max(min(soon, default=math.inf), 0.0)
 
     def below_rank(self) -> int:
-        """Return which ranks there is room for; 0 means none. The rule of ``deployments.replica``."""
+        """Return which ranks there is room for; 0 means none. The rule of ``deployments.replica.replica``."""
         if not self.is_up or self.is_leaving or len(self.held) + len(self.delivering) >= self.habits.capacity:
             return 0
         soon_s, ending_s, rank = self.habits.ahead_s + _INSTANT_S, 0.0, ANY_RANK

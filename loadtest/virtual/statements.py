@@ -19,7 +19,7 @@ from loadtest.targets import SMALL_REFERENCE, TENANT, new_request, new_task
 from loadtest.virtual.lived import Lived, Setting
 
 #: Looks for cancelled tasks, per second of a replica that holds any, where the store changes all the time.
-#: Source: ``deployments.replica``, LOOK_EVERY_S.
+#: Source: ``deployments.replica.replica``, LOOK_EVERY_S.
 LOOKS_PER_S = 4.0
 #: Claims in vain, per second of a replica that waits for work, where the store changes all the time: a round trip each.
 #: Source: docs/benchmarks/store.md, waking up, on PostgreSQL.

@@ -10,8 +10,11 @@ import pytest
 from deployments.database.database import Database
 from deployments.errors import FaultKind
 from deployments.gauging import Gauging
-from deployments.instruments import value_of
-from deployments.metrics import (
+from deployments.tasks.store import TaskStore
+from deployments.tasks.task import Fault, Success, Task, Webhook
+from deployments.tasks.views import TaskViews
+from deployments.telemetry.instruments import value_of
+from deployments.telemetry.metrics import (
     QUEUE_AGE,
     QUEUE_TASKS,
     QUEUE_UNITS,
@@ -21,9 +24,6 @@ from deployments.metrics import (
     WEBHOOKS_WAITING,
     WORK_UNITS,
 )
-from deployments.tasks.store import TaskStore
-from deployments.tasks.task import Fault, Success, Task, Webhook
-from deployments.tasks.views import TaskViews
 from deployments.tenants.directory import TenantDirectory
 from deployments.tenants.tenant import Tenant
 from models.request import GenerationRequest

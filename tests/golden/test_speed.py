@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from deployments.device_thread import DeviceThread
+from deployments.replica.device_thread import DeviceThread
 from models.catalog import CATALOG
 from models.flux.group import FluxSample
 from models.flux.quantising import FORMAT, Fp8Linear, quantise

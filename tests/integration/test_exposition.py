@@ -14,7 +14,7 @@ import httpx
 import pytest
 from running_service import free_port
 
-from deployments.exposition import FolderRefused, enter, folder_of
+from deployments.telemetry.exposition import FolderRefused, enter, folder_of
 
 SCRIPT = Path(__file__).parents[1] / "metered_process.py"
 #: Seconds until what must come has come.

@@ -15,12 +15,12 @@ from deployments.delivery.sink import Sink
 from deployments.erasing import Eraser
 from deployments.errors import FaultKind, Unavailable
 from deployments.housekeeper import Housekeeper
-from deployments.instruments import value_of
-from deployments.metrics import RESCUED
 from deployments.tasks.contents import ContentStore
 from deployments.tasks.store import Forgotten, Rescued, TaskStore
 from deployments.tasks.task import Task, TaskState
 from deployments.tasks.views import TaskViews
+from deployments.telemetry.instruments import value_of
+from deployments.telemetry.metrics import RESCUED
 from models.request import GenerationRequest
 
 MakeTask = Callable[..., Task]

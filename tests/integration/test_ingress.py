@@ -24,13 +24,13 @@ from deployments.dialects.wavespeed import WaveSpeed
 from deployments.ingress.application import make_ingress
 from deployments.ingress.calls import MAX_FRESH_SEED
 from deployments.ingress.parts import Parts
-from deployments.instruments import value_of
-from deployments.metrics import HTTP_REQUESTS, HTTP_SECONDS
 from deployments.operations.doors import Doors
 from deployments.operations.operations import Operations
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Claim, Task, TaskState
-from deployments.telemetry import configure_logging
+from deployments.telemetry.instruments import value_of
+from deployments.telemetry.logs import configure_logging
+from deployments.telemetry.metrics import HTTP_REQUESTS, HTTP_SECONDS
 from deployments.tenants.directory import TenantDirectory
 from deployments.tenants.keys import KeyRing, digest, key_id, make_key
 from deployments.tenants.tenant import Tenant

@@ -15,7 +15,7 @@ from live_prometheus import Prometheus, prometheus_of
 from monitoring import METRIC, MONITORED, alerts, dashboard, dashboard_expressions
 from running_service import free_port
 
-from deployments.metrics import METRICS
+from deployments.telemetry.metrics import METRICS
 
 SCRIPT = Path(__file__).parents[1] / "measured_everything.py"
 #: What Prometheus and its operator add to each of our series.

@@ -23,9 +23,9 @@ from deployments.operations.outcome import TaskOutcome
 from deployments.outbound.client import GuardedClient
 from deployments.outbound.references import ReferenceFetcher
 from deployments.outbound.rules import Rules
-from deployments.replica import Replica
-from deployments.replica_doors import Doors as ReplicaDoors
-from deployments.replica_limits import Limits
+from deployments.replica.doors import Doors as ReplicaDoors
+from deployments.replica.limits import Limits
+from deployments.replica.replica import Replica
 from deployments.tasks.accept import OnceKey
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Task, TaskState

@@ -15,18 +15,18 @@ from deployments.delivery.files import FilesSink
 from deployments.delivery.inline import InlineSink
 from deployments.delivery.sink import EncodedImage, Sink
 from deployments.errors import FaultKind
-from deployments.instruments import value_of
-from deployments.metrics import CLAIM_DELAY, DECODE_SECONDS, GROUP_SIZE, LEASES_LOST, STEP_GAP, STEP_SECONDS
 from deployments.outbound.client import GuardedClient
 from deployments.outbound.references import ReferenceFetcher
 from deployments.outbound.rules import Rules
-from deployments.replica import Replica
-from deployments.replica_doors import Doors
-from deployments.replica_limits import Limits
+from deployments.replica.doors import Doors
+from deployments.replica.limits import Limits
+from deployments.replica.replica import Replica
 from deployments.tasks.claim import MANY
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Task, TaskState
 from deployments.tasks.waterfall import Part, waterfall_of
+from deployments.telemetry.instruments import value_of
+from deployments.telemetry.metrics import CLAIM_DELAY, DECODE_SECONDS, GROUP_SIZE, LEASES_LOST, STEP_GAP, STEP_SECONDS
 from models.engine import Engine
 from models.request import GenerationRequest, Reference, Role
 

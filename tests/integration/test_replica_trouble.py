@@ -15,22 +15,22 @@ from PIL import Image
 from running_replica import decode_here, running
 from solid_pipeline import SolidPipeline, SolidSample
 
-from deployments.bringing import Fetcher
 from deployments.database.signals import StoreSignal
 from deployments.delivery.sink import Sink
 from deployments.errors import FaultKind, Unavailable
-from deployments.instruments import value_of
-from deployments.metrics import LEASES_LOST, RESIDENT_SAMPLES
 from deployments.outbound.client import GuardedClient
 from deployments.outbound.references import ReferenceFetcher
 from deployments.outbound.refused import ReferenceRefused
 from deployments.outbound.rules import Rules
 from deployments.pictures import read_picture
-from deployments.replica import DeviceStuck, Replica
-from deployments.replica_doors import Doors
-from deployments.replica_limits import Limits
+from deployments.replica.bringing import Fetcher
+from deployments.replica.doors import Doors
+from deployments.replica.limits import Limits
+from deployments.replica.replica import DeviceStuck, Replica
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Fault, Task, TaskState
+from deployments.telemetry.instruments import value_of
+from deployments.telemetry.metrics import LEASES_LOST, RESIDENT_SAMPLES
 from models.engine import Engine, StepReport
 from models.pipeline import DeviceBroken
 from models.request import GenerationRequest, Reference, Role, UnusableReference

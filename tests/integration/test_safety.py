@@ -19,9 +19,9 @@ from deployments.delivery.sink import Sink
 from deployments.outbound.client import GuardedClient
 from deployments.outbound.references import ReferenceFetcher
 from deployments.outbound.rules import Rules
-from deployments.replica import Replica
-from deployments.replica_doors import Doors
-from deployments.replica_limits import Limits
+from deployments.replica.doors import Doors
+from deployments.replica.limits import Limits
+from deployments.replica.replica import Replica
 from deployments.settings import Settings
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Task, TaskState

@@ -19,10 +19,10 @@ from deployments.database import sqlite
 from deployments.database.database import open_database
 from deployments.database.schema import metadata
 from deployments.errors import Unavailable
-from deployments.instruments import value_of
-from deployments.metrics import DATABASE_ERRORS
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Task
+from deployments.telemetry.instruments import value_of
+from deployments.telemetry.metrics import DATABASE_ERRORS
 from deployments.tenants.directory import TenantDirectory
 from models.request import GenerationRequest
 

@@ -38,16 +38,16 @@ from deployments.outbound.client import GuardedClient
 from deployments.outbound.references import ReferenceFetcher
 from deployments.outbound.rules import Rules
 from deployments.references import References
-from deployments.replica import Replica
-from deployments.replica_doors import Doors as ReplicaDoors
-from deployments.replica_limits import Limits
+from deployments.replica.doors import Doors as ReplicaDoors
+from deployments.replica.limits import Limits
+from deployments.replica.replica import Replica
 from deployments.tasks.outbox import Outbox
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Claim
+from deployments.telemetry.tracing import close_tracing, flush_spans, open_tracing
 from deployments.tenants.directory import TenantDirectory
 from deployments.tenants.keys import KeyRing
 from deployments.tenants.webhook_keys import WebhookSigner
-from deployments.tracing import close_tracing, flush_spans, open_tracing
 from deployments.webhooks import Scribe, WebhookSender
 from models.engine import Engine
 

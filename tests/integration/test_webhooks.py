@@ -21,14 +21,14 @@ from deployments.database.signals import StoreSignal
 from deployments.delivery.sink import Sink
 from deployments.dialects.dialect import Event, Letter
 from deployments.errors import Unavailable
-from deployments.instruments import value_of
-from deployments.metrics import WEBHOOKS
 from deployments.outbound.client import GuardedClient
 from deployments.outbound.rules import Rules
 from deployments.tasks.outbox import Outbox, Room
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Output, Success, Task, Webhook
 from deployments.tasks.webhook import DueWebhook, WebhookLine, WebhookState
+from deployments.telemetry.instruments import value_of
+from deployments.telemetry.metrics import WEBHOOKS
 from deployments.tenants.openings import Opening, read_opening
 from deployments.tenants.webhook_keys import WebhookSigner
 from deployments.webhooks import PER_HOST, TRIES, Scribe, WebhookSender

@@ -17,10 +17,10 @@ from deployments.delivery.inline import InlineSink
 from deployments.delivery.presigned_put import Receipt
 from deployments.delivery.sink import EncodedImage, Sink
 from deployments.errors import UploadFailed
-from deployments.instruments import value_of
-from deployments.laps import CHECK, DELIVER, ENCODE, Laps, noting
-from deployments.metrics import DELIVERIES, DELIVERY_SECONDS
 from deployments.tasks.task import Claim, Task
+from deployments.telemetry.instruments import value_of
+from deployments.telemetry.laps import CHECK, DELIVER, ENCODE, Laps, noting
+from deployments.telemetry.metrics import DELIVERIES, DELIVERY_SECONDS
 from models.request import GeneratedImage, GenerationRequest, ImageFormat, Safety
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -6,8 +6,8 @@ from starlette.responses import Response
 from starlette.types import Message
 
 from deployments.ingress.metered import Metered
-from deployments.instruments import value_of
-from deployments.metrics import HTTP_REQUESTS
+from deployments.telemetry.instruments import value_of
+from deployments.telemetry.metrics import HTTP_REQUESTS
 
 
 async def receive() -> Message:

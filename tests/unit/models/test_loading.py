@@ -23,7 +23,7 @@ LIGHT = [
     "deployments.tasks.store",
     "deployments.operations",
     "deployments.dialects",
-    "deployments.replica",
+    "deployments.replica.replica",
     "deployments.ingress",
     "deployments.cli",
 ]

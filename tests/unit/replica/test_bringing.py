@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from running_replica import decode_here
 
-from deployments.bringing import GRID, bring, fitted, sized
 from deployments.errors import FaultKind, ReferenceUnusable
 from deployments.outbound.refused import ReferenceRefused
+from deployments.replica.bringing import GRID, bring, fitted, sized
 from models.catalog import MAX_SIDE, MIN_SIDE
 from models.request import GenerationRequest, Reference, Role
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from deployments.device_thread import DeviceThread
+from deployments.replica.device_thread import DeviceThread
 
 #: Far longer than anything here takes.
 PATIENCE_S = 20.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deployments.metrics import (
+from deployments.telemetry.metrics import (
     DECODE_SECONDS,
     ENCODINGS,
     GROUP_SIZE,

@@ -10,9 +10,9 @@ from deployments.delivering import Check, Upload, no_check, no_upload
 from models.request import Safety
 
 if TYPE_CHECKING:
-    from deployments.bringing import Decode, Fetcher
     from deployments.database.signals import StoreSignal
     from deployments.delivery.sink import Sink
+    from deployments.replica.bringing import Decode, Fetcher
     from deployments.tasks.store import TaskStore
 
 

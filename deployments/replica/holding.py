@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from deployments.laps import CHECK, ENCODE, Laps
 from deployments.tasks.claim import ANY_RANK, NO_RESTRAINT, Restraint
 from deployments.tasks.task import Beat, Claim, Output
 from deployments.tasks.waterfall import Part
+from deployments.telemetry.laps import CHECK, ENCODE, Laps
 from models.resident import Stage, Standing, Stretch
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployments.redaction import HIDDEN, Redactor
+from deployments.telemetry.redaction import HIDDEN, Redactor
 
 PLAIN = Redactor()
 

@@ -19,26 +19,26 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from deployments.bringing import bring, sized
 from deployments.decoding.rules import NoDecoder
 from deployments.delivering import deliver, take_back
-from deployments.device_thread import Arguments, DeviceThread, Result
 from deployments.errors import EngineFailed, ReferenceUnusable, TaskFault, Unavailable, UxoError
-from deployments.holding import POLITE_S, Held, Load
-from deployments.laps import noting
-from deployments.metrics import CLAIM_DELAY, LEASES_LOST
-from deployments.previewing import Previews
-from deployments.replica_limits import Limits
+from deployments.replica.bringing import bring, sized
+from deployments.replica.device_thread import Arguments, DeviceThread, Result
+from deployments.replica.holding import POLITE_S, Held, Load
+from deployments.replica.limits import Limits
+from deployments.replica.previewing import Previews
+from deployments.replica.step_metrics import note_content, note_step
+from deployments.replica.task_trace import trace_task
 from deployments.rounds import forever, run_until
-from deployments.step_metrics import note_content, note_step
-from deployments.task_trace import trace_task
 from deployments.tasks.task import Claim, Fault, Output, Success, TaskState
+from deployments.telemetry.laps import noting
+from deployments.telemetry.metrics import CLAIM_DELAY, LEASES_LOST
 from models.engine import Engine, StepReport
 from models.pipeline import DeviceBroken
 from models.request import GeneratedImage, UnusableReference
 
 if TYPE_CHECKING:
-    from deployments.replica_doors import Doors
+    from deployments.replica.doors import Doors
 
 log = structlog.get_logger()
 

@@ -6,7 +6,7 @@ kinds of sink, HTTP statuses or powers of two. docs/operating.md lists them, and
 
 from __future__ import annotations
 
-from deployments.instruments import Counter, Gauge, Histogram, Instrument
+from deployments.telemetry.instruments import Counter, Gauge, Histogram, Instrument
 
 #: Seconds of what takes from milliseconds to minutes: calls, deliveries, whole tasks.
 _LONG_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployments.replica_limits import Limits
+from deployments.replica.limits import Limits
 
 
 @pytest.mark.parametrize(("usual_s", "given_up_s"), [(0.0, 30.0), (0.1, 30.0), (3.0, 30.0), (6.0, 60.0)])

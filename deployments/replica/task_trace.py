@@ -6,12 +6,12 @@ import time
 from typing import TYPE_CHECKING
 
 from deployments.clock import utc_now
-from deployments.laps import CHECK, DECODE_REFERENCES, DELIVER, ENCODE, FETCH
-from deployments.tracing import note_span
+from deployments.telemetry.laps import CHECK, DECODE_REFERENCES, DELIVER, ENCODE, FETCH
+from deployments.telemetry.tracing import note_span
 from models.resident import Stage
 
 if TYPE_CHECKING:
-    from deployments.holding import Held
+    from deployments.replica.holding import Held
 
 #: What is traced, by what it is called among laps, in the order in which it is done.
 SPANS = {

@@ -29,7 +29,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 
 from deployments.errors import UxoError
-from deployments.instruments import write_to
+from deployments.telemetry.instruments import write_to
 
 log = structlog.get_logger()
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from deployments.redaction import Redactor
+from deployments.telemetry.redaction import Redactor
 
 #: What logs are written with that is no caller's, and stays as it is.
 _OWN_FIELDS = frozenset({"level", "timestamp"})

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from deployments.decoding.rules import PictureRefused
 from deployments.errors import ReferenceUnreachable, ReferenceUnusable
-from deployments.laps import DECODE_REFERENCES, FETCH, lap
 from deployments.outbound.refused import ReferenceRefused
+from deployments.telemetry.laps import DECODE_REFERENCES, FETCH, lap
 from models.catalog import MAX_SIDE, MIN_SIDE
 from models.request import GenerationRequest, Reference
 

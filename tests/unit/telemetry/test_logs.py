@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
-from deployments.telemetry import configure_logging
+from deployments.telemetry.logs import configure_logging
 
 log = structlog.get_logger()
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from deployments import metrics
-from deployments.instruments import Counter, Gauge, Histogram, Instrument, value_of
-from deployments.metrics import METRICS, shape_label
+from deployments.telemetry import metrics
+from deployments.telemetry.instruments import Counter, Gauge, Histogram, Instrument, value_of
+from deployments.telemetry.metrics import METRICS, shape_label
 
-OPERATING = Path(__file__).parents[2] / "docs" / "operating.md"
+OPERATING = Path(__file__).parents[3] / "docs" / "operating.md"
 #: Labels that would hold as many values as there are callers, or what callers say.
 UNBOUNDED = {"tenant", "tenant_id", "task_id", "id", "path", "url", "host", "prompt", "replica", "key"}
 

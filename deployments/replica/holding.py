@@ -23,9 +23,9 @@ _STAGES = {Part.PREPARING: Stage.PREPARING, Part.STEPPING: Stage.STEPPING, Part.
 
 #: How often one task is overtaken at most: what is accepted makes way, and does not starve.
 MOST_OVERTAKEN = 10
-#: Seconds for which a busy replica leaves a new task to those that are idle: three times what 99 of 100 of them need to
-#: hear of it. Source: ``python -m loadtest.wake_up`` on PostgreSQL, docs/benchmarks/wake_up.json.
-POLITE_S = 0.2
+#: Seconds for which a busy replica leaves a new task to those that are idle, if any is: half as long again as 99 of 100
+#: of them need to hear of it. Source: ``python -m loadtest.wake_up`` on PostgreSQL, docs/benchmarks/wake_up.json.
+POLITE_S = 0.1
 
 
 @dataclass(eq=False, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Double,
     Integer,
@@ -46,13 +47,20 @@ ANYTHING_WAITS = select(exists().where(is_in_state("queued"), tasks.c.model.in_(
 #: Wait until no other replica is claiming.
 TAKE_TURN = select(claiming_turn())
 
-_BUSY_TENANTS = (
-    select(tasks.c.tenant_id)
-    .join(tenants, tenants.c.id == tasks.c.tenant_id, isouter=True)
-    .where(is_in_state("running"))
-    .group_by(tasks.c.tenant_id, tenants.c.max_running)
-    .having(or_(func.count() >= tenants.c.max_running, func.count() >= bindparam("below_rank", type_=Integer)))
-)
+_AT_CAP = func.count() >= tenants.c.max_running
+
+
+def _tenants_where(enough_run: ColumnElement[bool]) -> Select[tuple[str]]:
+    return (
+        select(tasks.c.tenant_id)
+        .join(tenants, tenants.c.id == tasks.c.tenant_id, isouter=True)
+        .where(is_in_state("running"))
+        .group_by(tasks.c.tenant_id, tenants.c.max_running)
+        .having(enough_run)
+    )
+
+
+_BUSY_TENANTS = _tenants_where(or_(_AT_CAP, func.count() >= bindparam("below_rank", type_=Integer)))
 
 #: Count the tasks that run for a tenant.
 COUNT_RUNNING = select(func.count()).where(
@@ -74,6 +82,22 @@ _FIRST_WAITING = (
 COUNT_WAITING = select(func.count()).select_from(_FIRST_WAITING.subquery())
 
 
+_HAS_WAITED = tasks.c.created_at <= database_now() - bindparam("waited_s", type_=Double)
+
+#: Whoever is idle would have taken it by now, so nobody is, and what is new is left to nobody.
+_NOBODY_IS_IDLE = (
+    exists()
+    .where(
+        is_in_state("queued"),
+        tasks.c.model == bindparam("this_model", type_=Text),
+        tasks.c.tenant_id.not_in(_tenants_where(_AT_CAP)),
+        _HAS_WAITED,
+    )
+    # Asked once, not for each row.
+    .correlate(None)
+)
+
+
 def _next_in_fair_order() -> Select[tuple[str]]:
     return (
         select(tasks.c.id)
@@ -82,7 +106,7 @@ def _next_in_fair_order() -> Select[tuple[str]]:
             tasks.c.model == bindparam("this_model", type_=Text),
             tasks.c.tenant_id.not_in(_BUSY_TENANTS),
             tasks.c.tenant_id.not_in(bindparam("not_of", expanding=True)),
-            tasks.c.created_at <= database_now() - bindparam("waited_s", type_=Double),
+            or_(_HAS_WAITED, _NOBODY_IS_IDLE),
         )
         .order_by(tasks.c.fair_key, tasks.c.created_at, tasks.c.id)
         .limit(1)
@@ -120,7 +144,8 @@ class Restraint:
     below_rank: int = ANY_RANK
     #: Tasks of these tenants.
     not_of: Collection[str] = ()
-    #: Tasks that were accepted fewer seconds ago: an idle replica starts them at once. Clocks differ; so may this.
+    #: Tasks that were accepted fewer seconds ago: an idle replica starts them at once. Not where others of their model
+    #: have waited for longer, for then nobody is idle. Clocks differ; so may this.
     waited_s: float = 0.0
 
 

@@ -12,6 +12,8 @@ from deployments.clock import utc_now
 from deployments.tasks.claim import ANY_RANK, MANY, Restraint
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Claim, Task
+from deployments.tenants.directory import TenantDirectory
+from deployments.tenants.tenant import Tenant
 from models.request import GenerationRequest
 
 MakeTask = Callable[..., Task]
@@ -105,3 +107,37 @@ async def test_a_new_task_is_left_to_who_is_idle(
     assert await store.claim(**asking, restraint=Restraint(waited_s=0.05)) == []
     [claimed] = await store.claim(**asking)
     assert claimed.task.id == task.id
+
+
+async def test_a_new_task_is_left_to_nobody_where_nobody_is_idle(
+    store: TaskStore, make_task: MakeTask, make_request: MakeRequest
+) -> None:
+    """Where something has waited for longer than who is idle would leave it, fair order alone says what is taken."""
+    for _ in range(3):
+        await store.accept(make_task(tenant_id="alice", created_at=utc_now() - timedelta(seconds=30)), make_request())
+    await claim(store, limit=1)
+    new = make_task(tenant_id="bob", created_at=utc_now() + timedelta(seconds=30))
+    await store.accept(new, make_request())
+
+    claims = await store.claim(
+        models=["uno"], limit=1, replica_id="r1", lease_s=60.0, restraint=Restraint(waited_s=0.05, not_of=["alice"])
+    )
+
+    assert [claim.task.id for claim in claims] == [new.id]
+
+
+async def test_what_a_cap_holds_back_says_nothing_of_who_is_idle(
+    store: TaskStore, directory: TenantDirectory, make_task: MakeTask, make_request: MakeRequest
+) -> None:
+    """What waits because its tenant runs as much as it may is no sign that nobody is idle."""
+    await directory.change(Tenant(id="alice", max_running=1))
+    for _ in range(3):
+        await store.accept(make_task(tenant_id="alice", created_at=utc_now() - timedelta(seconds=30)), make_request())
+    await claim(store, limit=1)
+    await store.accept(make_task(tenant_id="bob", created_at=utc_now() + timedelta(seconds=30)), make_request())
+
+    claims = await store.claim(
+        models=["uno"], limit=1, replica_id="r1", lease_s=60.0, restraint=Restraint(waited_s=0.05)
+    )
+
+    assert claims == []

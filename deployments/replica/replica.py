@@ -24,6 +24,7 @@ from deployments.delivering import deliver, take_back
 from deployments.errors import EngineFailed, ReferenceUnusable, TaskFault, Unavailable, UxoError
 from deployments.replica.bringing import bring, sized
 from deployments.replica.device_thread import Arguments, DeviceThread, Result
+from deployments.replica.eagerness import Eagerness
 from deployments.replica.holding import POLITE_S, Held, Load
 from deployments.replica.limits import Limits
 from deployments.replica.previewing import Previews
@@ -66,6 +67,7 @@ class Replica:
         self._device = DeviceThread()
         self._previews = Previews(doors.store)
         self._found = False
+        self._eagerness = Eagerness(name)
         self._held: dict[str, Held] = {}
         self._models = deque(sorted(engine.models))
         self._claiming: asyncio.Task[int] | None = None
@@ -102,6 +104,8 @@ class Replica:
     async def _claim_once(self) -> None:
         """Claim one task once there is room; when there is nothing to claim, wait until there may be."""
         await self._has_room.wait()
+        if not self._found and not self._load.unfinished:
+            await asyncio.sleep(self._eagerness.pause_s())
         seen = self._doors.signal.mark()
         if self._load.unfinished and not self._found:
             await asyncio.sleep(POLITE_S)  # what comes meanwhile is too new for it, and wakes it again
@@ -110,6 +114,7 @@ class Replica:
         self._found = bool(await asyncio.shield(self._claiming))
         if not self._found:
             await self._doors.signal.wait(seen, timeout_s=POLL_S)
+        self._eagerness.note(was_in_vain=not self._found and self._doors.signal.mark() != seen)
 
     async def _claim(self) -> int:
         claims = await self._doors.store.claim(

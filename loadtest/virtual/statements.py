@@ -12,31 +12,40 @@ from tempfile import TemporaryDirectory
 from sqlalchemy import Engine, event
 
 from deployments.database.database import open_database
+from deployments.replica.eagerness import MOST_S, STEP_S
+from deployments.replica.replica import LOOK_EVERY_S
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Beat, Success
 from deployments.tenants.directory import TenantDirectory
 from loadtest.targets import SMALL_REFERENCE, TENANT, new_request, new_task
 from loadtest.virtual.lived import Lived, Setting
 
-#: Looks for cancelled tasks, per second of a replica that holds any, where the store changes all the time.
-#: Source: ``deployments.replica.replica``, LOOK_EVERY_S.
-LOOKS_PER_S = 4.0
-#: Claims in vain, per second of a replica that waits for work, where the store changes all the time: a round trip each.
+#: Seconds from a change to the answer of an idle replica that asks at once: the signal, and a round trip.
 #: Source: docs/benchmarks/store.md, waking up, on PostgreSQL.
-VAIN_PER_S = 75.0
+TRIP_S = 0.013
 
 
 def asked_per_s(lived: Lived, setting: Setting) -> dict[str, float]:
     """Return transactions of every kind in a second; what idle replicas do in vain stands beside them, for it bends."""
     beat_s = setting.lease_s / 4
-    idle_s = max(lived.up_s - lived.holding_s, 0.0)
     counted = {name: lived.asked[name] for name in ("accept", "claim", "finish", "cancel", "release")}
-    spread = {
-        "beat": lived.holding_s / beat_s,
-        "look": lived.holding_s * LOOKS_PER_S,
-        "claim in vain": idle_s * VAIN_PER_S,
-    }
-    return {name: round(number / lived.span_s, 1) for name, number in {**counted, **spread}.items()}
+    # The store changes all the time, so everybody looks as often as may be.
+    spread = {"beat": lived.holding_s / beat_s, "look": lived.holding_s / LOOK_EVERY_S}
+    changes = sum(counted[name] for name in ("accept", "finish", "cancel", "release"))
+    idle = max(lived.up_s - lived.holding_s, 0.0) / lived.span_s
+    asked = {name: number / lived.span_s for name, number in {**counted, **spread}.items()}
+    asked["claim in vain"] = in_vain_per_s(idle, changes_per_s=changes / lived.span_s)
+    return {name: round(number, 1) for name, number in asked.items()}
+
+
+def in_vain_per_s(idle: float, *, changes_per_s: float) -> float:
+    """Return how often idle replicas ask in vain, all together, in a second.
+
+    Each is in vain about twice for every other one that is idle, for accepts and ends wake it, and one of all finds
+    the work. See ``deployments.replica.eagerness``.
+    """
+    pause_s = min(2 * idle * STEP_S, MOST_S) / 2
+    return idle * min(changes_per_s, 1 / (pause_s + TRIP_S))
 
 
 def statements_of_each() -> Mapping[str, int]:

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from loadtest.fleet import app
-from loadtest.virtual.statements import statements_of_each
+from loadtest.virtual.statements import in_vain_per_s, statements_of_each
 from loadtest.virtual.store_rates import store_rates
 
 
@@ -39,6 +39,15 @@ def test_no_database_is_said_so(database: str) -> None:
 
     assert asked.exit_code == 2
     assert "neither the address of a database nor a number" in " ".join(asked.output.replace("│", " ").split())
+
+
+def test_idle_replicas_ask_seldom() -> None:
+    """No idle one asks more often than the store changes; many ask seldom, and more of them never ask less together."""
+    assert in_vain_per_s(0.0, changes_per_s=1000.0) == 0.0
+    assert in_vain_per_s(10.0, changes_per_s=2.0) == 20.0
+    asked = [in_vain_per_s(idle, changes_per_s=1000.0) for idle in (1.0, 10.0, 50.0, 300.0)]
+    assert asked == sorted(asked)
+    assert asked[-1] < 300.0 * 10
 
 
 def test_every_call_has_its_statements() -> None:

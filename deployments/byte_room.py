@@ -1,4 +1,8 @@
-"""Bounds the bytes that a process has in memory at once, and each tenant's share of them; knows not what they are."""
+"""Bounds the bytes that a process has in memory at once, and each tenant's share of them; knows not what they are.
+
+Who waits is let in in the order of coming, so that what is large is not overtaken for ever by what is small. Whoever
+waits for their own tenant's share holds up their own tenant alone.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,24 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 from deployments.errors import UxoError
 
 
 class NoRoom(UxoError):
     """There was no room in time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Waiting:
+    """Somebody who asks for room."""
+
+    tenant_id: str
+    #: What it will take; no more than a tenant's share.
+    size_bytes: int
+    #: Done once it holds its room.
+    turn: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class ByteRoom:
@@ -31,7 +47,8 @@ class ByteRoom:
         self._uncounted = uncounted
         self._patience_s = patience_s
         self._by_tenant: Counter[str] = Counter()
-        self._freed = asyncio.Event()
+        #: In the order in which they came.
+        self._waiting: dict[_Waiting, None] = {}
 
     def __repr__(self) -> str:
         """Say how full it is."""
@@ -44,23 +61,49 @@ class ByteRoom:
         Raises:
             NoRoom: when others had it for all that time.
         """
-        held = 0 if size_bytes <= self._uncounted else min(size_bytes, self._per_tenant)
+        if size_bytes <= self._uncounted:
+            yield
+            return
+        mine = _Waiting(tenant_id=tenant_id, size_bytes=min(size_bytes, self._per_tenant, self._total))
         try:
-            async with asyncio.timeout(self._patience_s):
-                while not self._has(held, tenant_id):
-                    self._freed.clear()
-                    await self._freed.wait()
-        except TimeoutError as error:
-            raise NoRoom from error
-        self._by_tenant[tenant_id] += held
-        try:
+            await self._take(mine)
             yield
         finally:
-            self._by_tenant -= Counter({tenant_id: held})
-            self._freed.set()
+            self._leave(mine)
 
-    def _has(self, size_bytes: int, tenant_id: str) -> bool:
-        if not size_bytes:
-            return True
-        is_mine = self._by_tenant[tenant_id] + size_bytes <= self._per_tenant
-        return is_mine and self._by_tenant.total() + size_bytes <= self._total
+    async def _take(self, mine: _Waiting) -> None:
+        self._waiting[mine] = None
+        self._let_in()
+        try:
+            async with asyncio.timeout(self._patience_s):
+                await mine.turn
+        except TimeoutError as error:
+            raise NoRoom from error
+
+    def _leave(self, mine: _Waiting) -> None:
+        """Give back what is held, or wait no longer; one whose patience ends as its turn comes holds room by then."""
+        if mine in self._waiting:
+            del self._waiting[mine]
+        else:
+            self._by_tenant -= Counter({mine.tenant_id: mine.size_bytes})
+        self._let_in()
+
+    def _let_in(self) -> None:
+        """Give their room to all who fit now, in the order of coming."""
+        held_up = set[str]()
+        for each in list(self._waiting):
+            if each.tenant_id in held_up or self._is_beyond_share(each):
+                held_up.add(each.tenant_id)
+            elif self._by_tenant.total() + each.size_bytes > self._total:
+                return
+            else:
+                self._admit(each)
+
+    def _is_beyond_share(self, asking: _Waiting) -> bool:
+        return self._by_tenant[asking.tenant_id] + asking.size_bytes > self._per_tenant
+
+    def _admit(self, asking: _Waiting) -> None:
+        del self._waiting[asking]
+        self._by_tenant[asking.tenant_id] += asking.size_bytes
+        if not asking.turn.cancelled():  # it is about to leave, and gives its room back then
+            asking.turn.set_result(None)

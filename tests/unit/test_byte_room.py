@@ -51,7 +51,7 @@ async def test_what_is_larger_than_a_share_has_its_turn() -> None:
 
 
 async def test_whoever_waits_has_it_when_it_is_free() -> None:
-    """While one holds it nobody else is let in; afterwards all have their turns, whatever their order."""
+    """While one holds it nobody else is let in; afterwards all have their turns, in the order of coming."""
     bytes_of, entered = room(patience_s=20), list[str]()
 
     async def hold(tenant_id: str) -> None:
@@ -64,7 +64,38 @@ async def test_whoever_waits_has_it_when_it_is_free() -> None:
         await asyncio.sleep(0)
         too_early = list(entered)
 
-    assert (too_early, sorted(entered)) == ([], ["alice", "bob", "carol"])
+    assert (too_early, entered) == ([], ["bob", "carol", "alice"])
+
+
+async def test_one_whose_patience_ends_lets_others_in() -> None:
+    """What waited behind it and fits has its turn at once."""
+    bytes_of = room(patience_s=20)
+
+    async with bytes_of.of(60, tenant_id="alice"):
+        first = asyncio.create_task(bytes_of.of(50, tenant_id="bob").__aenter__())
+        second = asyncio.create_task(bytes_of.of(10, tenant_id="carol").__aenter__())
+        await asyncio.sleep(0)
+        is_overtaken = second.done()
+        first.cancel()
+        await second
+
+    assert not is_overtaken
+    assert repr(bytes_of) == "<ByteRoom [10 of 100 bytes]>"
+
+
+async def test_one_that_is_cancelled_as_its_turn_comes_holds_nothing() -> None:
+    """Room that it was given in that very moment is given back."""
+    bytes_of = room(patience_s=20)
+    held = bytes_of.of(60, tenant_id="alice")
+    await held.__aenter__()
+    waiting = asyncio.create_task(bytes_of.of(60, tenant_id="alice").__aenter__())
+    await asyncio.sleep(0)
+
+    waiting.cancel()
+    await held.__aexit__(None, None, None)
+    await asyncio.wait({waiting})
+
+    assert repr(bytes_of) == "<ByteRoom [0 of 100 bytes]>"
 
 
 async def test_an_error_frees_the_room() -> None:

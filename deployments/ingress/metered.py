@@ -1,9 +1,10 @@
-"""Counts and times every call by its dialect, its route and its answer's status."""
+"""Counts and times every call by its dialect, its route and its answer's status; opening a WebSocket is one."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -30,18 +31,18 @@ class Metered:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a call, and count it when its answer has begun."""
-        if scope["type"] != "http":
+        if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
         named, started_s, has_begun = _Named(), time.monotonic(), False
 
         async def metered(message: Message) -> None:
             nonlocal has_begun
-            is_start = message["type"] == "http.response.start"
-            has_begun = has_begun or is_start
+            status = None if has_begun else _status_of(message)
+            has_begun = has_begun or status is not None
             await send(message)
-            if is_start:
-                count(named.dialect, named.operation, status=message["status"], since_s=started_s)
+            if status is not None:
+                count(named.dialect, named.operation, status=status, since_s=started_s)
 
         try:
             await self._app({**scope, _KEY: named}, receive, metered)
@@ -49,6 +50,19 @@ class Metered:
             if not has_begun:  # it is answered further out, and without a word of ours
                 count(named.dialect, named.operation, status=500, since_s=started_s)
             raise
+
+
+def _status_of(message: Message) -> int | None:
+    """Return the HTTP status that a message answers with; None where it is no beginning of an answer."""
+    match message["type"]:
+        case "http.response.start" | "websocket.http.response.start":
+            status: int = message["status"]
+            return status
+        case "websocket.accept":
+            return HTTPStatus.SWITCHING_PROTOCOLS.value
+        case "websocket.close":  # before it was accepted. Source: ASGI's WebSocket specification, "Close - send event"
+            return HTTPStatus.FORBIDDEN.value
+    return None
 
 
 def name_call(scope: Scope, dialect: str, operation: str) -> None:

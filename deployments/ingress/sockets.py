@@ -23,7 +23,7 @@ from deployments.dialects.dialect import Call, Conversing, Dialect, Reply
 from deployments.errors import CallRefused, InternalFault, Overloaded, Unauthenticated
 from deployments.ingress.answering import is_heavy
 from deployments.ingress.calls import address_of, read_call
-from deployments.ingress.metered import count
+from deployments.ingress.metered import count, name_call
 from deployments.ingress.parts import Parts
 from deployments.ingress.traced import accepting
 from deployments.operations.caller import Caller
@@ -66,6 +66,7 @@ class Sockets:
 
     async def answer(self, websocket: WebSocket) -> None:
         """Hold one conversation until either side ends it."""
+        name_call(websocket.scope, self._dialect.name, "socket")
         if not self._make_room():
             await websocket.close(TRY_AGAIN_LATER)
             return
@@ -157,23 +158,27 @@ class Conversation:
 
     async def _hear(self, frame: bytes) -> None:
         """Answer what one frame asks; whatever is wrong with it touches no other."""
+        started_s = time.monotonic()
         call = replace(read_call(self._websocket.scope, self._conversing.socket, body=frame), base_url=self._base_url)
         limit = None if self.tenant_id else MAX_STRANGER_BYTES
         try:
             async with self._bodies.receive(_whole(frame), announced=str(len(frame)), max_bytes=limit) as body:
-                await self._act(call, len(body))
+                await self._act(call, len(body), since_s=started_s)
         except CallRefused as refusal:
+            self._count(refusal.http_status, since_s=started_s)
             await self._send(self._dialect.render_refusal(refusal, call))
         except (WebSocketDisconnect, TimeoutError):
             raise
         except Exception:
             log.exception("frame_failed", dialect=self._dialect.name)
+            self._count(InternalFault.http_status, since_s=started_s)
             await self._send(self._dialect.render_refusal(InternalFault(), call))
 
-    async def _act(self, call: Call, size_bytes: int) -> None:
+    async def _act(self, call: Call, size_bytes: int, *, since_s: float) -> None:
         await self._identify(call, size_bytes)
         greeting = await self._bodies.read(lambda: self._conversing.greet(call), size_bytes=size_bytes)
         if greeting is not None:
+            self._count(200, since_s=since_s)
             await self._send(greeting)
             return
         operation = await self._bodies.read(
@@ -236,10 +241,13 @@ class Conversation:
         except Exception:
             log.exception("frame_failed", dialect=self._dialect.name)
             reply, status = self._conversing.render_part(InternalFault(), notes, call), InternalFault.http_status
-        count(self._dialect.name, self._conversing.socket.name, status=status, since_s=started_s)
+        self._count(status, since_s=started_s)
         if reply is not None:
             with suppress(WebSocketDisconnect, RuntimeError, TimeoutError, OSError):  # the caller has gone
                 await self._send(reply)
+
+    def _count(self, status: int, *, since_s: float) -> None:
+        count(self._dialect.name, self._conversing.socket.name, status=status, since_s=since_s)
 
     async def _rendered(self, done: PartOutcome, call: Call) -> Reply | None:
         if is_heavy(done.outcome):

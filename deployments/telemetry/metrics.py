@@ -15,7 +15,8 @@ _SHORT_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 
 HTTP_REQUESTS = Counter(
     name="uxo_http_requests_total",
-    help="Calls that were answered, by dialect, route and HTTP status; parts of a WebSocket's frames count each.",
+    help="Calls that were answered, by dialect, route and HTTP status; of WebSockets the opening (101) and parts of "
+    "frames.",
     labels=("dialect", "operation", "status"),
 )
 HTTP_SECONDS = Histogram(

@@ -28,6 +28,8 @@ from deployments.operations.operations import Operations
 from deployments.references import FILE, KEPT
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Claim, Task, TaskState
+from deployments.telemetry.instruments import value_of
+from deployments.telemetry.metrics import HTTP_REQUESTS
 from deployments.tenants.directory import TenantDirectory
 from deployments.tenants.keys import BELIEVE_S, KeyRing, digest, key_id, make_key
 from deployments.tenants.tenant import Tenant
@@ -418,6 +420,30 @@ async def test_a_stranger_is_told_so(address: str) -> None:
     assert late["errors"][0]["code"] == "invalidApiKey"
     assert (wrong["errors"][0]["code"], wrong["errors"][0]["taskType"]) == ("invalidApiKey", "authentication")
     assert "taskUUID" not in wrong["errors"][0]
+
+
+async def test_a_conversation_is_counted(address: str) -> None:
+    """The opening counts as a call of its own, and every frame and task by the status that its answer stands for."""
+    keyed = {"taskType": "authentication", "apiKey": KEY}
+    wrongly = {"taskType": "authentication", "apiKey": "no-such-key-at-all"}
+    before = counted_on_sockets()
+
+    async with connect(f"ws://{address}/v1") as socket:
+        for tasks in ([wrongly], [keyed], [{"taskType": 7}], [{"taskType": "ping", "ping": True}]):
+            await say(socket, *tasks)
+            await hear(socket)
+
+    counted = {key: count - before[key] for key, count in counted_on_sockets().items()}
+    assert counted == {("socket", "101"): 1, ("frame", "200"): 2, ("frame", "400"): 1, ("frame", "401"): 1}
+
+
+def counted_on_sockets() -> dict[tuple[str, str], float]:
+    """Return how often this process has counted what on Runware's sockets, by operation and status."""
+    named = [("socket", "101"), ("frame", "200"), ("frame", "400"), ("frame", "401")]
+    return {
+        (operation, status): value_of(HTTP_REQUESTS, dialect="runware", operation=operation, status=status)
+        for operation, status in named
+    }
 
 
 async def test_a_caller_who_leaves_the_socket_loses_nothing(

@@ -24,6 +24,7 @@ from models.resident import Resident, Stage, Standing, Stretch, longer
 from models.sample import Sample, ShapeKey
 from models.second_try import emptied, try_twice
 from models.sharing import Sharing
+from models.trial import check_device
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -133,6 +134,8 @@ class Engine:
         #: Seconds that the step under way usually takes, until what follows it in the same call is done as well; 0
         #: between calls, and where nobody knows.
         self.usual_s = 0.0
+        #: Requests that the call under way works for, or those that the last one worked for.
+        self.at_work: frozenset[str] = frozenset()
         self._parked: dict[str, _Parked] = {}
         self._resident: dict[str, Resident] = {}
 
@@ -181,12 +184,17 @@ class Engine:
         Raises:
             UnusableReference: when a picture cannot serve as a reference. Where the request is prepared later, the
                 error is reported by that step.
+            DeviceBroken: when the device is lost, or fails at a made-up picture as well; names who is under suspicion.
         """
         parked = _Parked(request=request, images=images, standing=standing, admitted_s=self._clock())
         if self._parked or not self._has_memory_for(request):
             self._parked[request_id] = parked
-        else:
+            return
+        try:
             self._prepare(request_id, parked)
+        except DeviceBroken as error:
+            error.suspects = self.at_work
+            raise
 
     def evict(self, request_id: str) -> Content:
         """Forget a request, resident or not; no step of it starts afterwards. Return what is left."""
@@ -202,10 +210,14 @@ class Engine:
             first: requests that step before all others, whatever their rank, e.g. because they are about to end.
 
         Raises:
-            DeviceBroken: when the device is lost; nothing that is resident can be stepped any more.
+            DeviceBroken: as ``admit``; nothing that is resident can be stepped any more.
         """
+        self.at_work = frozenset()
         try:
             return self._stepped(first)
+        except DeviceBroken as error:
+            error.suspects = self.at_work
+            raise
         finally:
             self.usual_s = 0.0
 
@@ -236,8 +248,8 @@ class Engine:
 
     def _prepare(self, request_id: str, parked: _Parked) -> None:
         request, standing = parked.request, parked.standing
-        began_s, pipeline = self._clock(), self._pipelines[request.model]
-        samples = try_twice(lambda: pipeline.prepare(request_id, request, parked.images))
+        self.at_work, began_s = frozenset({request_id}), self._clock()
+        samples = self._samples(request_id, parked)
         arrived_s = parked.admitted_s - standing.waited_s
         work_s = self._costs.request(request) * self._pace.factor / 1e3
         held = Resident(
@@ -251,6 +263,16 @@ class Engine:
         )
         held.judge(self._costs, pace=self._pace.factor)
         self._resident[request_id] = held
+
+    def _samples(self, request_id: str, parked: _Parked) -> list[Sample]:
+        pipeline = self._pipelines[parked.request.model]
+        try:
+            return try_twice(lambda: pipeline.prepare(request_id, parked.request, parked.images))
+        except DeviceBroken:
+            raise
+        except Exception as error:
+            check_device(parked.request.model, pipeline, failure=error)
+            raise
 
     def _prepare_parked(self) -> dict[str, Exception]:
         """Prepare what memory was found for, the lowest rank first; return what cannot be prepared."""
@@ -278,10 +300,13 @@ class Engine:
     def _step_timed(self, group: Sequence[Sample]) -> tuple[list[Sample], dict[str, Exception], StepTime]:
         """Step a group and learn from it how fast this device is."""
         shape, count = group[0].shape, len(group)
+        self.at_work = frozenset(sample.request_id for sample in group)
         self.usual_s = self._pace.usual_s(shape, count=count)
         started_s = self._clock()
         stepped, failed = self._step_halving(group)
         ended_s = self._clock()
+        for failure in () if stepped else failed.values():  # where a neighbour has stepped, the device computes
+            check_device(shape.model, self._pipelines[shape.model], failure=failure)
         if not failed:
             self._pace.learn(shape, count=count, took_s=ended_s - started_s)
         for request_id, samples in Counter(sample.request_id for sample in group).items():
@@ -326,12 +351,14 @@ class Engine:
             return {}, None
         request_id, held = min(waiting, key=lambda one: (one[0] not in first, one[1].order))
         sample = held.denoised.pop(min(held.denoised))
+        self.at_work = frozenset({request_id})
         began_s, pipeline = self._clock(), self._pipelines[sample.shape.model]
         try:
             [held.images[sample.index]] = try_twice(lambda: pipeline.decode([sample]))
         except DeviceBroken:
             raise
         except Exception as error:  # noqa: BLE001 -- as in _step_halving
+            check_device(sample.shape.model, pipeline, failure=error)
             return {request_id: emptied(error)}, None
         ended_s = self._clock()
         held.stretches = longer(held.stretches, Stage.DECODING, began_s, ended_s)

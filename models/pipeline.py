@@ -29,6 +29,9 @@ class OutOfMemory(RuntimeError):
 class DeviceBroken(RuntimeError):
     """The device no longer computes anything; the process has to be replaced."""
 
+    #: Requests that it worked for when it was lost: one of them may have done it.
+    suspects: frozenset[str] = frozenset()
+
 
 class Pipeline(Protocol):
     """One model's way from a request to pixels."""

@@ -24,6 +24,7 @@ from deployments.delivering import deliver, take_back
 from deployments.errors import EngineFailed, ReferenceUnusable, TaskFault, Unavailable, UxoError
 from deployments.replica.bringing import bring, sized
 from deployments.replica.device_thread import Arguments, DeviceThread, Result
+from deployments.replica.doubt import Doubt
 from deployments.replica.eagerness import Eagerness
 from deployments.replica.holding import POLITE_S, Held, Load
 from deployments.replica.limits import Limits
@@ -74,7 +75,7 @@ class Replica:
         self._errands: set[asyncio.Task[None]] = set()
         self._has_room = asyncio.Event()
         self._has_work = asyncio.Event()
-        self._is_broken = asyncio.Event()
+        self._doubt = Doubt()
         self._is_empty = asyncio.Event()
         self._step_s = 0.0
         self._note_room()
@@ -88,7 +89,7 @@ class Replica:
 
         Raises:
             DeviceStuck: in a group, when the device no longer answers.
-            DeviceBroken: in a group, when it answers that it is lost.
+            DeviceBroken: in a group, when it answers that it is lost, or nothing goes well on it any more.
         """
         drained = asyncio.Event()
         work = [forever(once) for once in (self._step_once, self._beat_once, self._look_once)]
@@ -151,7 +152,12 @@ class Replica:
     async def _step(self) -> None:
         started = time.monotonic()
         first = [held.task_id for held in self._load.ending]
-        report = await self._on_device(self._engine.step, first=first)
+        try:
+            report = await self._on_device(self._engine.step, first=first)
+        except Exception:
+            self._doubt.stumble(self._held)
+            raise
+        self._doubt.recover()
         self._send_on(report)  # before all else: the engine has forgotten what it reports as finished
         note_step(report)
         step_s = time.monotonic() - started
@@ -164,16 +170,16 @@ class Replica:
         """Call the engine; note when the device turns out to be lost."""
         try:
             return await self._device.call(function, *args, **kwargs)
-        except DeviceBroken:
-            self._is_broken.set()
+        except DeviceBroken as error:
+            self._doubt.lose("device_broken", error.suspects)
             raise
 
     async def _beat_once(self) -> None:
-        """Renew the leases while the device moves; let go of what is no longer ours."""
+        """Renew the leases of all but what the device no longer moves for; let go of what is no longer ours."""
         await asyncio.sleep(self._limits.beat_s)
-        if self._device.stuck_s > self._limits.doubt_s(self._engine.usual_s):
-            return
-        asked = dict(self._held)
+        is_stuck = self._device.stuck_s > self._limits.doubt_s(self._engine.usual_s)
+        doubtful = self._engine.at_work if is_stuck else ()
+        asked = {task_id: held for task_id, held in self._held.items() if task_id not in doubtful}
         ours = await self._doors.store.beat([held.beat for held in asked.values()], lease_s=self._limits.lease_s)
         for task_id, held in asked.items():
             if task_id not in ours and self._is_held(held):
@@ -200,11 +206,15 @@ class Replica:
     async def _watch_device(self) -> None:
         while self._device.stuck_s < self._limits.given_up_s(self._engine.usual_s):
             with suppress(TimeoutError):  # a thread that hangs can set no event, so it is looked at again and again
-                await asyncio.wait_for(self._is_broken.wait(), self._limits.beat_s)
-                log.error("device_broken", replica=self._name)
+                await asyncio.wait_for(self._doubt.is_lost.wait(), self._limits.beat_s)
+                self._log_loss()
                 raise DeviceBroken
-        log.error("device_stuck", replica=self._name, stuck_s=round(self._device.stuck_s))
+        self._doubt.lose("device_stuck", self._engine.at_work)
+        self._log_loss(stuck_s=round(self._device.stuck_s))
         raise DeviceStuck
+
+    def _log_loss(self, **more: object) -> None:
+        log.error(self._doubt.reason, replica=self._name, suspects=sorted(self._doubt.suspects), **more)
 
     def _hold(self, claim: Claim) -> None:
         task = claim.task
@@ -356,7 +366,7 @@ class Replica:
             await take_back(held.claim.task, held.placed, store=self._doors.store, sinks=self._doors.sinks)
 
     async def _hand_back(self) -> None:
-        """Give every unfinished task back to the queue at once, without waiting for its lease to end."""
+        """Give unfinished tasks back to the queue at once; only those under suspicion wait for their lease to end."""
         if self._claiming is not None:
             await asyncio.wait([self._claiming])
         # Errands end before the device closes, or one would take the closed door for its task's failure.
@@ -366,7 +376,8 @@ class Replica:
         await asyncio.gather(*errands, return_exceptions=True)
         await self._previews.close()
         self._device.close()
-        handing_back = [self._doors.store.release(held.task_id, fence=held.fence) for held in self._held.values()]
+        trusted = [held for held in self._held.values() if held.task_id not in self._doubt.suspects]
+        handing_back = [self._doors.store.release(held.task_id, fence=held.fence) for held in trusted]
         released = await asyncio.gather(*handing_back, return_exceptions=True)  # one that fails holds up no other
         log.info("replica_stopped", replica=self._name, handed_back=released.count(True), held=len(self._held))
 

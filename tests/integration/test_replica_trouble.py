@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,22 @@ class StumblingEngine(Engine):
         if not self._steps_until_fall:
             raise RuntimeError("stumbled")
         return super().step(first=first)
+
+
+class FallenEngine(Engine):
+    """Raises at every step, and not for what it steps."""
+
+    def step(self, *, first: Collection[str] = ()) -> StepReport:  # noqa: ARG002 -- the engine's argument
+        """Fall."""
+        raise RuntimeError("fell")
+
+
+class FailingPipeline(SolidPipeline):
+    """Computes nothing any more, and does not know it."""
+
+    def step(self, group: Sequence[Sample]) -> list[Sample]:
+        """Fail as a library does that never heard of a lost device."""
+        raise RuntimeError(f"an internal error with {len(group)} samples")
 
 
 class KeepingStore(TaskStore):
@@ -289,9 +306,9 @@ async def test_a_step_that_goes_wrong_leaves_nothing_standing(
 
 
 async def test_a_device_that_hangs_ends_its_replica(
-    make_replica: Callable[..., Replica], pipeline: PickyPipeline, submit: Submit, until: Until
+    make_replica: Callable[..., Replica], pipeline: PickyPipeline, store: TaskStore, submit: Submit, until: Until
 ) -> None:
-    """When a step does not return, the replica gives up with its reason, hands its task back, and can be replaced."""
+    """When a step does not return, the replica gives up with its reason, and can be replaced; its task's lease ends."""
     task = await submit()
     pipeline.gate.clear()
 
@@ -300,22 +317,87 @@ async def test_a_device_that_hangs_ends_its_replica(
 
     pipeline.gate.set()
     assert ended.group_contains(DeviceStuck)
-    await until(task, TaskState.QUEUED)
+    await _until_rescued(store)
+    assert (await until(task, TaskState.QUEUED)).attempt == 1
 
 
 @pytest.mark.parametrize("prompt", ["device lost at prepare", "device lost at step"])
-async def test_a_lost_device_ends_its_replica_and_blames_no_task(
-    make_replica: Callable[..., Replica], submit: Submit, until: Until, prompt: str
+async def test_a_task_that_loses_every_device_is_quarantined(
+    make_replica: Callable[..., Replica], store: TaskStore, submit: Submit, until: Until, prompt: str
 ) -> None:
-    """When the device says that it is lost, the replica gives up at once, and its task is queued as if never begun."""
+    """A device that says that it is lost ends its replica at once; what it was at then has three attempts in all."""
     task = await submit(prompt=prompt)
 
-    with pytest.raises(ExceptionGroup) as ended:
-        await asyncio.wait_for(make_replica().run(asyncio.Event()), 20)
+    for _ in range(3):
+        await _until_lost(make_replica())
+        await _until_rescued(store)
+    ended = await until(task, TaskState.FAILED)
 
+    assert ended.fault is not None
+    assert (ended.fault.kind, ended.attempt) == (FaultKind.QUARANTINED, 3)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_lost_device_blames_no_bystander(
+    make_replica: Callable[..., Replica], pipeline: PickyPipeline, submit: Submit, until: Until
+) -> None:
+    """Of two tasks that a replica holds, the one that the device was not at goes back as if it had not been begun."""
+    engine = Engine({"uno": pipeline})
+    async with running(make_replica(engine=engine)):
+        await until(await submit(num_inference_steps=1), TaskState.SUCCEEDED)
+    bystander = await submit(num_inference_steps=50)
+    replica = make_replica(capacity=2, engine=engine)
+    replica._step_s = 0.001  # it knows how long a step takes, so it claims both
+    pipeline.gate.clear()
+    losing = asyncio.create_task(_until_lost(replica))
+    await asyncio.to_thread(pipeline.waiting.wait, 20)
+    culprit = await submit(prompt="device lost at prepare")
+    await until(culprit, TaskState.RUNNING)
+    pipeline.gate.set()
+    await losing
+
+    attempts = [(await until(bystander, TaskState.QUEUED)).attempt, (await until(culprit, TaskState.RUNNING)).attempt]
+
+    assert attempts == [0, 1]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_device_that_fails_at_everything_fails_no_task(
+    make_replica: Callable[..., Replica], submit: Submit, until: Until
+) -> None:
+    """Where a made-up picture fails as well, the replica ends instead of failing one task after the other."""
+    tasks = [await submit(), await submit()]
+
+    await _until_lost(make_replica(engine=Engine({"uno": FailingPipeline()})))
+
+    after = [await until(task, TaskState.RUNNING, TaskState.QUEUED) for task in tasks]
+    assert [(task.state, task.attempt) for task in after] == [(TaskState.RUNNING, 1), (TaskState.QUEUED, 0)]
+
+
+@pytest.mark.usefixtures("round_failed")
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_an_engine_that_falls_at_every_step_is_given_up(
+    make_replica: Callable[..., Replica], pipeline: PickyPipeline, submit: Submit, until: Until
+) -> None:
+    """Three steps in a row that go wrong in the engine itself end its replica; what it held has lost an attempt."""
+    task = await submit()
+
+    await _until_lost(make_replica(engine=FallenEngine({"uno": pipeline})))
+
+    after = await until(task, TaskState.RUNNING)
+    assert after.attempt == 1
+
+
+async def _until_lost(replica: Replica) -> None:
+    with pytest.raises(ExceptionGroup) as ended:
+        await asyncio.wait_for(replica.run(asyncio.Event()), 20)
     assert ended.group_contains(DeviceBroken)
-    after = await until(task, TaskState.QUEUED)
-    assert after.attempt == 0
+
+
+async def _until_rescued(store: TaskStore) -> None:
+    async with asyncio.timeout(20):
+        while not any(astuple(await store.rescue())):  # noqa: ASYNC110 -- the end of a lease sets no event
+            await asyncio.sleep(0.01)
 
 
 async def test_a_task_claimed_again_is_fed_for_its_newest_claim(
@@ -340,9 +422,7 @@ async def test_what_is_ours_and_away_fails_no_task(
     """When our own sink cannot be read, or our database not asked, the task is tried again after its lease."""
     async with running(make_replica(fetcher=AwayOnce(trouble))):
         task = await submit(references=(Reference(role=Role.SUBJECT, source="bucket:tenant-alice/a"),))
-        async with asyncio.timeout(20):
-            while not (await store.rescue()).requeued:  # noqa: ASYNC110 -- the end of a lease sets no event
-                await asyncio.sleep(0.01)
+        await _until_rescued(store)
 
         ended = await until(task, TaskState.SUCCEEDED, TaskState.FAILED)
 

@@ -512,3 +512,60 @@ def test_every_good_member_of_500_groups_succeeds(
         assert seeds(report.finished) == {str(member): [member] for member in range(4) if member != place}
         for name, [picture] in report.finished.items():
             assert picture.image.getpixel((0, 0)) == (int(name), 0, 99)
+
+
+class UnstablePipeline(SolidPipeline):
+    """Fails at one of the three calls for every request but a trial, or for a trial too."""
+
+    def __init__(self, *, fails_at: str, is_broken: bool) -> None:
+        super().__init__()
+        self._fails_at = fails_at
+        self._is_broken = is_broken
+
+    def prepare(self, request_id: str, request: GenerationRequest, images: Sequence[Image.Image]) -> list[Sample]:
+        """Fail, or prepare."""
+        self._fail("prepare", request_id)
+        return super().prepare(request_id, request, images)
+
+    def step(self, group: Sequence[Sample]) -> list[Sample]:
+        """Fail, or step."""
+        self._fail("step", group[0].request_id)
+        return super().step(group)
+
+    def decode(self, samples: Sequence[Sample]) -> list[GeneratedImage]:
+        """Fail, or decode."""
+        self._fail("decode", samples[0].request_id)
+        return super().decode(samples)
+
+    def _fail(self, call: str, request_id: str) -> None:
+        if call == self._fails_at and (self._is_broken or request_id != "trial"):
+            raise RuntimeError(call)
+
+
+@pytest.mark.parametrize("call", ["step", "decode"])
+def test_a_failure_is_the_requests_where_a_made_up_picture_is_drawn(make_request: MakeRequest, call: str) -> None:
+    """A device that draws something else after a failure is sound, so the request has failed."""
+    engine = Engine({"uno": UnstablePipeline(fails_at=call, is_broken=False)})
+    engine.admit("a", make_request(), [])
+
+    report = run_dry(engine)
+
+    assert repr(report.failed["a"]) == repr(RuntimeError(call))
+
+
+def draw_two(engine: Engine, request: GenerationRequest) -> None:
+    """Draw a request twice, as ``a`` and as ``b``."""
+    for name in ("a", "b"):
+        engine.admit(name, request, [])
+    run_dry(engine)
+
+
+@pytest.mark.parametrize("call", ["prepare", "step", "decode"])
+def test_a_failure_is_the_devices_where_nothing_is_drawn(make_request: MakeRequest, call: str) -> None:
+    """A device that cannot draw a made-up picture either is lost; no request fails, and the suspects are named."""
+    engine = Engine({"uno": UnstablePipeline(fails_at=call, is_broken=True)}, max_group=2)
+
+    with pytest.raises(DeviceBroken, match="a made-up picture fails as well") as lost:
+        draw_two(engine, make_request(num_inference_steps=1))
+
+    assert lost.value.suspects == ({"a", "b"} if call == "step" else {"a"})

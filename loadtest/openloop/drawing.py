@@ -6,37 +6,44 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-WIDTH, HEIGHT = 640, 240
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 26, 30
+WIDTH, HEIGHT = 640, 260
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 12, 38, 40
+#: Height of a bar with its name, and of the bar alone.
+_ROW, _BAR = 40, 12
 #: Colours that people who cannot tell red from green can tell apart. Source: M. Okabe, K. Ito, Color Universal Design.
 COLOURS = ("#0072b2", "#e69f00", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#999999")
+#: In what time is told, with its seconds, up to how many seconds.
+_UNITS = (("s", 1, 300.0), ("min", 60, 7200.0), ("h", 3600, math.inf))
 
+#: The values of a line: None leaves a gap, and infinity stands at the upper edge.
 Line = Sequence[float | None]
 
 
 def line_plot(lines: Mapping[str, Line], *, at_s: Sequence[float], unit: str) -> str:
-    """Draw lines over time.
+    """Draw lines over time; where some lie on one another, each is to be seen.
 
     Args:
-        lines: the values of each line; None leaves a gap.
+        lines: the values of each line.
         at_s: where each value stands, in seconds.
         unit: what the vertical axis counts.
     """
-    top = nice_ceiling(max((value for line in lines.values() for value in line if value is not None), default=0.0))
+    values = [value for line in lines.values() for value in line if value is not None]
+    top = nice_ceiling(max(filter(math.isfinite, values), default=0.0))
     end_s = max([*at_s, 1e-9])
     drawn = [
-        _line(name, [_point(at, value, end_s, top) for at, value in zip(at_s, line, strict=True)], COLOURS[number % 7])
+        _line(name, [_point(at, value, end_s, top) for at, value in zip(at_s, line, strict=True)], number)
         for number, (name, line) in enumerate(lines.items())
     ]
-    return _framed([*_grid(top, unit), *_ticks(end_s), *drawn]) + _legend(list(lines))
+    legend = _legend(list(lines), has_endless=math.inf in values)
+    # The first comes last and is the thinnest.
+    return _framed([*_grid(top, unit), *_ticks(end_s), *reversed(drawn)], HEIGHT) + legend
 
 
-def bar_plot(bars: Mapping[str, float], *, unit: str) -> str:
-    """Draw one bar for each name, from left to right."""
-    top = nice_ceiling(max(bars.values(), default=0.0))
-    room = (WIDTH - _LEFT - _RIGHT) / max(len(bars), 1)
-    drawn = [_bar(name, value, top, _LEFT + room * number, room) for number, (name, value) in enumerate(bars.items())]
-    return _framed([*_grid(top, unit), *drawn])
+def bar_plot(bars: Mapping[str, float | None], *, unit: str) -> str:
+    """Draw one bar below another, each with its name and its value; infinity fills the width, None has no bar."""
+    longest = max((value for value in bars.values() if value is not None and math.isfinite(value)), default=0.0)
+    drawn = [_bar(name, value, longest or 1.0, 20 + _ROW * number) for number, (name, value) in enumerate(bars.items())]
+    return _framed([f'<text x="4" y="14">{escape(unit)}</text>', *drawn], 26 + _ROW * len(bars))
 
 
 def nice_ceiling(value: float) -> float:
@@ -50,57 +57,70 @@ def nice_ceiling(value: float) -> float:
 def _point(at: float, value: float | None, end_s: float, top: float) -> tuple[float, float] | None:
     if value is None:
         return None
-    return _LEFT + at / end_s * (WIDTH - _LEFT - _RIGHT), _height(value, top)
+    return _LEFT + at / end_s * (WIDTH - _LEFT - _RIGHT), _height(value, top) if math.isfinite(value) else -math.inf
 
 
 def _height(value: float, top: float) -> float:
     return HEIGHT - _BOTTOM - value / top * (HEIGHT - _TOP - _BOTTOM)
 
 
-def _line(name: str, points: Sequence[tuple[float, float] | None], colour: str) -> str:
-    path, is_down = [], False
+def _line(name: str, points: Sequence[tuple[float, float] | None], number: int) -> str:
+    more = 2.0 * min(number, 2)
+    path, dots, is_down = [], [], False
     for point in points:
-        if point is not None:
+        is_finite = point is not None and math.isfinite(point[1])
+        if point is not None and is_finite:
             path.append(f"{'L' if is_down else 'M'}{point[0]:.1f} {point[1]:.1f}")
-        is_down = point is not None
-    # A dot for each point, too: one without neighbours would be no line.
-    dots = "".join(f'<circle cx="{point[0]:.1f}" cy="{point[1]:.1f}" r="1.8"/>' for point in points if point)
+            # A dot for each point, too: one without neighbours would be no line.
+            dots.append(f'<circle cx="{point[0]:.1f}" cy="{point[1]:.1f}" r="{1.8 + more / 2:.1f}"/>')
+        elif point is not None:
+            dots.append(f'<path class="endless" d="M{point[0] - 4:.1f} {_TOP}h8l-4 -8z"/>')
+        is_down = is_finite
     return (
-        f'<g stroke="{colour}" fill="{colour}"><title>{escape(name)}</title>'
-        f'<path fill="none" stroke-width="1.6" d="{" ".join(path)}"/>{dots}</g>'
+        f'<g stroke="{COLOURS[number % 7]}" fill="{COLOURS[number % 7]}"><title>{escape(name)}</title>'
+        f'<path fill="none" stroke-width="{1.6 + more:.1f}" d="{" ".join(path)}"/>{"".join(dots)}</g>'
     )
 
 
-def _bar(name: str, value: float, top: float, left: float, room: float) -> str:
-    y, middle = _height(value, top), left + room / 2
+def _bar(name: str, value: float | None, longest: float, y: float) -> str:
+    is_endless = value is not None and math.isinf(value)
+    room, share = WIDTH - 2 * 4, 1.0 if is_endless else (value or 0.0) / longest
+    said = "none" if value is None else "never ended" if is_endless else f"{value:.4g}"
     return (
-        f'<rect x="{left + room * 0.15:.1f}" y="{y:.1f}" width="{room * 0.7:.1f}" '
-        f'height="{HEIGHT - _BOTTOM - y:.1f}" fill="{COLOURS[0]}"><title>{escape(name)}: {value:g}</title></rect>'
-        f'<text x="{middle:.1f}" y="{HEIGHT - 12}" text-anchor="middle">{escape(name[: max(int(room / 7), 3)])}</text>'
-        f'<text x="{middle:.1f}" y="{y - 3:.1f}" text-anchor="middle">{value:.3g}</text>'
+        f'<text x="4" y="{y + 18}">{escape(name)}</text>'
+        f'<text x="{WIDTH - 4}" y="{y + 18}" text-anchor="end">{said}</text>'
+        f'<rect class="room" x="4" y="{y + 24}" width="{room}" height="{_BAR}"/>'
+        f'<rect x="4" y="{y + 24}" width="{room * share:.1f}" height="{_BAR}" '
+        f'fill="{COLOURS[2] if is_endless else COLOURS[0]}"/>'
     )
 
 
 def _grid(top: float, unit: str) -> list[str]:
+    # Of 1, 2 and 5 times a power of ten, 2 alone is divided by 4 into round numbers; the others by 5.
+    count = 4 if f"{top:e}".startswith("2") else 5
+    marks = [top * number / count for number in range(count + 1)]
     return [
-        f'<path class="grid" d="M{_LEFT} {_height(top * part, top):.1f}H{WIDTH - _RIGHT}"/>'
-        f'<text x="{_LEFT - 6}" y="{_height(top * part, top) + 4:.1f}" text-anchor="end">{top * part:g}</text>'
-        for part in (0, 0.25, 0.5, 0.75, 1)
-    ] + [f'<text x="4" y="12">{escape(unit)}</text>']
+        f'<path class="grid" d="M{_LEFT} {_height(mark, top):.1f}H{WIDTH - _RIGHT}"/>'
+        f'<text x="{_LEFT - 6}" y="{_height(mark, top) + 4:.1f}" text-anchor="end">{mark:g}</text>'
+        for mark in marks
+    ] + [f'<text x="4" y="14">{escape(unit)}</text>']
 
 
 def _ticks(end_s: float) -> list[str]:
+    name, seconds = next((name, seconds) for name, seconds, until in _UNITS if end_s <= until)
+    step = nice_ceiling(end_s / seconds / 6)
+    places = [number * step for number in range(int(end_s / seconds / step * (1 + 1e-9)) + 1)]
     return [
-        f'<text x="{_LEFT + part * (WIDTH - _LEFT - _RIGHT):.1f}" y="{HEIGHT - 10}" '
-        f'text-anchor="{"end" if part == 1 else "middle"}">{end_s * part:.3g} s</text>'
-        for part in (0, 0.25, 0.5, 0.75, 1)
+        f'<text x="{_LEFT + place * seconds / end_s * (WIDTH - _LEFT - _RIGHT):.1f}" y="{HEIGHT - 8}" '
+        f'text-anchor="{"end" if place * seconds > end_s * 0.95 else "middle"}">{place:g} {name}</text>'
+        for place in places
     ]
 
 
-def _framed(drawn: Sequence[str]) -> str:
-    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">{"".join(drawn)}</svg>'
+def _framed(drawn: Sequence[str], height: int) -> str:
+    return f'<svg viewBox="0 0 {WIDTH} {height}" role="img">{"".join(drawn)}</svg>'
 
 
-def _legend(names: Sequence[str]) -> str:
-    marks = (f'<span style="color:{COLOURS[number % 7]}">●</span> {escape(name)}' for number, name in enumerate(names))
-    return f'<p class="legend">{" &nbsp; ".join(marks)}</p>'
+def _legend(names: Sequence[str], *, has_endless: bool) -> str:
+    marks = [f'<span style="color:{COLOURS[number % 7]}">●</span> {escape(name)}' for number, name in enumerate(names)]
+    return f'<p class="legend">{" &nbsp; ".join([*marks, *["▲ never ended"] * has_endless])}</p>'

@@ -14,8 +14,9 @@ from loadtest.openloop.order import tenants_of
 from loadtest.openloop.record import End, Record
 from loadtest.openloop.slo import Verdict, error_share, latencies_of
 
-#: Points in time that a plot shows at most; they are a second apart at least, or each would hold an order or none.
-POINTS = 60
+#: Points in time that a plot shows: more where there are orders for them, or a percentile would be that of one order;
+#: they are a second apart at least.
+POINTS, LEAST_POINTS, ORDERS_OF_A_POINT = 60, 20, 10
 RANKS = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
@@ -30,9 +31,10 @@ def findings(
         "offered_per_s": _rate(len(records), max((each.order.at_s for each in records), default=0.0)),
         "succeeded_per_s": _rate(_count(records, End.SUCCEEDED), wall_s),
         "latency_s": percentiles(latencies_of(records)),
+        "endless": endless(records),
         "lateness_s": percentiles([each.lateness_s for each in records]),
         "error_share": round(error_share(records), 6) if records else None,
-        "ends": dict(Counter(str(each.end) for each in records)),
+        "ends": dict(Counter(map(_end_of, records))),
         "errors": dict(Counter(each.error or str(each.end) for each in records if each.is_error).most_common()),
         "tenants": {tenant: _tenant(records, tenant) for tenant in tenants_of([each.order for each in records])},
         "fairness": fairness(records),
@@ -52,20 +54,29 @@ def percentiles(values: Sequence[float]) -> dict[str, float | None]:
     return {**{name: _finite(percentile(values, rank)) for name, rank in RANKS.items()}, "max": _finite(max(values))}
 
 
+def endless(records: Sequence[Record]) -> int:
+    """Count the orders that should have ended and never did."""
+    return sum(math.isinf(latency) for latency in latencies_of(records))
+
+
 def fairness(records: Sequence[Record]) -> float | None:
     """Return Jain's index over the tenants' median latencies: 1 when all wait alike, 1/n when one waits for all.
 
     Source: R. Jain, D. Chiu, W. Hawe, "A Quantitative Measure of Fairness", DEC-TR-301, 1984.
     """
     tenants = tenants_of([each.order for each in records])
-    medians = [_tenant(records, tenant)["p50"] for tenant in tenants]
-    known = [median for median in medians if median]
+    waits = [_tenant(records, tenant) for tenant in tenants]
+    known = [each["p50"] for each in waits if each["p50"]]
+    # Beside a wait without end all others are as nothing: the index is the share of those who wait so.
+    if stuck := sum(each["p50"] is None and bool(each["endless"]) for each in waits):
+        return round(stuck / (stuck + len(known)), 4)
     return round(sum(known) ** 2 / (len(known) * sum(each**2 for each in known)), 4) if known else None
 
 
 def series(records: Sequence[Record], *, wall_s: float) -> dict[str, Any]:
     """Return what happened in each span of time; latencies stand where their orders were due, not where they ended."""
-    width_s = max(wall_s / POINTS, 1.0)
+    points = min(max(len(records) // ORDERS_OF_A_POINT, LEAST_POINTS), POINTS)
+    width_s = max(wall_s / points, 1.0)
     spans = range(max(math.ceil(wall_s / width_s), 1))
     by_due = _grouped(records, [each.order.at_s for each in records], width_s)
     ended = [each for each in records if each.end is End.SUCCEEDED]
@@ -78,6 +89,7 @@ def series(records: Sequence[Record], *, wall_s: float) -> dict[str, Any]:
         "due_per_s": [len(by_due.get(span, [])) / width_s for span in spans],
         "succeeded_per_s": [len(by_end.get(span, [])) / width_s for span in spans],
         **{name: [each[name] for each in latencies] for name in RANKS},
+        "endless": [endless(by_due.get(span, [])) for span in spans],
         "queue_age_s": queue_ages(records, [span * width_s for span in spans]),
         "errors": {
             kind: [
@@ -108,8 +120,14 @@ def _tenant(records: Sequence[Record], tenant: str) -> dict[str, Any]:
         "orders": len(own),
         "succeeded": _count(own, End.SUCCEEDED),
         "errors": sum(each.is_error for each in own),
+        "endless": endless(own),
         **percentiles(latencies_of(own)),
     }
+
+
+def _end_of(record: Record) -> str:
+    """Say what became of an order; bad ones that fail are as they should be, and no failures."""
+    return "rejected once accepted" if record.order.is_bad and record.end is End.FAILED else str(record.end)
 
 
 def _grouped(records: Sequence[Record], moments: Sequence[float], width_s: float) -> Mapping[int, Sequence[Record]]:

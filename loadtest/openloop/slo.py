@@ -45,6 +45,8 @@ class Verdict:
 
     def __str__(self) -> str:
         """Say it in a line."""
+        if math.isinf(self.found):
+            return f"missed: {self.goal.text}, too few succeeded"
         found = f"{self.found:.2f} s" if self.goal.rank is not None else f"{self.found:.2%}"
         return f"{'met' if self.is_met else 'missed'}: {self.goal.text}, found {found}"
 

@@ -47,9 +47,10 @@ def progress_line(book: Book, seconds: float, orders: int) -> str:
 
 def tell_findings(console: Console, found: Mapping[str, Any], folder: Path) -> None:
     """Say what came of a load, in a few lines."""
-    latency = ", ".join(f"{name} {_seconds(value)}" for name, value in found["latency_s"].items())
+    without = "never" if found["endless"] else "none"
+    latency = ", ".join(f"{name} {_seconds(value, without)}" for name, value in found["latency_s"].items())
     console.print(f"{found['orders']} orders, {found['succeeded_per_s']} a second succeeded; latency {latency}")
-    console.print(f"the generator's own lateness: p99 {_seconds(found['lateness_s']['p99'])}")
+    console.print(f"the generator's own lateness: p99 {_seconds(found['lateness_s']['p99'], 'none')}")
     for kind, count in found["errors"].items():
         console.print(f"  {count} errors: {kind}", markup=False)
     console.print(f"ledger {found['ledger']['text']}", markup=False)
@@ -58,5 +59,5 @@ def tell_findings(console: Console, found: Mapping[str, Any], folder: Path) -> N
     console.print(f"report in {folder / 'report.html'}")
 
 
-def _seconds(value: float | None) -> str:
-    return "never" if value is None else f"{value:.3f} s"
+def _seconds(value: float | None, without: str) -> str:
+    return without if value is None else f"{value:.3f} s"

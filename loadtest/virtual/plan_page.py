@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from html import escape
 from typing import Any
@@ -41,8 +42,9 @@ def plan_page(plan: Mapping[str, Any]) -> str:
     at_s = over_time["at_s"]
     tasks = line_plot({name: over_time[name] for name in ("queued", "running")}, at_s=at_s, unit="tasks")
     replicas = line_plot({name: over_time[name] for name in ("up", "target")}, at_s=at_s, unit="replicas")
-    prices = bar_plot({row["fleet"]: row["per_1000_images"] or 0.0 for row in rows}, unit="per 1,000 images")
-    waits = bar_plot({row["fleet"]: row["latency_s"]["p95"] or 0.0 for row in rows}, unit="latency p95, s")
+    prices = bar_plot({row["fleet"]: row["per_1000_images"] for row in rows}, unit="per 1,000 images")
+    p95s = {row["fleet"]: row["latency_s"]["p95"] for row in rows}
+    waits = bar_plot({fleet: math.inf if p95 is None else p95 for fleet, p95 in p95s.items()}, unit="latency p95, s")
     plots = "".join(
         f"<section><h2>{escape(name)}</h2>{plot}</section>"
         for name, plot in (

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
-from missing_service import give_up
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from chromium import chromium
+from playwright.sync_api import Browser, Page, expect
 from running_service import ALICE, Service
 
 from deployments.dialects import DIALECTS
 from deployments.dialects.openapi import read_document
 
-CHROMIUM = shutil.which("chromium")
-HOW_TO_GET = "Chromium is not installed; apt-get install chromium"
 #: Milliseconds in which a busy machine has drawn a page.
 PATIENCE_MS = 60_000
 
@@ -22,14 +19,8 @@ PATIENCE_MS = 60_000
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Return a browser without a window."""
-    if CHROMIUM is None:
-        give_up(HOW_TO_GET)
-    with sync_playwright() as playwright:
-        # As root, and in containers with little shared memory, it does not start without these.
-        words = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=words)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

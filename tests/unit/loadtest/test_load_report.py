@@ -12,11 +12,12 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from loadtest.openloop.drawing import line_plot, nice_ceiling
+from loadtest.openloop.drawing import bar_plot, line_plot, nice_ceiling
 from loadtest.openloop.files import write_report
 from loadtest.openloop.findings import fairness, findings, queue_ages
 from loadtest.openloop.ledger import reckon
 from loadtest.openloop.order import Order
+from loadtest.openloop.page import page
 from loadtest.openloop.record import End, Record
 from loadtest.openloop.slo import UnreadableSlo, error_share, latencies_of, parse_slo, verdicts
 
@@ -91,6 +92,13 @@ def test_fairness_is_one_where_all_wait_alike() -> None:
     assert fairness(uneven) == pytest.approx(100 / (2 * 82), abs=1e-4)
 
 
+def test_who_never_ends_waits_for_all() -> None:
+    """A tenant whose orders never end makes the index the share of those like it, and is not left out of it."""
+    records = [record(0, 2.0, tenant="a"), record(0, 2.0, tenant="b"), record(0, None, tenant="c", end=End.UNFINISHED)]
+
+    assert fairness(records) == pytest.approx(1 / 3, abs=1e-4)
+
+
 def test_the_report_can_be_read_again(tmp_path: Path) -> None:
     """The JSON has the figures, the CSV a line per order, and every plot of the page is well-formed."""
     records = [
@@ -108,11 +116,11 @@ def test_the_report_can_be_read_again(tmp_path: Path) -> None:
     assert sum(report["series"]["errors"]["HTTP 429 & more"]) == 1
     with (tmp_path / "orders.csv").open(encoding="utf-8", newline="") as file:
         assert [row["tenant"] for row in csv.DictReader(file)][:2] == ["tenant <0>", "tenant <1>"]
-    page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert len(plots_of(page)) == 6
-    assert "missed: p95=2s, found 2.80 s" in Text.of(page)
-    assert "tenant <2>" in Text.of(page)
-    assert "http" not in page.replace("http://load.test", "")
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert len(plots_of(html)) == 6
+    assert "missed: p95=2s, found 2.80 s" in Text.of(html)
+    assert "tenant <2>" in Text.of(html)
+    assert "http" not in html.replace("http://load.test", "")
 
 
 def test_a_report_of_nothing_says_so(tmp_path: Path) -> None:
@@ -126,6 +134,61 @@ def test_a_report_of_nothing_says_so(tmp_path: Path) -> None:
     text = Text.of((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert "stopped early: 5 orders were never sent" in text
     assert "nothing succeeded" in text
+
+
+def test_what_never_ended_is_to_be_seen(tmp_path: Path) -> None:
+    """Waits without end are no gaps and no zeros: plots mark them, tables and verdicts say so."""
+    records = [record(0, None, end=End.UNFINISHED), record(5, 1.0, tenant="b")]
+    goals = verdicts(parse_slo("p95=2s"), records)
+    found = findings(records, wall_s=9.0, not_sent=0, ledger=reckon(records, again={}), verdicts=goals)
+
+    write_report(tmp_path, facts=FACTS, found=found, records=records)
+
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    waits = plots_of(html)[1]
+    assert [each.get("class") for each in waits.iter("path") if each.get("class") == "endless"] == ["endless"] * 3
+    assert "missed: p95=2s, too few succeeded" in Text.of(html)
+    assert "▲ never ended" in Text.of(html)
+    assert Text.of(html).count("never ended") == 2
+    assert "never" in Text.of(html).partition("By tenant")[2].partition("b")[0]
+
+
+def test_as_many_kinds_of_errors_as_colours() -> None:
+    """Of nine kinds the six most frequent have a line each, and the others share one."""
+    records = [
+        record(0, 0.0, end=End.REFUSED, error=f"HTTP {400 + kind}") for kind in range(9) for _ in range(kind + 1)
+    ]
+    found = findings(records, wall_s=1.0, not_sent=0, ledger=reckon(records, again={}), verdicts=[])
+
+    text = Text.of(page(FACTS, found)).partition("Errors by kind")[2]
+
+    assert [kind in text for kind in ("HTTP 408", "HTTP 403", "HTTP 402")] == [True, True, False]
+    assert "3 more kinds" in text
+
+
+@pytest.mark.parametrize(
+    ("end_s", "marks"),
+    [
+        (9, "0 s 2 s 4 s 6 s 8 s"),
+        (176, "0 s 50 s 100 s 150 s"),
+        (3600, "0 min 10 min 20 min 30 min 40 min 50 min 60 min"),
+        (28800, "0 h 2 h 4 h 6 h 8 h"),
+    ],
+)
+def test_time_is_told_in_round_numbers(end_s: float, marks: str) -> None:
+    """The marks of the time axis are round, few, and in the unit that a person would choose."""
+    plot = line_plot({"due": [1.0, 1.0]}, at_s=[0, end_s], unit="orders")
+
+    assert marks in Text.of(plot).replace("  ", " ")
+
+
+def test_every_bar_has_its_whole_name() -> None:
+    """Tenants whose names differ in their ends alone can be told apart, however many there are."""
+    names = [f"tenant-{number:03}" for number in range(12)]
+
+    text = Text.of(bar_plot(dict.fromkeys(names, 1.0), unit="seconds"))
+
+    assert all(name in text for name in names)
 
 
 def test_a_gap_in_a_line_is_no_line() -> None:

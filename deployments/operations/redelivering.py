@@ -47,8 +47,6 @@ class Redelivering:
     async def redeliver(self, wanted: Redeliver, tenant_id: str) -> Task:
         """Send every picture of a task, and return the task with the receipts.
 
-        A task that had failed for its upload address alone is charged now, once.
-
         Raises:
             BadCall: when it has not ended, or has no pictures.
             NotFound: when it is not there for this tenant, or its pictures are no longer.

@@ -25,7 +25,7 @@ from deployments.tasks.accept import OnceKey, Submission, accept, refuse
 from deployments.tasks.claim import ANYTHING_WAITS, NO_RESTRAINT, Appetite, Restraint, claim
 from deployments.tasks.request_json import UnreadableRequest, decode_request, encode_request
 from deployments.tasks.rows import fault_columns, from_row, read_preview, success_columns, write_outputs, write_preview
-from deployments.tasks.settle import charge_late, count, end
+from deployments.tasks.settle import count, end
 from deployments.tasks.task import Beat, Claim, Fault, Output, Preview, Success, Task, TaskState, is_task_id
 from deployments.tasks.waterfall import Part, write_spent
 from models.request import GenerationRequest
@@ -224,14 +224,9 @@ class TaskStore:
         return await self._end(statements.FAIL, _mine(task_id, fence) | fault_columns(fault) | placed) > 0
 
     async def note_sent(self, task: Task, outputs: tuple[Output, ...]) -> None:
-        """Write down the receipts of an ended task whose pictures were sent, and charge it if it was not."""
-
-        def work(connection: Connection) -> None:
-            # First, so that of two at once the second waits here and then sees the first one's charge.
-            connection.execute(statements.NOTE_SENT, {"this_id": task.id, "this_outputs": write_outputs(outputs)})
-            charge_late(connection, task)
-
-        await self._database.write(work)
+        """Write down the receipts of an ended task whose pictures were sent."""
+        values = {"this_id": task.id, "this_outputs": write_outputs(outputs)}
+        await self._database.write(lambda connection: connection.execute(statements.NOTE_SENT, values))
 
     async def release(self, task_id: str, *, fence: int) -> bool:
         """Hand a claimed task back to its old place in the queue, without blame: the attempt does not count.

@@ -94,6 +94,20 @@ async def test_a_price_is_held_until_the_end_and_then_charged(
     assert await money(directory, "bob") == (0, 0)
 
 
+async def test_pictures_that_are_drawn_and_kept_are_paid_for(
+    store: TaskStore, database: Database, directory: TenantDirectory, accept: Accept
+) -> None:
+    """An upload address that answers 4xx, whatever it has kept, makes nothing free; the charge is written down."""
+    await accept()
+    task = await claim(store)
+    fault = Fault(kind=FaultKind.UPLOAD_FAILED, message="the upload address answered 403")
+
+    await store.fail(task.id, fence=task.fence, fault=fault)
+
+    assert await money(directory) == (0, 1000)
+    assert await written_down(database) == {task.id: 1000}
+
+
 async def test_a_failed_task_costs_nothing(
     store: TaskStore, database: Database, directory: TenantDirectory, accept: Accept
 ) -> None:

@@ -89,10 +89,10 @@ async def test_the_pictures_are_kept(undelivered: Task, files: FilesSink) -> Non
     assert (await files.read(undelivered.outputs[0].value)).startswith(b"\xff\xd8\xff")
 
 
-async def test_they_are_sent_to_a_fresh_address_and_charged_once(
+async def test_they_are_sent_to_a_fresh_address_and_cost_nothing_more(
     undelivered: Task, operations: Operations, receiver: Receiver, files: FilesSink, directory: TenantDirectory
 ) -> None:
-    """Both pictures arrive as they were kept, in order, each time they are asked for; the price is taken once."""
+    """Both pictures arrive as they were kept, in order, each time they are asked for; the price was taken once."""
     receiver.says("/", status(201, 'ETag: "e"'))
 
     tasks = [await redeliver(operations, task_id, receiver.url()) for task_id in (undelivered.id, KEY)]
@@ -109,7 +109,7 @@ async def test_they_are_sent_to_a_fresh_address_and_charged_once(
 async def test_an_address_that_takes_nothing_again_changes_nothing(
     undelivered: Task, operations: Operations, receiver: Receiver, directory: TenantDirectory
 ) -> None:
-    """The caller hears why, without the address; nothing is charged and the pictures stay."""
+    """The caller hears why, without the address; nothing more is charged and the pictures stay."""
     receiver.says("/?secret", status(403))
 
     with pytest.raises(UploadAddressRefused) as refusal:
@@ -118,7 +118,7 @@ async def test_an_address_that_takes_nothing_again_changes_nothing(
     assert refusal.value.message == "the upload address answered 403"
     alice = await directory.find("alice")
     assert alice is not None
-    assert alice.spent == 0
+    assert alice.spent == PRICE
     assert (await redeliver(operations, undelivered.id, receiver.url("/"))).outputs[0].sent_status == 200
 
 

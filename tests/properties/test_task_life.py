@@ -78,6 +78,8 @@ class Believed:
     def cost(self) -> int:
         """What it has cost its tenant so far."""
         task = self.task
+        if task.fault is not None and task.fault.kind is FaultKind.UPLOAD_FAILED:
+            return task.price
         steps = {TaskState.SUCCEEDED: task.steps_total, TaskState.CANCELLED: min(task.steps_done, task.steps_total)}
         return task.price * steps.get(task.state, 0) // task.steps_total
 
@@ -170,27 +172,30 @@ class TaskLife(RuleBasedStateMachine):
         each.is_expired = lease_s < 0
         each.task = replace(each.task, steps_done=max(steps_done, each.task.steps_done))
 
-    @rule(handle=handles, to=st.sampled_from([TaskState.SUCCEEDED, TaskState.FAILED, TaskState.QUEUED]))
-    def let_go(self, handle: Handle, to: TaskState) -> None:
+    @rule(
+        handle=handles,
+        to=st.sampled_from([TaskState.SUCCEEDED, TaskState.FAILED, TaskState.QUEUED]),
+        kind=st.sampled_from([FaultKind.ENGINE_FAILED, FaultKind.UPLOAD_FAILED]),
+    )
+    def let_go(self, handle: Handle, to: TaskState, kind: FaultKind) -> None:
         """Only the claim that counts ends its task, well or badly, or hands it back and the attempt is forgotten."""
         each = self.believed[handle.task_id]
-        is_held = each.is_held_by(handle)
+        is_held, fault = each.is_held_by(handle), Fault(kind=kind, message="no")
 
-        assert self.run(self.tell(handle, to)) == is_held
+        assert self.run(self.tell(handle, to, fault)) == is_held
 
         if is_held and to is TaskState.QUEUED:
             each.move(to, steps_done=0, attempt=each.task.attempt - 1)
         elif is_held:
-            each.move(to)
+            each.move(to, fault=fault if to is TaskState.FAILED else None)
 
-    async def tell(self, handle: Handle, to: TaskState) -> bool:
+    async def tell(self, handle: Handle, to: TaskState, fault: Fault) -> bool:
         """Tell the store what became of a claim."""
         task_id, fence = handle.task_id, handle.fence
         match to:
             case TaskState.SUCCEEDED:
                 return await self.store.succeed(task_id, fence=fence, success=Success(outputs=(), inference_ms=0))
             case TaskState.FAILED:
-                fault = Fault(kind=FaultKind.ENGINE_FAILED, message="no")
                 return await self.store.fail(task_id, fence=fence, fault=fault)
         return await self.store.release(task_id, fence=fence)
 

@@ -37,7 +37,7 @@ def money(evidence: Evidence) -> Verdict:
 
 
 def _due(task: Row) -> int:
-    if task["state"] == "succeeded":
+    if task["state"] == "succeeded" or task["fault_kind"] == "upload_failed":
         return int(task["price"])
     if task["state"] == "cancelled":
         taken = min(task["steps_done"], task["steps_total"])

@@ -20,6 +20,8 @@ from deployments.database.postgresql import ATTEMPTS, POOL_SIZE, make_engine
 from deployments.database.schema import metadata
 from deployments.database.signals import StoreSignal, open_signal
 from deployments.errors import Unavailable
+from deployments.telemetry.instruments import value_of
+from deployments.telemetry.metrics import DATABASE_ERRORS
 
 #: The promise: service returns so soon after its database, in seconds.
 BACK_WITHIN_S = 3.0
@@ -30,6 +32,8 @@ READY = b"Z\x00\x00\x00\x05I"
 
 COUNT = text("SELECT total FROM counter")
 ADD = text("UPDATE counter SET total = total + 1")
+#: Ends the very session that asks for it, as an operator ends one that holds up others.
+END_MYSELF = text("SELECT pg_terminate_backend(pg_backend_pid())")
 SERIALIZABLE = text("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
 
@@ -103,23 +107,40 @@ def kill(server: PostgresServer) -> None:
 async def test_service_returns_with_the_server(
     server: PostgresServer, database: Database, go_away: Callable[[PostgresServer], None]
 ) -> None:
-    """Without its server every call is refused quickly; with it, the same open database works again."""
+    """Without its server every call is refused quickly and counted; with it, the same open database works again."""
     await asyncio.gather(*(database.write(add) for _ in range(POOL_SIZE)))
     await asyncio.to_thread(go_away, server)
-    began = time.monotonic()
+    counted, began = value_of(DATABASE_ERRORS), time.monotonic()
     refused = await asyncio.gather(
         *(database.write(add) for _ in range(20)), *(total(database) for _ in range(20)), return_exceptions=True
     )
     refused_after_s = time.monotonic() - began
+    errors = value_of(DATABASE_ERRORS) - counted
 
     await asyncio.to_thread(server.start)
     back_after_s = await until_it_works(lambda: total(database))
     await database.write(add)
 
     assert {type(answer) for answer in refused} == {Unavailable}
+    assert errors == len(refused)
     assert refused_after_s < BACK_WITHIN_S
     assert back_after_s < BACK_WITHIN_S
     assert await total(database) == POOL_SIZE + 1
+
+
+async def test_a_session_that_is_ended_under_its_statement_is_counted(
+    database: Database,
+) -> None:
+    """Who had it is told Unavailable, the counter that wakes an operator moves by one, and the next call is good."""
+    await total(database)
+    counted = value_of(DATABASE_ERRORS)
+
+    with pytest.raises(Unavailable):
+        await database.write(lambda connection: connection.execute(END_MYSELF))
+
+    assert value_of(DATABASE_ERRORS) - counted == 1
+    assert await total(database) == 0
+    assert value_of(DATABASE_ERRORS) - counted == 1
 
 
 @pytest.mark.parametrize("go_away", [stop, crash, kill])

@@ -347,7 +347,7 @@ async def test_a_lost_device_blames_no_bystander(
         await until(await submit(num_inference_steps=1), TaskState.SUCCEEDED)
     bystander = await submit(num_inference_steps=50)
     replica = make_replica(capacity=2, engine=engine)
-    replica._step_s = 0.001  # it knows how long a step takes, so it claims both
+    replica._custody.note_step(0.001)  # it knows how long a step takes, so it claims both
     pipeline.gate.clear()
     losing = asyncio.create_task(_until_lost(replica))
     await asyncio.to_thread(pipeline.waiting.wait, 20)

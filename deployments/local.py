@@ -36,6 +36,8 @@ OBJECT_STORE_BYTES = 100 * 1024**2
 STOP_S = 10.0
 
 Report = Callable[[str], None]
+#: Says what is wrong with a Serve config, by raising.
+Check = Callable[[dict[str, Any], Path], object]
 
 
 class CannotStart(UxoError):
@@ -43,7 +45,7 @@ class CannotStart(UxoError):
 
 
 @contextmanager
-def running(config: Path, *, host: str, port: int, report: Report) -> Iterator[None]:
+def running(config: Path, *, host: str, port: int, report: Report, check: Check = check_serve_config) -> Iterator[None]:
     """Run the service for the length of a ``with`` block; no process is left when it ends.
 
     Args:
@@ -51,6 +53,7 @@ def running(config: Path, *, host: str, port: int, report: Report) -> Iterator[N
         host: address to listen on.
         port: port to listen on.
         report: told in a few words what is going on.
+        check: of the file's content; a benchmark runs other applications than this service.
 
     Raises:
         CannotStart: when the port is taken, the file is no good, or a deployment does not come up.
@@ -58,7 +61,7 @@ def running(config: Path, *, host: str, port: int, report: Report) -> Iterator[N
     check_port(host, port)
     serve_config = read_config(config, host=host, port=port)
     report("loading Ray")
-    schema = _checked(serve_config, config)
+    schema = _checked(serve_config, config, check)
     before = _children()
     with ExitStack() as stopping:  # every step of it is taken, whatever becomes of the others
         thread = stopping.enter_context(ThreadPoolExecutor(max_workers=1))
@@ -117,10 +120,10 @@ def _no_config(path: Path, reason: str) -> CannotStart:
     return CannotStart(no_config(path, reason))
 
 
-def _checked(config: dict[str, Any], path: Path) -> Any:
+def _checked(config: dict[str, Any], path: Path, check: Check) -> Any:
     """Return a Serve config as Serve itself understands it, once every field of it is one that we know."""
     try:
-        check_serve_config(config, path)
+        check(config, path)
     except ServeConfigInvalid as error:
         raise CannotStart(error.message) from error
     for name, value in QUIET.items():

@@ -135,10 +135,15 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 def main() -> None:
     """Serve what a config file says until standard input ends."""
     path, port = Path(sys.argv[1]), int(sys.argv[2])
-    with interruptible(), running(path, host="127.0.0.1", port=port, report=lambda _news: None):
+    serving_it = running(path, host="127.0.0.1", port=port, report=lambda _news: None, check=any_application)
+    with interruptible(), serving_it:
         sys.stdout.write(f"{READY}\n")
         sys.stdout.flush()
         sys.stdin.buffer.read()
+
+
+def any_application(_config: dict[str, Any], _path: Path) -> None:
+    """Let a Serve config name whatever application a benchmark needs; Serve itself still checks the rest."""
 
 
 def our_config(path: Path) -> dict[str, Any]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from deployments.serve_config import ServeConfigInvalid, check_serve_config
 from loadtest.ingress_cost import plans
-from loadtest.server import PORTS_PER_SERVER, echo_config, environment_of, our_config
+from loadtest.server import PORTS_PER_SERVER, any_application, echo_config, environment_of, our_config
 
 CONFIG = Path(__file__).parents[3] / "serve_config.yaml"
 
@@ -23,6 +26,15 @@ def test_echo_differs_by_its_application_alone() -> None:
     ours, echo = our_config(CONFIG), echo_config(CONFIG)
 
     assert {key for key in ours if ours[key] != echo[key]} == {"applications"}
+
+
+def test_a_benchmark_serves_what_the_service_would_refuse() -> None:
+    """The echo is no application of ours, and nothing is said against it."""
+    echo = echo_config(CONFIG) | {"http_options": {"host": "127.0.0.1", "port": 8000}}
+
+    with pytest.raises(ServeConfigInvalid, match="import_path"):
+        check_serve_config(echo, CONFIG)
+    any_application(echo, CONFIG)
 
 
 def test_no_two_servers_share_a_port(tmp_path: Path) -> None:

@@ -250,13 +250,13 @@ class _Fleet:
             self._go_on(replica)
 
     def _ask_soon(self, replica: Replica) -> None:
-        """Ask at once when idle, and after those that are when not."""
+        """Ask at once, unless it is busy and another is idle; then after that one."""
         below_rank = 0 if replica in self._waits_as else replica.below_rank()
         if not below_rank:
             return
         if not self._waiting_tasks():
             self._wait(replica, below_rank if replica.held else _IDLE)
-        elif replica.held:
+        elif replica.held and self._waiting.get(_IDLE):
             self._at(self._now + self._habits.polite_s, self._ask, replica, replica.version)
         else:
             self._ask(replica)

@@ -1,21 +1,26 @@
 """One replica of a virtual fleet: what it holds, what it steps, and what it would take on. Knows no queue.
 
 The rules are those of ``deployments.replica``: it claims one more task when what it holds is about to end, and lets a
-lower rank overtake what yields. So it seldom has a choice of what to step; where it has, it takes what ends first, of
-which ``models.policy`` makes a finer art. A task is stepped without a break until something comes or ends.
+lower rank overtake what yields. So it seldom has a choice of what to step; where it has, ``models.policy`` chooses, as
+in the engine. A task is stepped without a break until something comes or ends.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from deployments.replica.holding import MOST_OVERTAKEN, POLITE_S
 from deployments.tasks.claim import ANY_RANK
 from loadtest.virtual.fair import Taken
+from models.policy import Accounts, Candidate, choose_group, outlook_of
+from models.sample import ShapeKey
 
 #: A quarter of a millisecond: nothing on a device is shorter.
 _INSTANT_S = 0.00025
+#: Whatever it is: nothing shares a step here.
+_SHAPE = ShapeKey(model="", target_tokens=0, reference_tokens=0, styles=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +51,8 @@ class Held:
     ready_s: float
     #: Seconds of the device that it still needs.
     left_s: float
+    #: Since when it counts as waiting; see ``Accounts``.
+    counts_from_s: float
     #: How many tasks of a lower rank came after it and went before it.
     times_overtaken: int = 0
 
@@ -54,6 +61,14 @@ class Held:
         """Below which rank a task may overtake this one."""
         yields = self.taken.yields and self.times_overtaken < MOST_OVERTAKEN
         return max(self.taken.rank - 1, 0) if yields else 0
+
+    @property
+    def candidate(self) -> Candidate:
+        """Return what the policy is told of it."""
+        work = self.taken.task.work
+        left_s = min(self.left_s, work.device_s)
+        outlook = outlook_of(self.counts_from_s, asked_s=work.at_s, work_s=work.device_s, left_s=left_s)
+        return Candidate(request_id=str(work.number), index=0, shape=_SHAPE, rank=self.taken.rank, **outlook)
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -83,6 +98,8 @@ class Replica:
     version: int = 0
     #: Seconds in which its device stepped.
     busy_s: float = 0.0
+    #: How far tenants have reached into the time that is their own.
+    accounts: Accounts = field(default_factory=Accounts)
 
     def __repr__(self) -> str:
         """Say how full it is."""
@@ -103,10 +120,12 @@ class Replica:
         for other in self.held:
             if other.left_s > self.habits.ahead_s:
                 other.times_overtaken += other.taken.rank > taken.rank
+        work = taken.task.work
         held = Held(
             taken=taken,
             ready_s=claimed_s + self.habits.fetch_s,
-            left_s=taken.task.work.device_s,
+            left_s=work.device_s,
+            counts_from_s=self.accounts.arrive(work.tenant, arrived_s=work.at_s, work_s=work.device_s),
         )
         self.held.append(held)
         return held
@@ -119,7 +138,7 @@ class Replica:
             self.busy_s += spent_s
         self.settled_s = now_s
         ready = [held for held in self.held if held.ready_s <= now_s + _INSTANT_S]
-        self.stepping = ready[0] if len(ready) == 1 else min(ready, key=self._order, default=None)
+        self.stepping = self._chosen(ready, now_s) if len(ready) > 1 else next(iter(ready), None)
 
     def stepped(self) -> list[Held]:
         """Let go of what needs no step any more; ``settle`` says what does not."""
@@ -161,5 +180,9 @@ class Replica:
     def _ending_s(self) -> float:
         return sum(held.left_s for held in self.held if held.left_s <= self.habits.ahead_s + _INSTANT_S)
 
-    def _order(self, held: Held) -> tuple[bool, int, float]:
-        return held.left_s > self.habits.ahead_s + _INSTANT_S, held.taken.rank, held.left_s
+    def _chosen(self, ready: Sequence[Held], now_s: float) -> Held:
+        candidates = [held.candidate for held in ready]
+        soon_s = self.habits.ahead_s + _INSTANT_S
+        ending = {each.request_id for each, held in zip(candidates, ready, strict=True) if held.left_s <= soon_s}
+        [leader] = choose_group(candidates, max_group=1, now_s=now_s, first=ending)
+        return ready[candidates.index(leader)]

@@ -29,6 +29,7 @@ from deployments.ingress.metered import name_call
 from deployments.ingress.parts import Parts
 from deployments.ingress.traced import accepting
 from deployments.operations.caller import Caller
+from deployments.operations.operation import Operation
 from deployments.operations.operations import Operations
 from deployments.operations.outcome import BatchOutcome, Listing, Outcome, TaskOutcome
 
@@ -131,8 +132,26 @@ async def _begin(dialect: Dialect, route: Route, call: Call, request: Request) -
         operation = await bodies.read(lambda: counted_once(dialect.parse(route, whole), whole), size_bytes=size_bytes)
         caller = Caller(tenant_id=tenant_id, dialect=dialect.name, base_url=call.base_url)
         with accepting(operation, caller, call) as traced:
-            outcome = await parts.operations.perform(operation, traced)
+            outcome = await _perform(operation, traced, parts.operations)
     return Begun(call=call, caller=caller, outcome=outcome)
+
+
+async def _perform(operation: Operation, caller: Caller, operations: Operations) -> Outcome:
+    """Perform an operation; when its caller hangs up meanwhile, a task that was to end with them is cancelled."""
+    performing = asyncio.ensure_future(operations.perform(operation, caller))
+    try:
+        return await asyncio.shield(performing)
+    except asyncio.CancelledError:
+        # What is being written is written to its end, and nobody would know of the task that comes of it.
+        await asyncio.shield(_abandon(performing, operations))
+        raise
+
+
+async def _abandon(performing: asyncio.Future[Outcome], operations: Operations) -> None:
+    with suppress(CallRefused):
+        outcome = await performing
+        if isinstance(outcome, TaskOutcome):
+            await operations.abandon(outcome)
 
 
 async def _tenant_with(key: str, route: Route, parts: Parts) -> str:

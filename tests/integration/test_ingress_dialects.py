@@ -16,9 +16,12 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from running_service import free_port
+from sqlalchemy import select
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from deployments.database import schema
+from deployments.database.database import Database
 from deployments.dialects import DIALECTS
 from deployments.ingress.application import make_ingress
 from deployments.ingress.parts import Parts
@@ -292,6 +295,21 @@ async def test_a_synchronous_caller_who_hangs_up_wants_no_picture(
     calling.cancel()
 
     await until(store, claim.task.id, TaskState.CANCELLED)
+
+
+async def test_a_call_that_is_cut_off_leaves_no_task_that_nobody_waits_for(app: FastAPI, database: Database) -> None:
+    """Ray Serve cancels what answers a caller who hangs up; that may be while the task is being written."""
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here", headers=FAL) as client:
+        for turns in range(0, 200, 4):
+            answering = asyncio.create_task(client.post("/fal/run/fal-ai/uso", json=USO))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            answering.cancel()
+            await asyncio.wait({answering})
+
+    async with asyncio.timeout(PATIENCE_S):
+        while set(await database.rows(select(schema.tasks.c.state))) != {("cancelled",)}:  # noqa: ASYNC110 -- no event
+            await asyncio.sleep(0.01)
 
 
 async def test_a_waiting_caller_who_hangs_up_in_another_dialect_loses_nothing(

@@ -20,6 +20,7 @@ from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
 from deployments.background import Background
+from deployments.before_start import PATIENCE_S, check_grace, look_around
 from deployments.checking import Checker
 from deployments.database.database import Database, open_database
 from deployments.database.signals import open_signal
@@ -75,10 +76,17 @@ MAX_ONGOING_CALLS = 8192
 def build(args: dict[str, Any]) -> Application:
     """Compose the application.
 
+    Ray Serve does this before it touches what runs, so what is refused here leaves that as it is.
+
     Args:
         args: the ``args`` of ``serve_config.yaml``.
+
+    Raises:
+        UxoError: when the settings or what they name cannot be used; says which, and what would do.
     """
-    arguments = Arguments.model_validate(args)
+    arguments, settings = Arguments.model_validate(args), read_settings()
+    check_grace(arguments, settings)
+    asyncio.run(look_around(settings, patience_s=PATIENCE_S))
     grace_s = arguments.grace_s
     replicas = [
         _deploy(ReplicaDeployment, name, grace_s).bind(models, arguments.capacity, grace_s)

@@ -13,12 +13,11 @@ import typer
 from rich.console import Console
 
 from deployments import pictures
+from deployments.before_start import look_around
 from deployments.commands import config as configs
 from deployments.commands import keys, tasks, tenants, webhooks, weights
 from deployments.commands.migrate import migrate
 from deployments.commands.queue import queue
-from deployments.commands.work import check_database
-from deployments.delivery.sink import open_sinks
 from deployments.errors import UxoError
 from deployments.first_light import curl_command, first_wishes, take
 from deployments.settings import Settings, SettingsInvalid, read_settings
@@ -68,9 +67,8 @@ def _serve(settings: Settings, config: Path, *, report: Callable[[str], None], f
 
     address = f"http://{authority(settings.host, settings.port)}"
     key = _first_key(settings)
-    open_sinks(settings)  # refuses what is set up by half, before anything is started
     _check_weights(settings.weights)
-    asyncio.run(check_database(settings.store_url))
+    asyncio.run(look_around(settings))
     with running(config, host=settings.host, port=settings.port, report=report):
         for wish in first_wishes() if first_light else []:
             path = take(wish, base_url=address, key=key, folder=settings.folder / "first-light", report=report)

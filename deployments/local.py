@@ -229,7 +229,8 @@ def _reason(application: Any) -> str:
         for name, deployment in application.deployments.items()
         if deployment.status.value in {"DEPLOY_FAILED", "UNHEALTHY"} and deployment.message.strip()
     }
-    return "; ".join(f"{name}: {text}" for name, text in said.items()) or application.message
+    composed = application.message.strip().splitlines() or [""]  # what was refused before there was any deployment
+    return "; ".join(f"{name}: {text}" for name, text in said.items()) or composed[-1]
 
 
 def _stop(before: set[psutil.Process]) -> None:

@@ -6,8 +6,10 @@ both. Here every field has to be one that this service understands, and the file
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -33,12 +35,17 @@ class Part(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
+    #: Fields that Ray Serve knows here, and where this file says the same.
+    elsewhere: ClassVar[Mapping[str, str]] = MappingProxyType({})
+
     @model_validator(mode="before")
     @classmethod
     def _knows_its_fields(cls, values: Any) -> Any:
         unknown = [str(name) for name in values if name not in cls.model_fields] if isinstance(values, dict) else []
         if unknown:
-            raise ValueError(f"there is no field {', '.join(unknown)}; there are {', '.join(cls.model_fields)}")
+            instead = [cls.elsewhere[name] for name in unknown if name in cls.elsewhere]
+            there_are = f"{', '.join(instead)} says that" if instead else f"there are {', '.join(cls.model_fields)}"
+            raise ValueError(f"there is no field {', '.join(unknown)}; {there_are}")
         return values
 
 
@@ -151,6 +158,8 @@ class Autoscaling(Part):
 class Deployment(Part):
     """How many replicas a deployment has, and on what; how long each takes to stop is the ``grace_s`` of ``args``."""
 
+    elsewhere = MappingProxyType({"graceful_shutdown_timeout_s": "grace_s of args"})
+
     #: Whose they are.
     name: str
     #: How many; not beside ``autoscaling_config``.
@@ -190,6 +199,11 @@ class Application(Part):
     args: Arguments = Arguments()
     #: Its deployments; one that is missing here has one replica.
     deployments: list[Deployment] = []
+
+    @property
+    def is_updated_in_turns(self) -> bool:
+        """Whether it has several ingresses, so that one goes on while another is replaced."""
+        return any((each.num_replicas or 1) > 1 for each in self.deployments if each.name == HTTP_SIDE)
 
     @model_validator(mode="after")
     def _names_its_deployments_once(self) -> Self:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -24,12 +25,19 @@ def config() -> None:
 def check(
     path: Annotated[Path, typer.Argument(help="A Serve config file.")] = Path("serve_config.yaml"),
     *,
+    ask: Annotated[bool, typer.Option(help="Ask the database and the bucket too, as a start does.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Check a Serve config and the UXO_* variables; what is wrong is named, with what may stand there."""
+    from deployments.before_start import check_grace, check_set_up, look_around  # noqa: PLC0415 -- loads slowly
+
     with one_line():
-        read_settings()
+        settings = read_settings()
         (application,) = check_serve_config(read_serve_config(path), path).applications
+        check_grace(application.args, settings, is_needed=application.is_updated_in_turns)
+        check_set_up(settings)
+        if ask:
+            asyncio.run(look_around(settings))
     replicas = application.args.replicas
     if as_json:
         print_json({"file": str(path), "replicas": replicas})

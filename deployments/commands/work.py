@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 from deployments.commands.words import remarks, shown
-from deployments.errors import Unavailable, UxoError
-from deployments.settings import SettingsInvalid, read_settings
+from deployments.database.reached import opened, reached, usable
+from deployments.errors import UxoError
+from deployments.settings import read_settings
 
 if TYPE_CHECKING:
     from deployments.database.database import Database
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 
-class DatabaseAway(UxoError):
-    """The database cannot be reached."""
-
-
 def with_overview(work: Callable[[Overview], Awaitable[Result]]) -> Result:
     """Do ``work`` with all tenants' tasks.
 
@@ -44,7 +41,7 @@ def with_overview(work: Callable[[Overview], Awaitable[Result]]) -> Result:
     from deployments.tasks.overview import Overview  # noqa: PLC0415 -- loads slowly
 
     with one_line():
-        return asyncio.run(_opened(read_settings().store_url, lambda database: work(Overview(database))))
+        return asyncio.run(opened(read_settings().store_url, lambda database: work(Overview(database))))
 
 
 def with_outbox(work: Callable[[Outbox], Awaitable[Result]]) -> Result:
@@ -56,7 +53,7 @@ def with_outbox(work: Callable[[Outbox], Awaitable[Result]]) -> Result:
     from deployments.tasks.outbox import Outbox  # noqa: PLC0415 -- loads slowly
 
     with one_line():
-        return asyncio.run(_opened(read_settings().store_url, lambda database: work(Outbox(database))))
+        return asyncio.run(opened(read_settings().store_url, lambda database: work(Outbox(database))))
 
 
 def with_redelivering(work: Callable[[Overview, Redelivering], Awaitable[Result]]) -> Result:
@@ -80,13 +77,13 @@ def with_redelivering(work: Callable[[Overview, Redelivering], Awaitable[Result]
         configure_logging(level=logging.WARNING, secrets=settings.known_secrets)
         sinks = open_sinks(settings)
 
-        def opened(database: Database) -> Awaitable[Result]:
+        def with_both(database: Database) -> Awaitable[Result]:
             client = GuardedClient(Rules.open(settings), openings_of=TenantDirectory(database).openings_of)
             upload = partial(put_picture, client)
             sending = Redelivering(database, store=TaskStore(database), sinks=sinks, upload=upload)
             return work(Overview(database), sending)
 
-        return asyncio.run(_opened(settings.store_url, opened))
+        return asyncio.run(opened(settings.store_url, with_both))
 
 
 def with_directory(work: Callable[[TenantDirectory], Awaitable[Result]]) -> Result:
@@ -98,7 +95,7 @@ def with_directory(work: Callable[[TenantDirectory], Awaitable[Result]]) -> Resu
     from deployments.tenants.directory import TenantDirectory  # noqa: PLC0415 -- loads slowly
 
     with one_line():
-        return asyncio.run(_opened(read_settings().store_url, lambda database: work(TenantDirectory(database))))
+        return asyncio.run(opened(read_settings().store_url, lambda database: work(TenantDirectory(database))))
 
 
 def move_tables(*, post: bool) -> Move:
@@ -109,21 +106,8 @@ def move_tables(*, post: bool) -> Move:
     """
     from deployments.database.migrations.move import move  # noqa: PLC0415 -- loads slowly
 
-    with one_line(), _reached():
-        return asyncio.run(move(_usable(read_settings().store_url), post=post))
-
-
-async def check_database(url: str) -> None:
-    """Return if the database at ``url`` answers and has all that this version needs.
-
-    A SQLite file is made and brought up to date by this; a server's tables are only looked at.
-
-    Raises:
-        NotMigrated: when something is missing; says which command adds it.
-        DatabaseAway: when the database cannot be reached.
-        SettingsInvalid: when the URL names no database that can be opened.
-    """
-    await _opened(url, _nothing)
+    with one_line(), reached():
+        return asyncio.run(move(usable(read_settings().store_url), post=post))
 
 
 async def existing(directory: TenantDirectory, name: str) -> Tenant:
@@ -148,56 +132,3 @@ def one_line() -> Iterator[None]:
     except UxoError as error:
         remarks.print(shown(error.message), style="red")
         raise typer.Exit(1) from error
-
-
-async def _opened(url: str, work: Callable[[Database], Awaitable[Result]]) -> Result:
-    from deployments.database.database import open_database  # noqa: PLC0415 -- loads slowly
-    from deployments.database.migrations import check_migrated  # noqa: PLC0415 -- loads slowly
-
-    with _reached():
-        database = await open_database(_usable(url))
-        try:
-            await database.write(check_migrated)
-            return await work(database)
-        finally:
-            await database.close()
-
-
-async def _nothing(_database: Database) -> None:
-    pass
-
-
-@contextmanager
-def _reached() -> Iterator[None]:
-    """Say of a database that is away which one it is and why, where callers of the service are told neither."""
-    try:
-        yield
-    except Unavailable as error:
-        where = "it is named by UXO_DATABASE_URL, or lies in UXO_FOLDER"
-        raise DatabaseAway(f"cannot reach the database ({_reason(error)}); {where}") from error
-
-
-def _reason(error: Unavailable) -> str:
-    # The database's own words, which the layers above wrap: without the statement and without a link to a manual.
-    cause = getattr(error.__cause__, "orig", None) or error.__cause__ or error
-    return (str(cause).splitlines() or [type(cause).__name__])[0]
-
-
-def _usable(url: str) -> str:
-    """Return a database's URL if it can be one.
-
-    Raises:
-        SettingsInvalid: when it cannot; does not repeat it, for it may hold a password.
-    """
-    from sqlalchemy import make_url  # noqa: PLC0415 -- loads slowly
-    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415 -- loads slowly
-
-    from deployments.database.sqlite import file_of  # noqa: PLC0415 -- loads slowly
-
-    try:
-        if make_url(url).get_backend_name() == "sqlite":
-            file_of(url)
-    except (ValueError, ArgumentError) as error:
-        example = "sqlite:////srv/uxo/uxo.db or postgresql+asyncpg://uxo@host:5432/uxo"
-        raise SettingsInvalid(f"UXO_DATABASE_URL cannot be used: it has to be like {example}") from error
-    return url

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 import boto3
@@ -47,6 +48,20 @@ MAX_LINK_S = 7 * 24 * 3600
 #: Region where neither the settings nor boto3's own name one; servers that are not Amazon's mostly go by this name.
 DEFAULT_REGION = "us-east-1"
 
+#: What a bucket answers to settings that will never do, and which those are. Others may mean only that it is not
+#: allowed to look for what is not there. Source: Amazon S3 API reference, "Error responses", seen 2026-11.
+WRONG_SETTINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "NoSuchBucket": "UXO_BUCKET and UXO_S3_ENDPOINT",
+        "InvalidBucketName": "UXO_BUCKET",
+        "InvalidAccessKeyId": "AWS_ACCESS_KEY_ID",
+        "SignatureDoesNotMatch": "AWS_SECRET_ACCESS_KEY and UXO_S3_REGION",
+        "PermanentRedirect": "UXO_S3_REGION",
+        "AuthorizationHeaderMalformed": "UXO_S3_REGION",
+    }
+)
+
+_NO_USE = "UXO_BUCKET={!r} cannot be used: it answered {}; look at {}"
 # Every object carries its own key.
 _OWN_NAME = "key"
 
@@ -108,15 +123,10 @@ class BucketSink:
         """Use the bucket of the settings, with credentials from boto3's own chain.
 
         Raises:
-            SettingsInvalid: when there are no credentials.
+            SettingsInvalid: when there are no credentials, or a half of them.
         """
         patience = Patience()
-        session = boto3.session.Session()
-        if session.get_credentials() is None:
-            raise SettingsInvalid(
-                "UXO_BUCKET is set, but there are no credentials for it; set AWS_ACCESS_KEY_ID and "
-                "AWS_SECRET_ACCESS_KEY, or give them in another way that boto3 knows"
-            )
+        session = _with_credentials()
         client = session.client(
             "s3",
             endpoint_url=str(settings.s3_endpoint).rstrip("/") if settings.s3_endpoint else None,
@@ -125,6 +135,22 @@ class BucketSink:
         )
         place = Place(bucket=settings.bucket, prefix=settings.bucket_prefix)
         return cls(client, place, ttl_s=settings.output_ttl_s, patience=patience)
+
+    async def check(self) -> None:
+        """Ask for an object that is not there: what refuses it tells a wrong setting from trouble that may pass.
+
+        Raises:
+            SettingsInvalid: when there is no such bucket, or it does not know the credentials.
+            BucketFailed: when it does not answer.
+        """
+        try:
+            await self._call(partial(self._get, f"{self._folder_of('')}nothing"))
+        except BucketFailed as error:
+            code = _code_of(error.__cause__)
+            if code in WRONG_SETTINGS:
+                raise SettingsInvalid(_NO_USE.format(self._place.bucket, code, WRONG_SETTINGS[code])) from None
+            if not code:
+                raise
 
     async def put(self, name: str, image: EncodedImage, *, tenant_id: str = "", lifetime_s: float | None = None) -> str:
         """Place a picture and return its key, once the bucket has said which bytes it holds.
@@ -239,6 +265,20 @@ class BucketSink:
         return found["Body"].read()
 
 
+def _with_credentials() -> boto3.session.Session:
+    try:
+        session = boto3.session.Session()
+        found = session.get_credentials()
+    except BotoCoreError as error:  # a half of them, or a profile that there is not
+        raise SettingsInvalid(f"UXO_BUCKET is set, but its credentials cannot be used: {error}") from error
+    if found is None:
+        raise SettingsInvalid(
+            "UXO_BUCKET is set, but there are no credentials for it; set AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, or give them in another way that boto3 knows"
+        )
+    return session
+
+
 def _check_name(metadata: Mapping[str, str], key: str) -> None:
     # A picture's double has the same digest: without this, an old answer about it would be taken for this one's.
     if metadata.get(_OWN_NAME) != key:
@@ -279,6 +319,11 @@ def _reason_of(error: Exception) -> str:
         case TimeoutError():
             return "it did not answer in time"
     return f"it could not be reached: {type(error).__name__}"
+
+
+def _code_of(error: BaseException | None) -> str:
+    """Return what S3 called an error; nothing where it was no answer of S3's."""
+    return str(error.response["Error"]["Code"]) if isinstance(error, ClientError) else ""
 
 
 def _status_of(error: BaseException | None) -> int | None:

@@ -102,7 +102,7 @@ def test_our_own_file_is_understood() -> None:
         ),
         (
             config_with(deployment={"graceful_shutdown_timeout_s": 1}),
-            "applications.0.deployments.0: there is no field graceful_shutdown_timeout_s; there are name, ",
+            "applications.0.deployments.0: there is no field graceful_shutdown_timeout_s; grace_s of args says that",
         ),
     ],
 )
@@ -121,6 +121,17 @@ def test_a_good_file_and_good_variables_pass(tmp_path: Path) -> None:
 
     assert answer.exit_code == 0
     assert "can be used: uno with uno; uso with uso" in answer.output
+
+
+def test_the_database_is_asked_only_where_that_is_wanted(tmp_path: Path) -> None:
+    """With ``--ask`` a database that is away is one line and exit code 1; without, nobody is asked."""
+    away = {"UXO_FOLDER": str(tmp_path), "UXO_DATABASE_URL": "postgresql+asyncpg://uxo:pass-word@127.0.0.1:1/uxo"}
+
+    looks, asks = (CliRunner().invoke(app, ["config", "check", str(OURS), *more], env=away) for more in ([], ["--ask"]))
+
+    assert (looks.exit_code, asks.exit_code) == (0, 1)
+    assert "cannot reach the database (" in asks.output
+    assert "pass-word" not in asks.output
 
 
 def test_a_good_file_can_be_read_by_scripts(tmp_path: Path) -> None:
@@ -142,6 +153,9 @@ def test_a_good_file_can_be_read_by_scripts(tmp_path: Path) -> None:
         ),
         ("{a: [", {}, "serve.yaml is no Serve config: while parsing"),
         (OURS.read_text(encoding="utf-8"), {"UXO_PORT": "http"}, "UXO_PORT='http' cannot be used"),
+        (OURS.read_text(encoding="utf-8"), {"UXO_SECRET": "short"}, "UXO_SECRET cannot be used"),
+        (yaml.safe_dump(config_with(args={"grace_s": 60.0})), {}, "args.grace_s is 60, and calls are held for"),
+        (yaml.safe_dump(config_with(deployment={"name": "ingress", "num_replicas": 2})), {}, "args.grace_s is 10, "),
     ],
 )
 def test_what_cannot_be_used_is_one_line(tmp_path: Path, content: str, variables: dict[str, str], reason: str) -> None:

@@ -25,12 +25,18 @@ def find_folder(name: str) -> Path:
     Raises:
         NotFoundHere: when there is none.
     """
-    if name and Path(name).is_dir():
-        return Path(name)
-    hub_id = HUB_ID.fullmatch(name)
-    if hub_id is None:
+    hub_id = hub_id_of(name)
+    if hub_id is not None:
+        return _cached(*hub_id)
+    if not name or not Path(name).is_dir():
         raise NotFoundHere("write a folder that is there, or a hub id")
-    return _cached(hub_id["id"], hub_id["revision"])
+    return Path(name)
+
+
+def hub_id_of(name: str) -> tuple[str, str | None] | None:
+    """Return the repository and the revision that a name stands for; None where it is a folder's, or nothing's."""
+    found = None if name and Path(name).is_dir() else HUB_ID.fullmatch(name)
+    return None if found is None else (found["id"], found["revision"])
 
 
 def _cached(repository: str, revision: str | None) -> Path:
@@ -43,5 +49,5 @@ def _cached(repository: str, revision: str | None) -> Path:
     except (OSError, ValueError) as error:
         raise NotFoundHere(
             "it is no folder, and not in this machine's Hugging Face cache"
-            f"{f' at revision {revision}' if revision else ''}; nothing is downloaded by a server, so fetch it first"
+            f"{f' at revision {revision}' if revision else ''}; nothing is downloaded here, but by uxo weights fetch"
         ) from error

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 
+from deployments.commands.fetch_all import fetch_all
 from deployments.commands.words import AsJson, output, print_json, print_table, remarks
 from models.catalog import CATALOG
 from models.loading import UnusableWeights, account_for, find_weights, hash_file, record, recorded
@@ -52,6 +53,26 @@ def check(
         _print(place, reports, sums, differing)
     if differing or any(report.problems for report in reports):
         raise typer.Exit(1)
+
+
+@app.command()
+def fetch(
+    weights: Annotated[
+        str | None, typer.Argument(metavar="DIR|HUB_ID", help="As UXO_WEIGHTS, which else counts.")
+    ] = None,
+    *,
+    model: Annotated[list[str] | None, typer.Option(help="Only what this model needs; repeat for more.")] = None,
+    pin: Annotated[list[str] | None, typer.Option(help="owner/name@revision of a published repository.")] = None,
+) -> None:
+    """Bring weights to this machine, each file held against the hub's digest, then check them.
+
+    A folder is filled from where the parts are published; a hub id goes into the cache, and without an argument what
+    UXO_SAFETY_MODEL names does too. Accept the terms of each repository on its page first, and put your token into
+    HF_TOKEN. What is whole is not brought again.
+    """
+    models = _models(model)
+    place = fetch_all(weights, models, pins=pin or ())
+    check(str(place), model=list(models))
 
 
 @app.command()

@@ -15,8 +15,9 @@ from typing import Any
 
 from models.flux.weights import WeightsError
 
-#: Longest header that is read, as the format has it.
-MAX_HEADER_BYTES = 100_000_000
+#: Longest header that is read. The format allows ten times as much, which would take gigabytes to be understood; the
+#: longest of the released files has some 150 kB.
+MAX_HEADER_BYTES = 10_000_000
 #: Bytes of one number of every format that any published file of ours may have.
 FORMAT_BYTES: Mapping[str, int] = {
     "F64": 8,
@@ -64,24 +65,45 @@ def read_header(path: Path) -> list[TensorEntry]:
             length = int.from_bytes(file.read(8), "little")
             if size_bytes < 8 or not 2 <= length <= min(MAX_HEADER_BYTES, size_bytes - 8):
                 raise WeightsError(f"{path.name} is not a readable safetensors file: its header does not fit into it")
-            found = json.loads(file.read(length))
-    except (OSError, ValueError) as error:
-        if isinstance(error, WeightsError):
-            raise
+            text = file.read(length)
+    except OSError as error:
+        raise WeightsError(f"{path.name} is not a readable safetensors file: {error}") from error
+    return parse_header(path, text, size_bytes=size_bytes)
+
+
+def parse_header(path: Path, text: bytes, *, size_bytes: int) -> list[TensorEntry]:
+    """Return the tensors that a header of a file of some size describes, in the order in which their values lie.
+
+    Raises:
+        WeightsError: as ``read_header``.
+    """
+    try:
+        found = json.loads(text, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
         raise WeightsError(f"{path.name} is not a readable safetensors file: {error}") from error
     if not isinstance(found, dict):
         raise WeightsError(f"{path.name} is not a readable safetensors file: its header is no JSON object")
     found.pop("__metadata__", None)
-    entries = [_entry(path, name, written, origin=8 + length) for name, written in found.items()]
+    origin = 8 + len(text)
+    entries = [_entry(path, name, written, origin=origin) for name, written in found.items()]
     entries.sort(key=lambda entry: entry.start)
-    _check_whole(path, entries, origin=8 + length, size_bytes=size_bytes)
+    _check_whole(path, entries, origin=origin, size_bytes=size_bytes)
     return entries
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Take no name twice; of two tensors of one name, readers would differ in which of them counts."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        name = next(name for index, (name, _) in enumerate(pairs) if name in dict(pairs[:index]))
+        raise WeightsError(f"its header names {name} twice")
+    return found
 
 
 def _entry(path: Path, name: str, written: Any, *, origin: int) -> TensorEntry:
     try:
-        dtype, shape = str(written["dtype"]), tuple(int(side) for side in written["shape"])
-        start, end = (int(offset) for offset in written["data_offsets"])
+        dtype, shape = str(written["dtype"]), tuple(_whole(side) for side in written["shape"])
+        start, end = (_whole(offset) for offset in written["data_offsets"])
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path.name} is not a readable safetensors file: {name} is not described") from error
     width = FORMAT_BYTES.get(dtype)
@@ -90,6 +112,12 @@ def _entry(path: Path, name: str, written: Any, *, origin: int) -> TensorEntry:
     if min((0, start, *shape)) < 0 or end - start != width * math.prod(shape):
         raise WeightsError(f"{path.name}: {name} takes {end - start} bytes, which {dtype} {shape} does not")
     return TensorEntry(path=path, name=name, dtype=dtype, shape=shape, start=origin + start, size_bytes=end - start)
+
+
+def _whole(number: object) -> int:
+    if type(number) is not int:  # a truth value is an int too, and a fraction would be cut to one
+        raise TypeError
+    return number
 
 
 def _check_whole(path: Path, entries: list[TensorEntry], *, origin: int, size_bytes: int) -> None:

@@ -21,8 +21,8 @@ from models.flux.text import TextEncoder, TextTower
 from models.flux.transformer import UxoTransformer
 from models.flux.vae import Autoencoder
 from models.flux.weights import WeightsError
-from models.flux.weights.accounts import TOKENIZERS, check_folder, tokenizer_files
-from models.flux.weights.folder import find
+from models.flux.weights.accounts import TOKENIZERS, PartReport, check_folder, tokenizer_files
+from models.flux.weights.folder import Found, find
 from models.flux.weights.layouts import Layouts
 from models.flux.weights.networks import make
 from models.flux.weights.stream import check_sum, digest_of, read_sums, stream
@@ -57,6 +57,7 @@ class Released:
         self._dtype = dtype
         self._read = read
         self._sums = read_sums(folder)
+        self._found: dict[str, Found] = {}
 
     def components(self, models: Sequence[str]) -> dict[str, FluxComponents]:
         """Load what these models need, on one base.
@@ -64,7 +65,8 @@ class Released:
         Raises:
             WeightsError: naming the first file that is not what it should be.
         """
-        _refuse_problems(self._folder, tuple(models), self._layouts)
+        reports = _refuse_problems(self._folder, tuple(models), self._layouts)
+        self._found = {report.part: report.found for report in reports if report.found is not None}
         tokenizers = {name: self._tokenizer(name) for name in TOKENIZERS}  # first, for they are quickly read
         transformers = dict(self._transformers(models))
         autoencoder = Autoencoder(self._network("vae", torch.float32))
@@ -131,10 +133,11 @@ class Released:
         return {name: self._own(tensor, tensor.dtype) for name, tensor in self._placed(part)}
 
     def _placed(self, part: str) -> Iterator[tuple[str, Tensor]]:
-        found = find(self._folder, part)
+        found = self._found.get(part) or find(self._folder, part)
         layout = self._layouts.of(part, found.layout)
         for path in found.paths:
-            for entry, values in stream(path, pinned=self._device.type == "cuda", done=self._done):
+            entries = [entry for entry in found.entries if entry.path == path]
+            for entry, values in stream(path, entries, pinned=self._device.type == "cuda", done=self._done):
                 if entry.name in layout.shapes:
                     yield from layout.place(entry.name, values).items()
 
@@ -148,13 +151,15 @@ class Released:
         self._read(name, digest)
 
 
-def _refuse_problems(folder: Path, models: tuple[str, ...], layouts: Layouts) -> None:
+def _refuse_problems(folder: Path, models: tuple[str, ...], layouts: Layouts) -> list[PartReport]:
     if not folder.is_dir():
         raise WeightsError(f"there is no folder {folder}")
-    problems = [problem for report in check_folder(folder, models, layouts) for problem in report.problems]
+    reports = check_folder(folder, models, layouts)
+    problems = [problem for report in reports for problem in report.problems]
     if problems:
         more = f" (and {len(problems) - 1} more; uxo weights check shows all)" if len(problems) > 1 else ""
         raise WeightsError(problems[0] + more)
+    return reports
 
 
 def _put(network: nn.Module, name: str, tensor: Tensor) -> None:

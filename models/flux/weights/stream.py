@@ -6,7 +6,8 @@ Every byte goes through SHA-256 on its way, so a file that is not what was recor
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from models.flux.weights import WeightsError
-from models.flux.weights.headers import TensorEntry, read_header
+from models.flux.weights.headers import TensorEntry, parse_header
 
 #: The file beside the weights that holds their digests, as ``sha256sum`` writes and checks it.
 SUMS = "SHA256SUMS"
@@ -31,23 +32,26 @@ _DTYPES: Mapping[str, torch.dtype] = {
 }
 
 
-def stream(path: Path, *, pinned: bool, done: Callable[[Path, str], None]) -> Iterator[tuple[TensorEntry, Tensor]]:
+def stream(
+    path: Path, entries: Sequence[TensorEntry], *, pinned: bool, done: Callable[[Path, str], None]
+) -> Iterator[tuple[TensorEntry, Tensor]]:
     """Yield every tensor of a file in the order of its bytes; each is overwritten by the next.
 
     Args:
         path: a safetensors file.
+        entries: what its header said when it was accounted for.
         pinned: whether its memory is locked, so that a GPU fetches it at full speed.
         done: hears the file's SHA-256 at its end.
 
     Raises:
-        WeightsError: when the file is not whole, or ends early.
+        WeightsError: when the file is no longer the one that was accounted for, or ends early.
     """
-    entries = read_header(path)
     largest = max((entry.size_bytes for entry in entries), default=0)
     buffer = torch.empty(largest, dtype=torch.uint8, pin_memory=pinned)
     with FileIO(path) as file:
         head = bytearray(entries[0].start if entries else path.stat().st_size)
         _fill(file, memoryview(head), path)
+        _check_same(path, head, entries, size_bytes=os.fstat(file.fileno()).st_size)
         digest = hashlib.sha256(head)
         for entry in entries:
             values = buffer[: entry.size_bytes]
@@ -56,6 +60,12 @@ def stream(path: Path, *, pinned: bool, done: Callable[[Path, str], None]) -> It
             digest.update(view)
             yield entry, _shaped(values, entry)
     done(path, digest.hexdigest())
+
+
+def _check_same(path: Path, head: bytearray, entries: Sequence[TensorEntry], *, size_bytes: int) -> None:
+    length = int.from_bytes(head[:8], "little")
+    if length != len(head) - 8 or parse_header(path, bytes(head[8:]), size_bytes=size_bytes) != list(entries):
+        raise WeightsError(f"{path.name} was changed after it was accounted for; start again")
 
 
 def _fill(file: FileIO, view: memoryview, path: Path) -> None:

@@ -242,11 +242,66 @@ def test_a_huge_header_is_not_read(tmp_path: Path) -> None:
         read_header(path)
 
 
+@pytest.mark.parametrize(
+    ("written", "sentence"),
+    [
+        (
+            (
+                '{"a": {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]}, "b": {"dtype": "U8", "shape": [4], '
+                '"data_offsets": [0, 4]}}'
+            ),
+            "b overlaps or leaves a gap",
+        ),
+        (
+            (
+                '{"a": {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}, "a": {"dtype": "U8", "shape": [2], '
+                '"data_offsets": [2, 4]}}'
+            ),
+            "its header names a twice",
+        ),
+        ('{"a": {"dtype": "U8", "shape": [4.9], "data_offsets": [0, 4]}}', "a is not described"),
+        ('{"a": {"dtype": "U8", "shape": ["4"], "data_offsets": [0, 4]}}', "a is not described"),
+        ('{"a": {"dtype": "U8", "shape": [true, 4], "data_offsets": [0, 4]}}', "a is not described"),
+        ('{"a": {"dtype": "U8", "shape": [-2, -2], "data_offsets": [0, 4]}}', r"a takes 4 bytes, which U8 \(-2, -2\)"),
+        ('{"a": {"dtype": "U8", "shape": [4], "data_offsets": [-4, 0]}}', "a takes 4 bytes"),
+        ('{"a": {"dtype": "U8", "shape": [1e400], "data_offsets": [0, 4]}}', "a is not described"),
+        ('{"a": ' + "[" * 100_000, "is not a readable safetensors file"),
+        ('{"a": {"dtype": "U8", "shape": [' + "9" * 5000 + '], "data_offsets": [0, 4]}}', "is not a readable"),
+    ],
+    ids=["overlap", "twice", "fraction", "text", "truth", "negative", "before", "infinite", "nested", "long number"],
+)
+def test_hostile_headers(tmp_path: Path, written: str, sentence: str) -> None:
+    """A header that was made to confuse is refused in a sentence, and nothing else comes of it."""
+    header = written.encode()
+    path = tmp_path / "odd.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+
+    with pytest.raises(WeightsError, match=sentence):
+        read_header(path)
+
+
+@pytest.mark.parametrize("other", [CLIP, "longer", "renamed"])
+def test_a_file_that_was_swapped_after_it_was_checked(whole: Path, tmp_path: Path, other: str) -> None:
+    """A file that is another one by the time that its values are read is refused before any of them is."""
+    path = tmp_path / "model.safetensors"
+    shutil.copy(whole / T5, path)
+    entries = read_header(path)
+    swap: dict[str, Callable[[], object]] = {
+        CLIP: lambda: shutil.copy(whole / CLIP, path),
+        "longer": lambda: _append(path),
+        "renamed": lambda: path.write_bytes(path.read_bytes().replace(b"layer.0", b"layer.9", 1)),
+    }
+    swap[other]()
+
+    with pytest.raises(WeightsError, match=r"^model\.safetensors "):
+        next(stream(path, entries, pinned=False, done=lambda *_: None))
+
+
 def test_a_file_that_shrinks_while_it_is_read(whole: Path, tmp_path: Path) -> None:
     """A file that ends early after its header was read is named, and nothing is made of what is missing."""
     path = tmp_path / "model.safetensors"
     shutil.copy(whole / T5, path)
-    reading = stream(path, pinned=False, done=lambda *_: None)
+    reading = stream(path, read_header(path), pinned=False, done=lambda *_: None)
     next(reading)
     path.write_bytes(path.read_bytes()[:-5000])
 

@@ -26,8 +26,7 @@ from deployments.clock import utc_now
 from loadtest.exits import MISSED, STOPPED, UNUSABLE
 from loadtest.machine import commit, machine
 from loadtest.peers.environment import CannotInstall, last_line, pinned
-from loadtest.peers.finding import Finding
-from loadtest.peers.measuring import NoGoodAnswer, Scene, measured
+from loadtest.peers.measuring import NoGoodAnswer, Note, Scene, measure
 from loadtest.peers.page import with_figures
 from loadtest.peers.peer import PEERS, OnRay, Peer
 from loadtest.peers.starting import ServerEnded, Site
@@ -136,19 +135,19 @@ def _measure_all(chosen: Sequence[Peer], scene: Scene, report: dict[str, Any], *
                 environments=FOLDER.resolve(),
             )
             try:
-                report["findings"] += [each.to_json() for each in _measured(peer, site, scene)]
+                _measure(peer, site, scene, note=lambda each: report["findings"].append(each.to_json()))
             except FAILURES as error:
                 report["not_run"][peer.name] = last_line(str(error)) or type(error).__name__
-                console.print(f"  {peer.name:14} left out: {report['not_run'][peer.name]}", markup=False)
+                console.print(f"  {peer.name:14} ended early: {report['not_run'][peer.name]}", markup=False)
 
 
-def _measured(peer: Peer, site: Site, scene: Scene) -> Sequence[Finding]:
+def _measure(peer: Peer, site: Site, scene: Scene, *, note: Note) -> None:
     started_s = time.monotonic()
 
     def tell(news: str) -> None:
         console.print(f"  {peer.name:14} {time.monotonic() - started_s:5.0f} s  {news}", markup=False)
 
-    return measured(peer, site, scene, report=tell)
+    measure(peer, site, scene, report=tell, note=note)
 
 
 def _write_tables(output: Path, report: Mapping[str, Any]) -> None:

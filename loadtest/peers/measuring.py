@@ -16,7 +16,7 @@ from loadtest.peers.starting import Running, Site, started
 from loadtest.peers.wish import CAPACITY_PER_S, SHAPES, Wish, draw_wishes
 
 #: Seconds in which a server gives its first good answer, and in which one that was overloaded answers again.
-READY_S, SETTLE_S = 300.0, 60.0
+READY_S, SETTLE_S = 300.0, 180.0
 #: Seconds between two looks at a server that does not answer yet.
 LOOK_S = 0.3
 #: Seconds in which nobody calls, to see what a server uses by itself.
@@ -25,6 +25,8 @@ IDLE_S = 3.0
 WARM_UP_LOAD = 0.3
 
 Report = Callable[[str], None]
+#: Takes a finding as soon as there is one, so that none is lost with a server that fails later.
+Note = Callable[[Finding], None]
 
 
 class NoGoodAnswer(Exception):
@@ -47,7 +49,7 @@ class Scene:
     seed: int = 7
 
 
-def measured(peer: Peer, site: Site, scene: Scene, *, report: Report) -> list[Finding]:
+def measure(peer: Peer, site: Site, scene: Scene, *, report: Report, note: Note) -> None:
     """Measure a server.
 
     Raises:
@@ -57,10 +59,10 @@ def measured(peer: Peer, site: Site, scene: Scene, *, report: Report) -> list[Fi
     """
     report("installing and starting")
     with started(peer, site) as running:
-        return asyncio.run(_measured(peer, running, scene, report=report))
+        asyncio.run(_measure(peer, running, scene, report=report, note=note))
 
 
-async def _measured(peer: Peer, running: Running, scene: Scene, *, report: Report) -> list[Finding]:
+async def _measure(peer: Peer, running: Running, scene: Scene, *, report: Report, note: Note) -> None:
     async with connected(f"http://127.0.0.1:{running.site.port}") as wire:
         first_s = await _answering(peer, wire, running, within_s=READY_S)
         report(f"answers after {first_s:.1f} s; warming up")
@@ -68,12 +70,12 @@ async def _measured(peer: Peer, running: Running, scene: Scene, *, report: Repor
         await offer(warm_up, peer, wire)
         await _answering(peer, wire, running, within_s=SETTLE_S)
         idle_cores = await _idle_cores(running)
-        findings = []
         for load in scene.loads:
-            findings.append(await _at(load, peer, wire, running, scene=scene, idle_cores=idle_cores))
-            report(line_of(findings[-1]))
+            # What the load before has left queued is worked off first.
             await _answering(peer, wire, running, within_s=SETTLE_S)
-        return findings
+            finding = await _at(load, peer, wire, running, scene=scene, idle_cores=idle_cores)
+            note(finding)
+            report(line_of(finding))
 
 
 async def _answering(peer: Peer, wire: Wire, running: Running, *, within_s: float) -> float:

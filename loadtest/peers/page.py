@@ -49,7 +49,11 @@ def figures_of(report: Mapping[str, Any]) -> str:
     findings: Sequence[Mapping[str, Any]] = report["findings"]
     parts = [_circumstances(report), markdown(_servers(report))]
     if report["not_run"]:
-        parts.append("\n".join(f"- **{name}** could not be run: {why}" for name, why in report["not_run"].items()))
+        parts.append(
+            "\n".join(
+                f"- **{name}** could not be measured to the end: {why}" for name, why in report["not_run"].items()
+            )
+        )
     for load in dict.fromkeys(finding["load"] for finding in findings):
         parts += _at(load, findings)
     return "\n\n".join(parts)

@@ -245,7 +245,7 @@ def test_figures_stand_between_the_marks() -> None:
     assert page.startswith(f"before\n{BEGIN}\n")
     assert page.endswith(f"{END}\nafter\n")
     assert "last year" not in page
-    assert "- **cog** could not be run: it ended with 1" in page
+    assert "- **cog** could not be measured to the end: it ended with 1" in page
     assert "| mosec | 0.5 | 100.0% | 100 | 100 | 100 | 0.0 | - | 0 | 0 | 0 |" in page
 
 

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from loadtest.exits import STOPPED, UNUSABLE
+from loadtest.exits import MISSED, STOPPED, UNUSABLE
 
 if TYPE_CHECKING:
     from loadtest.openloop.profile import Profile
+    from loadtest.openloop.run import Result
     from loadtest.openloop.slo import Goal
 
+#: A rate is offered for so many times the longest goal at least: in less, a queue that grows is not seen to.
+WINDOWS = 3
+#: Seconds of the first rate that nobody judges: a server that was just started is slow at first.
+WARMING_S = 5.0
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -27,50 +36,109 @@ def find_capacity(
     slo: Annotated[str, typer.Option(help="What has to be met.")] = "p95=20s,errors=0.1%",
     target: Annotated[str, typer.Option(help="Start of every address.")] = "http://127.0.0.1:8000",
     start: Annotated[float, typer.Option(min=0.01, help="A guess, in orders per second.")] = 1.0,
+    output: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("var/loadtest/capacity.json"),
 ) -> None:
     """Search the highest rate at which a server meets the goals; each rate takes as long as the profile says."""
-    console.print(f"{profile} against {target}: looking for the highest rate with {slo}")
-    sys.exit(_searched(profile, target=target, keys=key.split(","), slo=slo, start=start))
+    console.print(f"{profile} against {target}: looking for the highest rate with {slo}", markup=False)
+    sys.exit(_searched({"profile": profile, "target": target, "slo": slo, "start": start}, key.split(","), output))
 
 
-def _searched(name: str, *, target: str, keys: Sequence[str], slo: str, start: float) -> int:
+def _searched(asked: Mapping[str, Any], keys: Sequence[str], output: Path) -> int:
     from loadtest.openloop.capacity import highest_rate  # noqa: PLC0415 -- brings the HTTP client
     from loadtest.openloop.profile import UnreadableProfile, read_profile  # noqa: PLC0415 -- as above
     from loadtest.openloop.run import UnusableTarget  # noqa: PLC0415 -- as above
     from loadtest.openloop.slo import UnreadableSlo, parse_slo  # noqa: PLC0415 -- as above
 
     try:
-        profile, goals = read_profile(name), parse_slo(slo)
-
-        async def carries(rate: float, number: int) -> bool:
-            return await _carries(profile, goals, rate, number, target=target, keys=keys)
-
-        found = asyncio.run(highest_rate(carries, start=start))
+        goals = parse_slo(asked["slo"])
+        profile = long_enough(read_profile(asked["profile"]), goals)
+        search = Search(profile=profile, goals=goals, target=asked["target"], keys=keys)
+        console.print(f"  each rate takes {profile.seconds:g} s and the time that its last orders need")
+        asyncio.run(search.warm(asked["start"]))
+        found = asyncio.run(highest_rate(search.carries, start=asked["start"]))
     except (UnreadableProfile, UnreadableSlo, UnusableTarget) as error:
         console.print(str(error), markup=False)
         return UNUSABLE
     except KeyboardInterrupt:
         console.print("stopped before an end was found")
         return STOPPED
-    console.print(f"carried {found.carried:.3f} orders a second, missed at {found.missed:.3f}")
-    return 0 if found.carried else 1
+    _write(output, {**asked, "carried_per_s": found.carried, "missed_per_s": found.missed}, search)
+    console.print(f"carried {found.carried:.3f} orders a second, missed at {found.missed:.3f}; written to {output}")
+    return 0 if found.carried else MISSED
 
 
-async def _carries(
-    profile: Profile, goals: Sequence[Goal], rate: float, number: int, *, target: str, keys: Sequence[str]
-) -> bool:
-    from loadtest.openloop.run import perform  # noqa: PLC0415 -- as above
-    from loadtest.openloop.source import profile_load  # noqa: PLC0415 -- as above
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """One search, which remembers every rate that was tried."""
 
-    # What takes twice as long as it may has missed its goal; waiting on would only keep the next rate waiting.
-    patience_s = min(profile.patience_s, 2 * max((each.limit for each in goals if each.rank), default=60.0) + 1)
-    asked = profile.at_rate(rate).model_copy(update={"seed": profile.seed + number, "patience_s": patience_s})
-    load = profile_load(asked, speed=1.0, target=target, keys=keys)
-    result = await perform(load, watch=lambda _book: None, clears=True)
-    if result.was_stopped:
-        raise KeyboardInterrupt
-    judged = result.found(goals)["slo"]
-    is_carried = bool(result.records) and all(each["is_met"] for each in judged)
-    verdict = "; ".join(each["text"] for each in judged)
-    console.print(f"  {rate:8.3f} a second, {len(load.orders)} orders: {verdict}", markup=False)
-    return is_carried
+    #: What is offered, at another rate each time.
+    profile: Profile
+    #: What has to be met.
+    goals: Sequence[Goal]
+    #: Start of every address.
+    target: str
+    #: Keys of tenants.
+    keys: Sequence[str]
+    #: What came of each rate.
+    tries: list[Mapping[str, Any]] = field(default_factory=list)
+    #: When the search began, on the monotonic clock.
+    started: float = field(default_factory=time.monotonic)
+
+    async def warm(self, rate: float) -> None:
+        """Offer a rate for a while, and judge nothing."""
+        seconds = min(WARMING_S, self.profile.seconds)
+        await self._offered(self.profile.model_copy(update={"seconds": seconds}), rate, seed=-1)
+
+    async def carries(self, rate: float, number: int) -> bool:
+        """Offer a rate, and say whether every goal was met."""
+        result = await self._offered(self.profile, rate, seed=number)
+        found = result.found(self.goals)
+        is_carried = bool(result.records) and all(each["is_met"] for each in found["slo"])
+        figures = {name: found[name] for name in ("orders", "latency_s", "lateness_s", "error_share")}
+        self.tries.append({"rate": rate, "number": number, "is_carried": is_carried, **figures})
+        verdict = "; ".join(each["text"] for each in found["slo"])
+        late_ms = 1e3 * (found["lateness_s"]["p99"] or 0.0)
+        console.print(
+            f"  {rate:8.3f} a second, {found['orders']} orders: {verdict}; sent {late_ms:.0f} ms late", markup=False
+        )
+        return is_carried
+
+    async def _offered(self, profile: Profile, rate: float, *, seed: int) -> Result:
+        from loadtest.openloop.run import perform  # noqa: PLC0415 -- brings the HTTP client
+        from loadtest.openloop.source import profile_load  # noqa: PLC0415 -- as above
+
+        # What takes twice as long as it may has missed its goal; waiting on would only keep the next rate waiting.
+        patience_s = min(profile.patience_s, 2 * longest(self.goals, default=60.0) + 1)
+        asked = profile.at_rate(rate).model_copy(update={"seed": profile.seed + seed, "patience_s": patience_s})
+        load = profile_load(asked, speed=1.0, target=self.target, keys=self.keys)
+        result = await perform(load, watch=lambda _book: None, clears=True)
+        if result.was_stopped:
+            raise KeyboardInterrupt
+        return result
+
+
+def long_enough(profile: Profile, goals: Sequence[Goal]) -> Profile:
+    """Return a profile that lasts long enough for a queue that grows to miss the goals."""
+    seconds = max(profile.seconds, WINDOWS * longest(goals, default=0.0))
+    return profile.model_copy(update={"seconds": seconds})
+
+
+def longest(goals: Sequence[Goal], *, default: float) -> float:
+    """Return the seconds of the goal that allows most; ``default`` where none is of a time."""
+    return max((each.limit for each in goals if each.rank), default=default)
+
+
+def _write(output: Path, found: Mapping[str, Any], search: Search) -> None:
+    from loadtest.machine import commit, machine  # noqa: PLC0415 -- asks git and every package
+
+    facts = {
+        "command": "python -m loadtest find-capacity",
+        "commit": commit(),
+        "machine": dict(machine()),
+        "seconds_of_a_rate": search.profile.seconds,
+        "took_s": round(time.monotonic() - search.started, 1),
+    }
+    output.parent.mkdir(parents=True, exist_ok=True)
+    # A rate that nobody missed is infinite, for which JSON has no word.
+    finite = {name: None if value == float("inf") else value for name, value in found.items()}
+    output.write_text(json.dumps({**facts, **finite, "tries": search.tries}, indent=1) + "\n", encoding="utf-8")

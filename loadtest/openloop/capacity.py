@@ -1,7 +1,9 @@
-"""The search for the highest rate that a server carries: bracket, bisect, and ask twice. Pure but for what it is given.
+"""The search for the highest rate that a server carries: bracket, bisect, and doubt. Pure but for what it is given.
 
 start ─► met ─► double … ─► missed          a bracket: carried below, not carried above
-                             └─► the middle, the middle … ─► the two are near enough ─► carried again? ─► found
+                             └─► the middle, the middle … ─► the two are near enough ─► both ends again ─► found
+
+One look may be luck, good or bad: each end of what is found was seen twice, or by two looks of three.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from dataclasses import dataclass
 
 #: Rates beyond which nothing is looked for, per second.
 LOWEST, HIGHEST = 0.01, 10_000.0
+#: How often an end may turn out to be luck before the search takes what it has; a server so restless has no capacity.
+DOUBTS = 4
 
 #: Runs a load at a rate and says whether every goal was met; the number tells runs at one rate apart.
 Carries = Callable[[float, int], Awaitable[bool]]
@@ -33,24 +37,34 @@ class Bracket:
 
 
 async def highest_rate(carries: Carries, *, start: float) -> Bracket:
-    """Find the highest rate that is carried twice; 0 where even the lowest is not.
+    """Find the highest rate that is carried, and one 5 % above that is not; 0 where even the lowest is not.
 
     Args:
         carries: asks for a rate.
         start: a guess, per second.
     """
     found = await _bracketed(carries, start)
-    while found.carried > 0 and not math.isinf(found.missed):
-        found = await _bisected(carries, found)
-        if await carries(found.carried, 1):
+    for _ in range(DOUBTS):
+        if found.carried == 0 or math.isinf(found.missed):
             return found
-        # Carried once by luck: the answer lies below.
-        found = await _bracketed(carries, found.carried / 1.1, missed=found.carried)
+        found = await _bisected(carries, found)
+        if not await _is_still_carried(carries, found.carried, seen=True):
+            found = await _bracketed(carries, found.carried / 1.1, missed=found.carried)
+        elif await _is_still_carried(carries, found.missed, seen=False):
+            found = await _bracketed(carries, found.missed * 1.1, carried=found.missed)
+        else:
+            return found
     return found
 
 
-async def _bracketed(carries: Carries, start: float, *, missed: float = math.inf) -> Bracket:
-    rate, found = start, Bracket(carried=0.0, missed=missed)
+async def _is_still_carried(carries: Carries, rate: float, *, seen: bool) -> bool:
+    """Look again with other draws, and where that contradicts what was seen, once more."""
+    again = await carries(rate, 1)
+    return again if again == seen else await carries(rate, 2)
+
+
+async def _bracketed(carries: Carries, start: float, *, carried: float = 0.0, missed: float = math.inf) -> Bracket:
+    rate, found = start, Bracket(carried=carried, missed=missed)
     while LOWEST <= rate <= HIGHEST and (found.carried == 0 or math.isinf(found.missed)):
         if await carries(rate, 0):
             found, rate = Bracket(carried=rate, missed=found.missed), rate * 2

@@ -64,13 +64,17 @@ def _ran(asked: Mapping[str, Any], started_at: datetime, *, keys: Sequence[str],
     except (UnreadableLoad, UnreadableSlo, UnusableTarget) as error:
         console.print(str(error), markup=False)
         return UNUSABLE
+    except KeyboardInterrupt:
+        console.print("stopped before the first order")
+        return STOPPED
     facts = {**asked, **_facts(started_at), "keys": len(keys), "was_stopped": result.was_stopped}
     found = result.found(goals)
     write_report(output, facts=facts, found=found, records=result.records)
     tell_findings(console, found, output)
     if result.was_stopped:
         return STOPPED
-    return 0 if result.ledger.is_sound and all(each["is_met"] for each in found["slo"]) else MISSED
+    is_met = all(each["is_met"] for each in found["slo"]) and found["error_share"] != 1.0
+    return 0 if result.ledger.is_sound and is_met else MISSED
 
 
 def _facts(started_at: datetime) -> dict[str, Any]:

@@ -54,7 +54,8 @@ class Ledger:
     def __str__(self) -> str:
         """Say it in a line."""
         if self.is_sound:
-            return f"sound: {self.accepted} accepted, {self.ended} ended once, {self.in_flight} in flight"
+            unknown = f", {self.unanswered} unanswered" if self.unanswered else ""
+            return f"sound: {self.accepted} accepted, {self.ended} ended once, {self.in_flight} in flight{unknown}"
         found = {name: len(each) for name, each in asdict(self).items() if isinstance(each, Sequence) and each}
         verdict = "broken" if self.is_broken else "unproven"
         return f"{verdict}: {self.accepted} accepted, " + ", ".join(f"{count} {name}" for name, count in found.items())

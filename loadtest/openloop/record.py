@@ -79,6 +79,7 @@ class Book:
     def __init__(self, orders: Sequence[Order]) -> None:
         self._orders = orders
         self._records: dict[int, Record] = {}
+        self._is_closed = False
 
     def __repr__(self) -> str:
         """Count them, for who reads this at night."""
@@ -90,6 +91,15 @@ class Book:
         known = self._records.get(number) or Record(order=self._orders[number])
         self._records[number] = replace(known, **changes)
         return self._records[number]
+
+    def close(self) -> None:
+        """Say that no order is followed any more, and what comes is the reckoning."""
+        self._is_closed = True
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the load is over."""
+        return self._is_closed
 
     @property
     def records(self) -> list[Record]:

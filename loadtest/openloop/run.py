@@ -99,9 +99,10 @@ async def perform(load: Load, *, watch: Callable[[Book], None], clears: bool = F
         driving = drive(load.orders, book, wire=wire, manner=manner)
         was_stopped = await _until_done_or_stopped(driving, lambda: watch(book))
         wall_s = time.monotonic() - started
+        book.close()
         again: dict[str, Seen | None] = {}
         await _until_done_or_stopped(_read_again(book.records, again, wire=wire, manner=manner), lambda: watch(book))
-        if clears:
+        if clears and not was_stopped:
             await _clear(book.records, wire=wire, manner=manner)
     told = manner.letterbox.ends_told() if manner.letterbox else None
     ledger = reckon(book.records, again=again, told=told)
@@ -143,7 +144,8 @@ async def _greet(wire: Wire, manner: Manner, load: Load) -> None:
         if answer.status in {401, 403}:
             raise UnusableTarget(f"{load.target}: refuses key number {number} with {answer.status}")
         if not answer.body or speech.seen(answer.status, answer.body) is None:
-            raise UnusableTarget(f"{load.target}: speaks no {name}; it answered {answer.status} to {ask.path}")
+            what = "" if answer.body else " and no JSON object"
+            raise UnusableTarget(f"{load.target}: speaks no {name}; it answered {answer.status}{what} to {ask.path}")
 
 
 async def _until_done_or_stopped(work: Coroutine[Any, Any, None], look: Callable[[], None]) -> bool:

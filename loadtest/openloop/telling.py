@@ -42,7 +42,8 @@ def progress_line(book: Book, seconds: float, orders: int) -> str:
     in_flight = sum(each.end is End.IN_FLIGHT for each in records)
     succeeded = sum(each.end is End.SUCCEEDED for each in records)
     errors = sum(each.is_error for each in records)
-    return f"{seconds:.0f} s: {len(records)} of {orders} sent, {in_flight} in flight, {succeeded} ok, {errors} errors"
+    counts = f"{len(records)} of {orders} sent, {in_flight} in flight, {succeeded} ok, {errors} errors"
+    return f"{seconds:.0f} s: {counts}" + ("; reading every task once more" if book.is_closed else "")
 
 
 def tell_findings(console: Console, found: Mapping[str, Any], folder: Path) -> None:
@@ -51,6 +52,8 @@ def tell_findings(console: Console, found: Mapping[str, Any], folder: Path) -> N
     latency = ", ".join(f"{name} {_seconds(value, without)}" for name, value in found["latency_s"].items())
     console.print(f"{found['orders']} orders, {found['succeeded_per_s']} a second succeeded; latency {latency}")
     console.print(f"the generator's own lateness: p99 {_seconds(found['lateness_s']['p99'], 'none')}")
+    if found["error_share"] in (None, 1.0):
+        console.print("nothing succeeded: every order went wrong")
     for kind, count in found["errors"].items():
         console.print(f"  {count} errors: {kind}", markup=False)
     console.print(f"ledger {found['ledger']['text']}", markup=False)

@@ -54,6 +54,8 @@ class Wire:
                 allow_redirects=False,
             ) as answer:
                 return Answer(status=answer.status, body=_object(await _whole(answer.content)))
+        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, ValueError) as error:
+            raise NoAnswer("no address that can be called; write http://HOST:PORT") from error
         except aiohttp.ClientConnectorError as error:
             raise NoAnswer("no connection") from error
         except TimeoutError as error:

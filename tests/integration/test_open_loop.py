@@ -6,12 +6,13 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,12 @@ import pytest
 from running_service import free_port
 
 from loadtest.answers import answering
+from loadtest.capacity_command import Search, long_enough
 from loadtest.dialect_cost import KEY, SCENES, serving
 from loadtest.flood import Scene
 from loadtest.openloop.letterbox import Letterbox, receiving
 from loadtest.openloop.order import Order
+from loadtest.openloop.profile import Profile, Steady
 from loadtest.openloop.record import Book, End
 from loadtest.openloop.run import Load, UnusableTarget, perform
 from loadtest.openloop.slo import parse_slo
@@ -109,7 +112,7 @@ async def test_a_run_that_is_to_leave_nothing_waits_for_what_cannot_be_taken_bac
     orders = [replace(TINY, dialect="runware", steps=40)] * 3
 
     async with served(tmp_path, replace(SCENE, replicas=1, task_s=0.5)) as target:
-        result = await perform(load_of(orders, target, patience_s=0.2), watch=unseen, clears=True)
+        result = await perform(load_of(orders, target, patience_s=1.5), watch=unseen, clears=True)
         with sqlite3.connect(tmp_path / "uxo.db") as connection:
             states = [state for (state,) in connection.execute("select state from tasks")]
 
@@ -154,16 +157,75 @@ async def test_a_wrong_key_ends_it_at_once(tmp_path: Path) -> None:
 
 async def test_another_server_is_no_target() -> None:
     """A web server that speaks something else is told apart by its first answer."""
+    async with saying(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno") as target:
+        with pytest.raises(UnusableTarget, match="speaks no wavespeed; it answered 404 and no JSON object"):
+            await perform(load_of([TINY], target), watch=unseen)
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
-        writer.close()
 
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        with pytest.raises(UnusableTarget, match="speaks no wavespeed; it answered 404"):
-            await perform(load_of([TINY], f"http://127.0.0.1:{port}"), watch=unseen)
+@pytest.mark.parametrize("target", ["nonsense", "localhost:1", "http://127.0.0.1:99999"])
+async def test_what_is_no_address_is_said_to_be_none(target: str) -> None:
+    """Who forgets the beginning of the address is told how one looks."""
+    with pytest.raises(UnusableTarget, match=r"no address that can be called; write http://HOST:PORT"):
+        await perform(load_of([TINY], target), watch=unseen)
+
+
+def test_ctrl_c_at_a_target_that_never_answers(tmp_path: Path) -> None:
+    """A target that takes the call and says nothing can be left before the first order; the command says so."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        target = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        process = loading("run", "poisson", "--key", "k", "--target", target, cwd=tmp_path)
+        connection, _ = mute.accept()
+        with connection:
+            process.send_signal(signal.SIGINT)
+            said, complaints = process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert said.splitlines()[-1] == "stopped before the first order"
+    assert "Traceback" not in complaints
+
+
+async def test_where_everything_goes_wrong_the_exit_says_so(tmp_path: Path) -> None:
+    """A server that greets and then refuses every order is a failed run, also without a goal, and has its report."""
+    profile = tmp_path / "short.yaml"
+    profile.write_text("seconds: 0.5\narrivals: {kind: steady, rate: 10}\n", encoding="utf-8")
+    gone = b'{"code": 404, "message": "no such task"}'
+    answer = b"HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+
+    async with saying(answer % (len(gone), gone)) as target:
+        words = ("run", str(profile), "--key", "k", "--target", target)
+        found = await asyncio.to_thread(command, *words, cwd=tmp_path)
+
+    assert found.returncode == 1
+    assert "nothing succeeded: every order went wrong" in found.stdout
+    assert "5 errors: HTTP 404" in found.stdout
+    assert "nothing succeeded" in (tmp_path / "var/loadtest/report.html").read_text(encoding="utf-8")
+
+
+async def test_a_search_remembers_what_it_tried() -> None:
+    """Each rate that was offered is kept with its verdict and its figures, the warming is not."""
+    profile = Profile(seconds=1, arrivals=Steady(kind="steady", rate=1), poll_s=0.05)
+
+    with answering(free_port()) as target:
+        search = Search(profile=profile, goals=parse_slo("p95=20s,errors=0%"), target=target, keys=["k"])
+        await search.warm(5.0)
+        is_carried = await search.carries(5.0, 0)
+        strict = replace(search, goals=parse_slo("p50=0ms"), tries=search.tries)
+        is_too_much = not await strict.carries(5.0, 1)
+
+    assert (is_carried, is_too_much) == (True, True)
+    assert [(each["rate"], each["number"], each["is_carried"]) for each in search.tries] == [
+        (5, 0, True),
+        (5, 1, False),
+    ]
+    assert [each["orders"] for each in search.tries] == [5, 5]
+
+
+def test_a_look_is_longer_than_what_it_looks_for() -> None:
+    """With a goal of 20 s, a rate is offered for a minute: in less, a queue that grows meets its goal."""
+    profile = Profile(seconds=5, arrivals=Steady(kind="steady", rate=1))
+
+    assert long_enough(profile, parse_slo("p95=20s,errors=0%")).seconds == 60
+    assert long_enough(profile, parse_slo("p95=1s")).seconds == 5
 
 
 def test_a_target_that_is_down_is_one_line(tmp_path: Path) -> None:
@@ -240,14 +302,35 @@ def interrupting(*, accepted: int) -> Callable[[Book], None]:
     return look
 
 
+@asynccontextmanager
+async def saying(answer: bytes) -> AsyncIterator[str]:
+    """Serve one answer to whatever is asked."""
+
+    async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
+            await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(reply, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
 def command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m loadtest``."""
-    return subprocess.run(
+    """Run ``python -m loadtest`` to its end."""
+    process = loading(*words, cwd=cwd)
+    said, complaints = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(words, process.returncode, said, complaints)
+
+
+def loading(*words: str, cwd: Path) -> subprocess.Popen[str]:
+    """Start ``python -m loadtest``."""
+    return subprocess.Popen(
         [sys.executable, "-m", "loadtest", *words],
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=60,
-        check=False,
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(ROOT)},  # noqa: TID251 -- handed to a child, not read
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -140,5 +141,5 @@ def _write(output: Path, found: Mapping[str, Any], search: Search) -> None:
     }
     output.parent.mkdir(parents=True, exist_ok=True)
     # A rate that nobody missed is infinite, for which JSON has no word.
-    finite = {name: None if value == float("inf") else value for name, value in found.items()}
+    finite = {name: None if value == math.inf else value for name, value in found.items()}
     output.write_text(json.dumps({**facts, **finite, "tries": search.tries}, indent=1) + "\n", encoding="utf-8")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,7 +35,7 @@ def ceiling(
     *,
     seconds: Annotated[float, typer.Option(min=0.1, help="How long each rate is offered.")] = 10.0,
     port: Annotated[int, typer.Option(help="Where the server that it is offered to listens.")] = 8790,
-    output: Annotated[Path | None, typer.Option(help="Write the figures here, too, as JSON.")] = None,
+    output: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("var/loadtest/ceiling.json"),
 ) -> None:
     """Search the highest rate that this machine can offer with less than 5 ms of lateness of its own at p99."""
     console.print(f"offering orders to a server that does nothing, {seconds:g} s for each rate")
@@ -46,9 +47,12 @@ def ceiling(
     except OSError as error:
         console.print(f"{error}; choose another with --port", markup=False)
         sys.exit(UNUSABLE)
-    console.print(f"offered {found['offered_per_s']:.0f} orders a second in time, not {found['late_per_s']:.0f}")
-    if output is not None:
-        _write(output, {**found, "seconds": seconds, "tries": tries})
+    _write(output, {**found, "seconds": seconds, "tries": tries})
+    if found["offered_per_s"]:
+        console.print(f"offered {found['offered_per_s']:.4g} orders a second in time, not {found['late_per_s']:.4g}")
+    else:
+        console.print("late even at the lowest rate: this machine is busy with something else")
+    console.print(f"written to {output}")
     sys.exit(0 if found["offered_per_s"] else 1)
 
 
@@ -61,7 +65,7 @@ def _searched(seconds: float, port: int) -> tuple[dict[str, float], list[Mapping
     async def is_in_time(rate: float, _number: int) -> bool:
         tries.append(await _offered(rate, seconds, target))
         late_ms, errors = tries[-1]["lateness_p99_ms"], tries[-1]["errors"]
-        console.print(f"  {rate:8.0f} a second: lateness p99 {late_ms:.2f} ms, {errors:.0f} errors")
+        console.print(f"  {rate:8.4g} a second: lateness p99 {late_ms:.2f} ms, {errors:.0f} errors")
         return late_ms <= LATE_S * 1e3 and not errors
 
     with answering(port) as target:
@@ -95,5 +99,8 @@ def _load(rate: float, seconds: float, target: str) -> Load:
 def _write(output: Path, found: Mapping[str, Any]) -> None:
     from loadtest.machine import commit, machine  # noqa: PLC0415 -- asks git and every package
 
+    # A rate at which nothing was late is infinite, for which JSON has no word.
+    found = {name: None if value == math.inf else value for name, value in found.items()}
     facts = {"command": "python -m loadtest ceiling", "commit": commit(), "machine": dict(machine())}
+    output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps({**facts, **found}, indent=2) + "\n", encoding="utf-8")

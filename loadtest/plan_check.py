@@ -1,8 +1,9 @@
 """Does the planner foretell what happens? ``python -m loadtest.plan_check``: one load, lived through and thought of.
 
 ``paced``: real accept, store, claims, replicas and engines in this process; the device sleeps for as long as the cost
-table says. ``live``: a server with one replica, over HTTP. A few orders, one after the other, say how fast this machine
-is; then the load is lived through and planned, and the figures stand side by side.
+table says. ``live``: a server with one replica, over HTTP. A few orders, first one after the other and then several at
+a time, say how fast this machine is alone and in company, which devices on machines of their own would not feel. Then
+the load is lived through and planned, and the figures stand side by side.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ from models.sample import Sample, ShapeKey
 #: not grow with it as a large one's does.
 WISHES = Wishes(references={0: 1.0})
 LIVE_WISHES = Wishes(sizes={"512x512": 1}, steps={6: 1, 12: 1, 24: 1}, images={1: 1}, references={1: 1})
-#: How many orders are asked for alone, to see how fast this machine is.
-FEW, FEW_S = 10, 1000.0
+#: How many orders are asked for alone and in company, to see how fast this machine is.
+FEW, FEW_S = 12, 1000.0
 #: Seconds between two looks at a task.
 POLL_S = 0.1
 
@@ -99,8 +100,11 @@ def paced(
     few = drawn(costs, seconds=FEW_S, rate=1.0, wishes=WISHES)[:FEW]
     with tempfile.TemporaryDirectory(dir=".") as folder:
         url = f"sqlite:///{Path(folder).resolve() / 'uxo.db'}"
-        alone, real = asyncio.run(lived_through(few, orders, costs, url=url, replicas=replicas))
-    pace = pace_of([work.device_s for work in works_of(few, costs)], alone)
+        alone, together, real = asyncio.run(lived_through(few, orders, costs, url=url, replicas=replicas))
+    device_s = [device_s_of(order, costs) for order in few]
+    pace = pace_of(device_s, alone)
+    # As many at a time as there are replicas, so that none waits for another.
+    pace = pace.in_company(sum(device_s), sum(together) - FEW * pace.beside_s, load=load)
     report(output, real, orders=orders, costs=costs, pace=pace, replicas=replicas)
 
 
@@ -117,8 +121,14 @@ def live(
     costs = cost_table()
     few = [replace(order, at_s=0.0) for order in drawn(costs, seconds=FEW_S, rate=1.0, wishes=LIVE_WISHES)[:FEW]]
     try:
-        alone = [_answered([order], target=target, key=key).latencies_s[0] for order in few]
-        pace = pace_of([work.device_s for work in works_of(few, costs)], alone)
+        device_s = [device_s_of(order, costs) for order in few]
+        pace = pace_of(device_s, [_answered([order], target=target, key=key).latencies_s[0] for order in few])
+        # Two at a time: while one steps, the other comes, waits, is looked for or delivered.
+        spans_s = [
+            _answered(pair, target=target, key=key).span_s - pace.beside_s
+            for pair in zip(*[iter(few)] * 2, strict=True)
+        ]
+        pace = pace.in_company(sum(device_s), sum(spans_s), load=load)
         orders = drawn(costs, seconds=seconds, rate=load / pace.slower, wishes=LIVE_WISHES)
         real = _answered(orders, target=target, key=key)
     except UnusableTarget as error:
@@ -135,6 +145,22 @@ class Pace:
     slower: float
     #: Seconds that an order takes beside the device.
     beside_s: float
+
+    def in_company(self, device_s: float, took_s: float, *, load: float) -> Pace:
+        """Return the pace beside others: between what it is alone and what it is in company, by how much there is.
+
+        Args:
+            device_s: seconds of a device that some orders need by the table.
+            took_s: those that they took while every replica was busy.
+            load: which share of the time replicas are busy.
+        """
+        return replace(self, slower=self.slower + load * (took_s / device_s - self.slower))
+
+
+def device_s_of(order: Order, costs: CostTable) -> float:
+    """Return the seconds of a device that an order needs by the table."""
+    [work] = works_of([order], costs)
+    return work.device_s
 
 
 def pace_of(device_s: Sequence[float], latencies_s: Sequence[float]) -> Pace:
@@ -191,21 +217,35 @@ def drawn(costs: CostTable, *, seconds: float, rate: float, wishes: Wishes) -> l
 
 async def lived_through(
     few: Sequence[Order], orders: Sequence[Order], costs: CostTable, *, url: str, replicas: int
-) -> tuple[Sequence[float], Measured]:
-    """Submit a few orders, each alone, and then every order when it is due, to real replicas with a paced device."""
+) -> tuple[Sequence[float], Sequence[float], Measured]:
+    """Submit a few orders alone, the same in company, and every order when it is due, to real replicas; devices sleep.
+
+    Returns:
+        The seconds that the few took alone; those in company, as many at a time as there are replicas; and the rest.
+    """
     scene = Scene(replicas=replicas, capacity=4, task_s=1.0, polite_load=0, flood_load=0, seconds=0)
-    alone: list[float] = []
-    latencies: list[float] = []
+    few = [replace(order, at_s=0.0) for order in few]
     async with service(url, scene, pipeline=CostedPipeline(costs=costs)) as (operations, _):
-        for order in few:
-            await _one(operations, order, started=time.monotonic() - order.at_s, latencies=alone)
+        alone = [latency for order in few for latency in await _all(operations, [order])]
+        together = [
+            latency
+            for first in range(0, len(few), replicas)
+            for latency in await _all(operations, few[first : first + replicas])
+        ]
         started = time.monotonic()
-        async with asyncio.TaskGroup() as asked:
-            for order in orders:
-                await asyncio.sleep(max(started + order.at_s - time.monotonic(), 0))
-                asked.create_task(_one(operations, order, started=started, latencies=latencies))
+        latencies = await _all(operations, orders)
         span_s = time.monotonic() - started
-    return alone, Measured(latencies_s=latencies, span_s=span_s)
+    return alone, together, Measured(latencies_s=latencies, span_s=span_s)
+
+
+async def _all(operations: Operations, orders: Sequence[Order]) -> list[float]:
+    """Submit every order when it is due; return the seconds from then to their ends."""
+    started, latencies = time.monotonic(), list[float]()
+    async with asyncio.TaskGroup() as asked:
+        for order in orders:
+            await asyncio.sleep(max(started + order.at_s - time.monotonic(), 0))
+            asked.create_task(_one(operations, order, started=started, latencies=latencies))
+    return latencies
 
 
 def _answered(orders: Sequence[Order], *, target: str, key: str) -> Measured:

@@ -43,6 +43,13 @@ def test_pace_is_told_from_what_was_alone() -> None:
     assert (pace.slower, pace.beside_s) == pytest.approx((2.0, 0.1))
 
 
+def test_in_company_it_is_slower_by_how_much_there_is() -> None:
+    """Half as busy as in company means half of what company costs; what is beside the device stays."""
+    pace = Pace(slower=1.0, beside_s=0.1).in_company(10.0, 14.0, load=0.5)
+
+    assert (pace.slower, pace.beside_s) == pytest.approx((1.2, 0.1))
+
+
 def test_nothing_is_quicker_than_nothing() -> None:
     """A line that begins below nothing says that nothing is beside the device."""
     assert pace_of([1.0, 2.0], [0.5, 1.5]) == Pace(slower=1.0, beside_s=0.0)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
+import psutil
 import structlog
 from fastapi import FastAPI
 from ray import serve
@@ -37,6 +39,7 @@ from deployments.gauging import Gauging
 from deployments.housekeeper import Housekeeper
 from deployments.ingress.application import make_ingress
 from deployments.ingress.parts import Parts
+from deployments.leaving import Node
 from deployments.operations.doors import Doors as OperationsDoors
 from deployments.operations.operations import Operations
 from deployments.outbound.client import GuardedClient
@@ -264,10 +267,13 @@ async def run_replica(
         discloses=settings.disclose_ai,
     )
     name = serve.get_replica_context().replica_tag
+    started_s = psutil.Process(os.getppid()).create_time()  # Ray's own process of this node
     try:
-        async with decoders:
+        async with decoders, Node.of(settings.folder).staying(stopping, since_s=started_s) as ending:
             _show_up(engine, 1)
-            await Replica(name, engine=engine, doors=doors, limits=limits).run(stopping)
+            await Replica(name, engine=engine, doors=doors, limits=limits).run(ending)
+        _show_up(engine, 0)
+        await stopping.wait()  # where the node goes: an end would only have Serve start another one here
     finally:
         _show_up(engine, 0)
         await signal.close()

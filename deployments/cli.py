@@ -16,6 +16,7 @@ from deployments import pictures
 from deployments.before_start import look_around
 from deployments.commands import config as configs
 from deployments.commands import keys, tasks, tenants, webhooks, weights
+from deployments.commands.drain import drain
 from deployments.commands.migrate import migrate
 from deployments.commands.queue import queue
 from deployments.errors import UxoError
@@ -118,6 +119,7 @@ app.add_typer(configs.app, name="config")
 app.add_typer(weights.app, name="weights")
 app.command()(queue)
 app.command()(migrate)
+app.command()(drain)
 
 
 def main() -> None:

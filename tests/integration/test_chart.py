@@ -199,6 +199,8 @@ def test_every_other_setting_can_be_given() -> None:
         ({"monitoring": {"grafana": True}}, "grafana"),
         ({"tracing": {"endpoint": "http://collector:4318"}}, "tracing"),
         ({"gateway": {"pods": 0}}, "pods"),
+        ({"serve": {"graceS": 300}}, "serve.graceS is 300, and calls are held for UXO_SYNC_WAIT_S=300"),
+        ({"settings": {"UXO_SYNC_WAIT_S": "400"}}, "serve.graceS is 330, and calls are held for UXO_SYNC_WAIT_S=400"),
         ({"gpuGroups": {"flux": {"pods": 0}}}, "nothing would ever change that"),
         ({"gpuGroups": {"flux": {"scale": {"maxPods": 2}}}}, "flux"),
         ({"gpuGroups": {"flux": SCALE | {"pods": 3}}, **SCALES}, "maxPods is less than pods"),

@@ -239,6 +239,20 @@ def test_a_stop_is_long_enough(values: dict[str, Any]) -> None:
 
 
 @EVERY
+def test_a_gpu_pod_ends_its_work_before_it_is_stopped(values: dict[str, Any]) -> None:
+    """Its replica is told to, by a command that the image has; Kubernetes itself would ask nobody."""
+    templates = dict(pods_of(render(values)))
+    stops = {
+        name: containers_of(template)[-1]["lifecycle"]["preStop"]["exec"]["command"]
+        for name, template in templates.items()
+        if template["metadata"]["labels"].get("uxo-serve/part") == "gpu"
+    }
+
+    assert stops
+    assert set(map(tuple, stops.values())) == {("uxo", "drain")}
+
+
+@EVERY
 def test_one_pod_of_a_kind_leaves_at_a_time(values: dict[str, Any]) -> None:
     """Every group of pods has a budget whose labels are its own."""
     manifests = render(values)

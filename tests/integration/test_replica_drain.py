@@ -16,6 +16,7 @@ from deployments.database.database import Database
 from deployments.database.signals import StoreSignal
 from deployments.delivery.inline import InlineSink
 from deployments.delivery.sink import EncodedImage, Sink
+from deployments.leaving import Node
 from deployments.outbound.client import GuardedClient
 from deployments.outbound.references import ReferenceFetcher
 from deployments.outbound.rules import Rules
@@ -78,13 +79,13 @@ def make_replica(
 ) -> MakeReplica:
     """Return a maker of replicas for two models, with room for one task if nothing else is said."""
 
-    def make(*, capacity: int = 1, drain_s: float = LONG_S) -> Replica:
+    def make(*, name: str = "r1", capacity: int = 1, drain_s: float = LONG_S) -> Replica:
         fetcher = ReferenceFetcher(GuardedClient(Rules()))
         doors = Doors(
             store=store, signal=signal, fetcher=fetcher, decode=decode_here, sinks={**sinks, "slow": slow_sink}
         )
         limits = Limits(capacity=capacity, lease_s=LEASE_S, stuck_s=LONG_S, drain_s=drain_s)
-        return Replica("r1", engine=Engine({"uno": pipeline, "uso": pipeline}), doors=doors, limits=limits)
+        return Replica(name, engine=Engine({"uno": pipeline, "uso": pipeline}), doors=doors, limits=limits)
 
     return make
 
@@ -114,6 +115,47 @@ async def test_what_is_begun_is_finished_and_nothing_more_is_claimed(
         (TaskState.SUCCEEDED, 1),
         (TaskState.QUEUED, 0),
     ]
+
+
+@asynccontextmanager
+async def on_a_node(node: Node, replica: Replica) -> AsyncIterator[None]:
+    """Run a replica on a node for the length of a block, as ``app.run_replica`` does."""
+    stopping = asyncio.Event()
+
+    async def run() -> None:
+        async with node.staying(stopping, since_s=0.0) as ending:
+            await replica.run(ending)
+
+    running = asyncio.create_task(run())
+    yield
+    stopping.set()
+    await asyncio.wait_for(running, 20)
+
+
+async def test_a_node_that_leaves_ends_its_tasks_and_another_goes_on(
+    make_replica: MakeReplica, pipeline: SolidPipeline, submit: Submit, until: Until, tmp_path: Path
+) -> None:
+    """The old cluster's replica ends what it has begun once its node leaves; what waits is the new cluster's."""
+    old, new = Node(folder=tmp_path / "old"), Node(folder=tmp_path / "new")
+    begun, next_one = await submit(), await submit()
+    pipeline.gate.clear()
+
+    async with on_a_node(old, make_replica()):
+        await until(begun, TaskState.RUNNING)
+        old.leave()
+        leaving = asyncio.create_task(old.until_left())
+        async with on_a_node(new, make_replica(name="r2")):
+            await until(next_one, TaskState.RUNNING)
+            is_waited_for = not leaving.done()
+            pipeline.gate.set()
+            await asyncio.wait_for(leaving, 20)
+            ended = [await until(task, TaskState.SUCCEEDED) for task in (begun, next_one)]
+        left_alone = await submit()
+        async with on_a_node(new, make_replica(name="r2")):
+            ended.append(await until(left_alone, TaskState.SUCCEEDED))
+
+    assert is_waited_for
+    assert [(task.state, task.attempt) for task in ended] == [(TaskState.SUCCEEDED, 1)] * 3
 
 
 async def test_what_is_being_delivered_is_delivered(

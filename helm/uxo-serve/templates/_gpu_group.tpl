@@ -58,6 +58,8 @@
         - name: ray-worker
           image: {{ .root.Values.images.engine }}
           imagePullPolicy: {{ .root.Values.images.pullPolicy }}
+          # Kubernetes does not ask Serve before it ends a pod, so the replica is told here to end what it has begun.
+          lifecycle: {preStop: {exec: {command: [uxo, drain]}}}
           resources: {{- include "uxo.resources" .group | nindent 12 }}
           securityContext: {{- include "uxo.containerSecurity" . | nindent 12 }}
           ports:

@@ -10,11 +10,11 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 import psutil
@@ -29,6 +29,23 @@ ALICE = "key-of-alice-0123456789"
 BOB = "key-of-bob-0123456789"
 
 
+class Served(Protocol):
+    """A service that answers, wherever it runs."""
+
+    @property
+    def base_url(self) -> str:
+        """Return the start of every address of it."""
+
+    def states(self, dialect: str, *, noted: str = "", task_id: str = "") -> Sequence[str]:
+        """Return the states of a dialect's tasks, those in whose notes stands ``noted``, or the one of an id."""
+
+
+def client_of(service: Served, key: str = ALICE) -> httpx.Client:
+    """Return an HTTP client that shows a key."""
+    headers = {"Authorization": f"Bearer {key}"}
+    return httpx.Client(base_url=service.base_url, headers=headers, timeout=120, trust_env=False)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """A running service."""
@@ -40,9 +57,7 @@ class Service:
 
     def client(self, key: str = ALICE) -> httpx.Client:
         """Return an HTTP client that shows a key."""
-        return httpx.Client(
-            base_url=self.base_url, headers={"Authorization": f"Bearer {key}"}, timeout=120, trust_env=False
-        )
+        return client_of(self, key)
 
     def metrics(self) -> str:
         """Read what all processes of the service have measured."""
@@ -53,6 +68,13 @@ class Service:
         with sqlite3.connect(self.folder / "uxo.db") as connection:
             connection.row_factory = sqlite3.Row
             return dict(connection.execute("select * from tasks where id = ?", [task_id]).fetchone())
+
+    def states(self, dialect: str, *, noted: str = "", task_id: str = "") -> Sequence[str]:
+        """Return the states of a dialect's tasks, those in whose notes stands ``noted``, or the one of an id."""
+        query = "select state from tasks where dialect = ? and notes like ? and id like ?"
+        with closing(sqlite3.connect(self.folder / "uxo.db")) as database:
+            found = database.execute(query, [dialect, f"%{noted}%", task_id or "%"]).fetchall()
+        return [state for (state,) in found]
 
     def replica(self, name: str) -> psutil.Process:
         """Return the process of a replica."""

@@ -14,8 +14,8 @@ from running_service import ALICE, BOB, Service, free_port, uxo_run, wait_for
 
 
 @pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Return the service with two tenants, reachable and ready."""
+def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Return the service as ``uxo run`` runs it, with two tenants, reachable and ready."""
     folder = tmp_path_factory.mktemp("service")
     port, metrics_port = free_port(), free_port()
     settings = {
@@ -32,6 +32,12 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
             process=psutil.Process(process.pid),
             metrics_port=metrics_port,
         )
+
+
+@pytest.fixture(scope="session")
+def service(laptop: Service) -> Service:
+    """Return the service that is tested; the providers' packages have another one."""
+    return laptop
 
 
 @pytest.fixture(scope="session")

@@ -4,16 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from acceptance.sdks.deployed import Deployed, can_deploy, deploying
 from acceptance.sdks.letterbox import Letterbox, open_letterbox
 from acceptance.sdks.script import Given
 from acceptance.sdks.tls_front import HOST, fronting, make_authority
 from acceptance.sdks.told import Play, Told, play
 from anyio.from_thread import start_blocking_portal
-from running_service import ALICE, BOB, Service
+from missing_service import must_be_there
+from postgresql_server import PostgresServer
+from running_service import ALICE, BOB, Served
+from s3_server import S3Server
+
+
+@pytest.fixture(scope="session")
+def deployed(postgresql: PostgresServer, s3: S3Server) -> Iterator[Deployed]:
+    """Return the chart's application on a cluster of this machine."""
+    with deploying(postgresql, s3) as deployed:
+        yield deployed
+
+
+@pytest.fixture(scope="session")
+def service(request: pytest.FixtureRequest) -> Served:
+    """Return what the packages are pointed at: the application on a cluster, or ``uxo run`` where a part is missing.
+
+    Where every service must be there, as before landing, it is always the cluster.
+    """
+    on_cluster = can_deploy() or must_be_there()
+    return cast("Served", request.getfixturevalue("deployed" if on_cluster else "laptop"))
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +46,7 @@ def letterbox() -> Iterator[Letterbox]:
 
 
 @pytest.fixture(scope="session")
-def tls_front(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+def tls_front(service: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """Return where the service is reached by TLS, as host and port, and the file of the authority behind it."""
     authority, context = make_authority(tmp_path_factory.mktemp("tls"))
     port = urlsplit(service.base_url).port
@@ -43,7 +65,7 @@ def picture(references: list[str], tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="session")
 def play_user(
-    service: Service,
+    service: Served,
     references: list[str],
     picture: Path,
     letterbox: Letterbox,

@@ -15,7 +15,7 @@ from acceptance.sdks.told import Play, Told
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from receiver import Arrival
-from running_service import Service
+from running_service import Served
 
 SQUARE = ("PNG", (512, 512))
 
@@ -31,7 +31,7 @@ def told(play_user: Play, tls_front: tuple[str, Path]) -> Told:
 
 
 @pytest.fixture(scope="module")
-def public_key(service: Service) -> Ed25519PublicKey:
+def public_key(service: Served) -> Ed25519PublicKey:
     """Return the key of the service's webhooks, as a receiver gets it: from the JWKS, without an API key."""
     [key] = httpx.get(f"{service.base_url}/fal/rest/.well-known/jwks.json", trust_env=False).json()["keys"]
     assert (key["kty"], key["crv"]) == ("OKP", "Ed25519")
@@ -57,7 +57,7 @@ def test_the_answer_has_all_that_fal_documents(told: Told) -> None:
 
 def test_links_lead_through_the_proxy(told: Told, tls_front: tuple[str, Path]) -> None:
     """What the service says of itself begins with the address by which it was called."""
-    assert told.answer("run")["images"][0]["url"].startswith(f"https://{tls_front[0]}/")
+    assert told.answer("upload_to_cdn")["url"].startswith(f"https://{tls_front[0]}/")
 
 
 def test_three_references_and_a_size_of_ones_own(told: Told) -> None:

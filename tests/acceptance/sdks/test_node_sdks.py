@@ -8,8 +8,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import sqlite3
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +15,14 @@ import pytest
 from acceptance.sdks.letterbox import Letterbox
 from acceptance.sdks.node_told import installed_node, play_node
 from acceptance.sdks.script import Given
-from acceptance.sdks.told import Told
-from running_service import ALICE, BOB, Service
+from acceptance.sdks.told import Told, wait_until_cancelled
+from running_service import ALICE, BOB, Served, client_of
 
 #: The first of these tests may wait for the service's start and for a whole script.
 pytestmark = pytest.mark.timeout(600)
 
 SQUARE = ("PNG", (512, 512))
 OWN_SIZE = (320, 250)
-#: Seconds until a cancelled task must have ended.
-PATIENCE_S = 30
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -37,7 +33,7 @@ def node() -> str:
 
 @pytest.fixture(scope="module")
 def given(
-    service: Service,
+    service: Served,
     references: list[str],
     picture: Path,
     letterbox: Letterbox,
@@ -110,9 +106,9 @@ def test_wavespeed_counts_seeds_up(wavespeed: Told) -> None:
     assert first != second
 
 
-def test_wavespeed_webhook_is_signed(wavespeed: Told, service: Service, letterbox: Letterbox) -> None:
+def test_wavespeed_webhook_is_signed(wavespeed: Told, service: Served, letterbox: Letterbox) -> None:
     """The webhook goes to its address byte for byte, and its signature fits the account's secret."""
-    with service.client() as client:
+    with client_of(service) as client:
         secret = client.get("/api/v3/webhook/secret").raise_for_status().json()["data"]["secret"]
 
     [arrived] = letterbox.until(1, "/wavespeed?secret=a%2Fb")
@@ -123,13 +119,13 @@ def test_wavespeed_webhook_is_signed(wavespeed: Told, service: Service, letterbo
     assert json.loads(arrived.body)["id"] == wavespeed.answer("webhook")
 
 
-def test_wavespeed_wait_ends_when_the_task_is_deleted(wavespeed: Told, service: Service) -> None:
+def test_wavespeed_wait_ends_when_the_task_is_deleted(wavespeed: Told, service: Served) -> None:
     """Whoever waits for a task that is deleted learns of it, and nobody works on it any longer."""
     cancelled = wavespeed.answer("cancelled")
 
     assert cancelled["status"] == 200
     assert "HTTP 404" in cancelled["waited"]["says"]
-    assert ends_as(service, "id = ?", cancelled["id"]) == "cancelled"
+    wait_until_cancelled(service, "wavespeed", task_id=cancelled["id"])
 
 
 def test_wavespeed_failure_names_its_cause(wavespeed: Told) -> None:
@@ -286,10 +282,10 @@ def test_openai_refusals(openai: Told, case: str, name: str, has: dict[str, Any]
     assert "no body" not in raised.says
 
 
-def test_openai_hanging_up_cancels(openai: Told, service: Service) -> None:
+def test_openai_hanging_up_cancels(openai: Told, service: Served) -> None:
     """A caller who is gone is not worked for."""
     assert openai.answer("cancelled")["error"] == "APIUserAbortError"
-    assert ends_as(service, "notes like ?", "%a wish that is cancelled%") == "cancelled"
+    wait_until_cancelled(service, "aiml", noted="a wish that is cancelled")
 
 
 @pytest.mark.parametrize("case", ["uso", "again", "seedImage", "inline", "uploaded"])
@@ -383,15 +379,3 @@ def test_runware_strangers(runware: Told) -> None:
 def test_the_same_wish_gives_the_same_picture_in_every_language(fal: Told, openai: Told, runware: Told) -> None:
     """Three packages that ask for the same get the same bytes."""
     assert prints(fal, "polling") == prints(openai, "uso") == prints(runware, "uso")
-
-
-def ends_as(service: Service, condition: str, value: str) -> str:
-    """Return the state that the one task of a condition ends in."""
-    deadline = time.monotonic() + PATIENCE_S
-    with sqlite3.connect(service.folder / "uxo.db") as connection:
-        while True:
-            [(state,)] = connection.execute(f"select state from tasks where {condition}", [value]).fetchall()  # noqa: S608 -- our own words
-            if state not in {"queued", "running"}:
-                return str(state)
-            assert time.monotonic() < deadline, f"it is still {state}"
-            time.sleep(0.05)

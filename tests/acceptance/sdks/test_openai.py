@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from acceptance.sdks.told import Play, Told, wait_until_cancelled
-from running_service import Service
+from running_service import Served
 
 SQUARE = ("PNG", (512, 512))
 
@@ -82,9 +82,9 @@ def test_mistakes_raise_the_packages_own_errors(told: Told, case: str, name: str
     assert text in raised.says
 
 
-def test_hanging_up_cancels(told: Told, service: Service) -> None:
+def test_hanging_up_cancels(told: Told, service: Served) -> None:
     """A caller who stops waiting is not worked for any longer."""
     raised = told.raised("hang_up")
 
     assert raised.name == "APITimeoutError"
-    wait_until_cancelled(service, dialect="aiml", noted="nobody waits for this")
+    wait_until_cancelled(service, "aiml", noted="nobody waits for this")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from acceptance.sdks.told import Play, Told, wait_until_cancelled
-from running_service import Service
+from running_service import Served
 
 SQUARE = ("PNG", (512, 512))
 
@@ -81,8 +81,8 @@ def test_mistakes_raise_the_packages_own_error(told: Told, case: str, status: st
     assert text in raised.says
 
 
-def test_hanging_up_cancels(told: Told, service: Service) -> None:
+def test_hanging_up_cancels(told: Told, service: Served) -> None:
     """A caller who stops waiting is not worked for any longer."""
     assert "timed out" in told.raised("hang_up").says
 
-    wait_until_cancelled(service, dialect="kserve")
+    wait_until_cancelled(service, "kserve")

@@ -5,11 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
-import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from typing import Any
 import pytest
 from acceptance.sdks.script import Given
 from PIL import Image
-from running_service import ROOT, Service
+from running_service import ROOT, Served
 
 SCRIPTS = Path(__file__).parent
 ENVIRONMENTS = ROOT / "var" / "sdks"
@@ -91,15 +89,18 @@ def seen(content: bytes) -> tuple[str, tuple[int, int]]:
         return str(image.format), image.size
 
 
-def wait_until_cancelled(service: Service, *, dialect: str, noted: str = "") -> None:
-    """Return once a task of a dialect is cancelled, one in whose notes stands ``noted``."""
+def unsigned(link: str) -> str:
+    """Return a link without its query: a bucket's are signed anew each time that somebody asks."""
+    return link.partition("?")[0]
+
+
+def wait_until_cancelled(service: Served, dialect: str, *, noted: str = "", task_id: str = "") -> None:
+    """Return once a task of a dialect is cancelled, one in whose notes stands ``noted``, or the one of an id."""
     # By what stays: the request of a cancelled task is forgotten within seconds.
-    query = "select state from tasks where dialect = ? and notes like ?"
     deadline = time.monotonic() + CANCELLED_S
-    with closing(sqlite3.connect(service.folder / "uxo.db")) as database:
-        while ("cancelled",) not in (states := database.execute(query, [dialect, f"%{noted}%"]).fetchall()):
-            assert time.monotonic() < deadline, states
-            time.sleep(0.05)
+    while "cancelled" not in (states := service.states(dialect, noted=noted, task_id=task_id)):
+        assert time.monotonic() < deadline, states
+        time.sleep(0.05)
 
 
 def play(name: str, given: Given, variables: Mapping[str, str], *, only: Sequence[str] = ()) -> Told:

@@ -71,7 +71,7 @@ def uploaded(repository: fal_client.client.UploadRepositoryId) -> Callable[[], A
     def upload() -> Any:
         url = ALICE.upload_file(GIVEN.picture, repository=repository, fallback_repository=repository)
         result = ALICE.run(USO, wish(input_image_urls=[url]))
-        return pictures(result) | {"is_what_was_sent": content_of(url) == GIVEN.picture.read_bytes()}
+        return pictures(result) | {"url": url, "is_what_was_sent": content_of(url) == GIVEN.picture.read_bytes()}
 
     return upload
 

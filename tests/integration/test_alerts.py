@@ -223,3 +223,13 @@ def test_every_alert_leads_to_its_page() -> None:
     sections = {f"docs/operations.md#{name.lower()}" for name in re.findall(r"^#+ (Uxo\w+)$", text, re.MULTILINE)}
 
     assert sections == {rule["annotations"]["runbook_url"] for rule in alerts().values()}
+
+
+def test_every_page_answers_whoever_was_woken() -> None:
+    """The section of each alert says in this order what it means, where to look, what to do and when it is over."""
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    sections = {part.split("\n", 1)[0]: part for part in text.split("\n### ") if part.startswith("Uxo")}
+
+    answered = {name: re.findall(r"^- \*\*(\w+)\*\*: \S", part, re.MULTILINE) for name, part in sections.items()}
+
+    assert answered == {name: ["Means", "Look", "Do", "Over"] for name in alerts()}

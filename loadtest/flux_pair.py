@@ -162,12 +162,13 @@ class Ours:
         self._rotary = cos.to(like.device), sin.to(like.device)
 
     def velocity(self, target: Tensor, step: int) -> Tensor:
-        """Predict the velocity of the target tokens."""
+        """Predict the velocity of the target tokens, of as many pictures as there are rows, all told the same."""
+        rows = target.shape[0]
         inputs = TransformerInputs(
             target=target,
-            references=self._references,
-            text=self._text,
-            modulation=self._modulations[step : step + 1],
+            references=None if self._references is None else self._references.expand(rows, -1, -1),
+            text=self._text.expand(rows, -1, -1),
+            modulation=self._modulations[step : step + 1].expand(rows, -1),
             rotary=self._rotary,
         )
         velocity: Tensor = self._network(inputs)

@@ -20,8 +20,10 @@ from loadtest.gpu.ceiling import best_tflops, ceilings
 from loadtest.gpu.deadline import Deadline
 from loadtest.gpu.device import facts
 from loadtest.gpu.encoders import decodes, random_autoencoder, references, styles, texts
-from loadtest.gpu.geometry import FULL, SHAPES, SMALL, SMALL_SHAPES, Shape, flops
-from loadtest.gpu.pictures import draw
+from loadtest.gpu.expectation import plan
+from loadtest.gpu.geometry import FULL, GROUPS, SHAPES, SMALL, SMALL_GROUPS, SMALL_SHAPES, Shape, flops
+from loadtest.gpu.groups import ROUNDS, group_step
+from loadtest.gpu.pictures import WARM_UP, draw
 from models.flux.fusing import fuse
 from models.flux.quantising import quantise_blocks
 from models.flux.speed import compile_blocks
@@ -42,8 +44,14 @@ class Bench:
     device: str
     #: Until when.
     deadline: Deadline
+    #: What the device does at most; empty where that could not be measured.
+    limits: dict[str, float] = field(default_factory=dict)
     #: Pictures by system and shape.
     pictures: dict[str, dict[str, Any]] = field(default_factory=dict)
+    #: Steps of pictures that share a call.
+    groups: list[dict[str, Any]] = field(default_factory=list)
+    #: Encoding and decoding, by part.
+    encoders: dict[str, Any] = field(default_factory=dict)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -62,32 +70,73 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not told.small and not torch.cuda.is_available():
         parser.error("no GPU is there; --small runs everything with tiny weights on the CPU")
     bench = Bench(is_small=told.small, device="cpu" if told.small else "cuda", deadline=Deadline(told.seconds))
-    found = {"benchmark": "gpu", "commit": _commit(), "command": _command(arguments), **measure(bench)}
-    _write(told.output, found)
-    _write(told.rows, cost_rows(found))
-    sys.stdout.write(table(found) + "\n")
+    if not told.small:
+        sys.stderr.write(_planned() + "\n")
+    keep = keeping(
+        bench, output=told.output, rows=told.rows, told=" ".join(sys.argv[1:] if arguments is None else arguments)
+    )
+    bench.deadline.after = keep
+    measure(bench)
+    sys.stdout.write(table(keep()) + "\n")
 
 
-def measure(bench: Bench) -> dict[str, Any]:
-    """Measure everything that there is time for."""
-    told: dict[str, Any] = {"is_small": bench.is_small, "device": bench.device}
-    machine = facts(bench.device)
-    limits = bench.deadline.attempt("ceilings", partial(ceilings, **told), needs_s=OTHER_S)
-    autoencoder = random_autoencoder(**told)
-    config = SMALL if bench.is_small else FULL
-    stock, ours = pair(config, device=bench.device, dtype=bench.dtype)
-    _measure_systems(bench, stock, ours, autoencoder)
-    _add_shares(bench.pictures, ours.config, limits)
-    del stock, ours
-    _let_go()
+def keeping(bench: Bench, *, output: Path, rows: Path, told: str) -> Callable[[], dict[str, Any]]:
+    """Return what writes both files as far as things are: called after every part, so that no end loses what was found.
+
+    Args:
+        bench: what grows.
+        output: where the figures go.
+        rows: where the rows go that ``loadtest.fit_costs`` reads.
+        told: the command line.
+    """
+    known = {"benchmark": "gpu", "commit": _commit(), "command": f"python -m loadtest.gpu {told}".strip()}
+    found = {**known, **_findings(bench)}
+
+    def keep() -> dict[str, Any]:
+        _write(output, found)
+        _write(rows, cost_rows(found))
+        return found
+
+    return keep
+
+
+def _planned() -> str:
+    parts = list(plan(steps=STEPS + WARM_UP, rounds=ROUNDS + 1))
+    lines = [f"{seconds:6.1f} s  {name}" for name, seconds in parts]
+    return "\n".join([*lines, f"{sum(seconds for _, seconds in parts):6.1f} s  in all, as expected of an H100"])
+
+
+def _findings(bench: Bench) -> dict[str, Any]:
+    """Return what is written: it grows while there is measured."""
     return {
-        "machine": machine,
+        "machine": facts(bench.device),
         "small": bench.is_small,
-        "ceilings": limits,
+        "ceilings": bench.limits,
         "pictures": bench.pictures,
-        "encoders": _measure_encoders(bench, autoencoder),
+        "groups": bench.groups,
+        "encoders": bench.encoders,
         "dropped": bench.deadline.dropped,
     }
+
+
+def measure(bench: Bench) -> None:
+    """Measure everything that there is time for."""
+    bench.deadline.attempt("ceilings", partial(_measure_ceilings, bench), needs_s=OTHER_S)
+    autoencoder = bench.deadline.attempt(
+        "autoencoder", partial(random_autoencoder, device=bench.device, is_small=bench.is_small)
+    )
+    bench.deadline.attempt("transformers", partial(_measure_transformers, bench, autoencoder))
+    _let_go()
+    _measure_encoders(bench, autoencoder)
+
+
+def _measure_ceilings(bench: Bench) -> None:
+    bench.limits |= ceilings(device=bench.device, is_small=bench.is_small)
+
+
+def _measure_transformers(bench: Bench, autoencoder: Any) -> None:
+    stock, ours = pair(SMALL if bench.is_small else FULL, device=bench.device, dtype=bench.dtype)
+    _measure_systems(bench, stock, ours, autoencoder)
 
 
 def _measure_systems(bench: Bench, stock: Any, ours: Any, autoencoder: Any) -> None:
@@ -97,6 +146,8 @@ def _measure_systems(bench: Bench, stock: Any, ours: Any, autoencoder: Any) -> N
         network = bench.deadline.attempt(f"making {name}", partial(_made, ours, prepare), needs_s=OTHER_S)
         if network is not None:
             _measure(bench, name, partial(Ours, network), ours, autoencoder)
+        if network is not None and name == "ours, exact":
+            _measure_groups(bench, network)
         del network
         _let_go()
 
@@ -119,33 +170,40 @@ def _narrow(network: Any) -> None:
     compile_blocks(network, backend="inductor" if torch.cuda.is_available() else "eager")
 
 
+def _measure_groups(bench: Bench, network: Any) -> None:
+    for shape, count in SMALL_GROUPS if bench.is_small else GROUPS:
+        bench.deadline.attempt(
+            f"groups, {count} of {shape.name}",
+            partial(_group, bench, network, shape, count),
+            needs_s=0 if bench.is_small else OTHER_S,
+        )
+
+
+def _group(bench: Bench, network: Any, shape: Shape, count: int) -> None:
+    text_tokens = 8 if bench.is_small else 512
+    bench.groups.append(group_step(network, shape, count, device=bench.device, text_tokens=text_tokens))
+
+
 def _measure(bench: Bench, system: str, run: Callable[[Any], Any], ours: Any, autoencoder: Any) -> None:
     bench.pictures[system] = {}
     for shape in SMALL_SHAPES if bench.is_small else SHAPES:
         is_first = "compiled" in system and not bench.pictures[system]
-        part = partial(_picture, bench, run, ours, autoencoder, shape)
+        part = partial(_picture, bench, system, run, ours, autoencoder, shape)
         needs_s = COMPILING_S if is_first else PICTURE_S
-        picture = bench.deadline.attempt(f"{system}, {shape.name}", part, needs_s=0 if bench.is_small else needs_s)
-        if picture is not None:
-            bench.pictures[system][shape.name] = picture | {"side": shape.side, "references": shape.references}
+        bench.deadline.attempt(f"{system}, {shape.name}", part, needs_s=0 if bench.is_small else needs_s)
 
 
 @torch.inference_mode()
-def _picture(bench: Bench, run: Callable[[Any], Any], ours: Any, autoencoder: Any, shape: Shape) -> dict[str, Any]:
+def _picture(bench: Bench, system: str, run: Callable[[Any], Any], ours: Any, autoencoder: Any, shape: Shape) -> None:
     text_tokens, steps = (8, SMALL_STEPS) if bench.is_small else (512, STEPS)
     case = draw_case(ours, shape.grid, shape.reference_grids, text_tokens=text_tokens, steps=steps)
-    return draw(run(case), case, autoencoder, device=bench.device)
+    picture = draw(run(case), case, autoencoder, device=bench.device)
+    tflops = flops(ours.config, case.tokens) / picture["step_ms"] / 1e9
+    shares = {"tflops": tflops, "share": tflops / best_tflops(bench.limits) if bench.limits else None}
+    bench.pictures[system][shape.name] = {**picture, **shares, "side": shape.side, "references": shape.references}
 
 
-def _add_shares(pictures: dict[str, dict[str, Any]], config: Any, limits: dict[str, float] | None) -> None:
-    """Say of every step how many operations it did a second, and what share of the ceiling that is."""
-    for picture in (each for shapes in pictures.values() for each in shapes.values()):
-        tflops = flops(config, picture["tokens"]) / picture["step_ms"] / 1e9
-        picture["tflops"] = tflops
-        picture["share"] = tflops / best_tflops(limits) if limits else None
-
-
-def _measure_encoders(bench: Bench, autoencoder: Any) -> dict[str, Any]:
+def _measure_encoders(bench: Bench, autoencoder: Any) -> None:
     told: dict[str, Any] = {"device": bench.device, "is_small": bench.is_small}
     sides, of_references = ((64,), (32,)) if bench.is_small else ((512, 1024), (320, 512))
     parts: dict[str, Callable[[], Any]] = {
@@ -155,15 +213,18 @@ def _measure_encoders(bench: Bench, autoencoder: Any) -> dict[str, Any]:
         "styles": partial(styles, **told),
     }
     needs_s = 0 if bench.is_small else OTHER_S
-    return {name: bench.deadline.attempt(name, part, needs_s=needs_s) or [] for name, part in parts.items()}
+    for name, part in parts.items():
+        bench.encoders[name] = bench.deadline.attempt(name, part, needs_s=needs_s) or []
 
 
 def cost_rows(found: dict[str, Any]) -> dict[str, Any]:
     """Return what ``loadtest.fit_costs`` fits a table to: the steps of ours, exact, and of encoding and decoding."""
     exact = found["pictures"].get("ours, exact", {})
-    steps = [{"tokens": each["tokens"], "samples": 1, "ms": each["step_ms"]} for each in exact.values()]
+    alone = [{"tokens": each["tokens"], "samples": 1, "ms": each["step_ms"]} for each in exact.values()]
+    together = [{name: each[name] for name in ("tokens", "samples", "ms")} for each in found["groups"]]
     source = f"Measured by {found['command']} at {found['commit']}: random weights, ours, exact."
-    return {"device": found["machine"]["device"], "source": source, "steps": steps, **found["encoders"]}
+    encoders = {name: found["encoders"].get(name, []) for name in ("decodes", "references", "texts", "styles")}
+    return {"device": found["machine"]["device"], "source": source, "steps": [*alone, *together], **encoders}
 
 
 def table(found: dict[str, Any]) -> str:
@@ -172,6 +233,9 @@ def table(found: dict[str, Any]) -> str:
     lines.append("| --- | --- | --- | --- | --- | --- | --- |")
     for system, shapes in found["pictures"].items():
         lines += [_row(system, name, picture) for name, picture in shapes.items()]
+    lines += [
+        f"{each['samples']} of {each['tokens']} tokens together: {each['ms']:.1f} ms a step" for each in found["groups"]
+    ]
     return "\n".join([*lines, *(f"left out: {name} ({reason})" for name, reason in found["dropped"].items())])
 
 
@@ -191,10 +255,6 @@ def _let_go() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def _command(arguments: Sequence[str] | None) -> str:
-    return " ".join(["python -m loadtest.gpu", *(sys.argv[1:] if arguments is None else arguments)])
 
 
 def _commit() -> str:

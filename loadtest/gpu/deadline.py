@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -14,20 +15,35 @@ class Deadline:
     Args:
         seconds: from now on.
         clock: seconds that go on.
+
+    Attributes:
+        after: called when a part has ended or was left out, e.g. to write what there is by then.
     """
 
     def __init__(self, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.after: Callable[[], object] = lambda: None
         self._clock = clock
         self._end = clock() + seconds
         #: What was left out or failed, and why.
         self.dropped: dict[str, str] = {}
 
-    def attempt(self, name: str, part: Callable[[], Any], *, needs_s: float) -> Any:
+    def attempt(self, name: str, part: Callable[[], Any], *, needs_s: float = -math.inf) -> Any:
         """Run a part when as many seconds are left as it may need; a part that fails ends nothing but itself.
+
+        Args:
+            name: by which it is spoken of.
+            part: what is run; it keeps what it found where ``after`` finds it.
+            needs_s: how long it may take; what has parts of its own begins however late it is.
 
         Returns:
             What the part returns; None when it was left out or failed.
         """
+        try:
+            return self._attempted(name, part, needs_s=needs_s)
+        finally:
+            self.after()
+
+    def _attempted(self, name: str, part: Callable[[], Any], *, needs_s: float) -> Any:
         left = self._end - self._clock()
         if left < needs_s:
             self.drop(name, f"may need {needs_s:.0f} s, {max(left, 0):.0f} s were left")

@@ -61,6 +61,9 @@ class Shape:
 SHAPES = tuple(Shape(side=side, references=count) for side, count in ((1024, 0), (1024, 1), (512, 1), (512, 0)))
 SHAPES += tuple(Shape(side=side, references=4) for side in (1024, 512))
 SMALL_SHAPES = tuple(Shape(side=32, references=count, reference_side=1) for count in (0, 4))
+#: Pictures that step together, and how many: what a table needs to tell a row from a call.
+GROUPS = tuple((Shape(side=side, references=0), count) for side in (512, 1024) for count in (2, 4))
+SMALL_GROUPS = ((SMALL_SHAPES[0], 2),)
 
 
 def flops(config: Any, tokens: int) -> float:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from loadtest.fit_costs import table_of
-from loadtest.gpu.__main__ import main
+from loadtest.gpu.__main__ import Bench, keeping, main
 from loadtest.gpu.deadline import Deadline
-from loadtest.gpu.geometry import SHAPES, SMALL_SHAPES, flops
+from loadtest.gpu.expectation import plan
+from loadtest.gpu.geometry import GROUPS, SHAPES, SMALL_SHAPES, flops
 from models.cost import read_costs
 
 SYSTEMS = ["diffusers, eager", "ours, exact", "ours, compiled", "ours, compiled, FP8"]
@@ -32,6 +34,7 @@ def test_all_of_it_runs(tmp_path: Path) -> None:
     assert all(list(shapes) == [shape.name for shape in SMALL_SHAPES] for shapes in found["pictures"].values())
     assert all(each["step_ms"] > 0 < each["share"] for each in found["pictures"]["ours, exact"].values())
     assert {"commit", "command", "machine", "ceilings", "encoders"} <= found.keys()
+    assert [each["samples"] for each in rows["steps"]] == [1, 1, 2]
     costs = read_costs(json.dumps(table_of(rows)))
     assert min(costs.decode_ms, costs.text_ms, costs.reference_ms, costs.style_ms) > 0
 
@@ -44,6 +47,34 @@ def test_what_has_no_time_is_named(tmp_path: Path, capsys: pytest.CaptureFixture
     assert {"ceilings", "decodes", "texts", f"diffusers, eager, {SMALL_SHAPES[0].name}"} <= found["dropped"].keys()
     assert rows["steps"] == []
     assert "left out: ceilings" in capsys.readouterr().out
+
+
+def test_what_was_found_is_kept_part_by_part(tmp_path: Path) -> None:
+    """A command that is ended on its way leaves what it had found, and names the part that failed before."""
+    output, rows = tmp_path / "gpu.json", tmp_path / "rows.json"
+    bench = Bench(is_small=True, device="cpu", deadline=Deadline(60.0))
+    bench.deadline.after = keeping(bench, output=output, rows=rows, told="--small")
+
+    bench.deadline.attempt("fails", lambda: 1 / 0)
+    with pytest.raises(KeyboardInterrupt):
+        bench.deadline.attempt("ends all", partial(_find_and_end, bench))
+
+    found = json.loads(output.read_text())
+    assert found["dropped"] == {"fails": "ZeroDivisionError: division by zero"}
+    assert json.loads(rows.read_text())["steps"] == [{"tokens": 8, "samples": 2, "ms": 1.0}]
+
+
+def _find_and_end(bench: Bench) -> None:
+    bench.groups.append({"tokens": 8, "samples": 2, "ms": 1.0, "peak_bytes": None})
+    raise KeyboardInterrupt
+
+
+def test_the_plan_keeps_to_ten_minutes() -> None:
+    """By the cost table the whole command takes less than ten minutes of an H100, and every system has its place."""
+    parts = dict(plan(steps=31, rounds=9))
+
+    assert 0 < sum(parts.values()) < 600
+    assert len(parts) == 3 + 2 + len(SYSTEMS) * len(SHAPES) + len(GROUPS)
 
 
 def test_a_part_begins_only_with_time_for_it() -> None:

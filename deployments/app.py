@@ -68,6 +68,7 @@ from models.catalog import CATALOG
 from models.engine import Engine
 from models.loading import free_bytes, load_pipelines, resident_bytes_of
 from models.rehearsal import rehearse, warm_up
+from models.resident import shared_part
 from models.sharing import Mode
 
 log = structlog.get_logger()
@@ -347,7 +348,9 @@ def load_engine(models: list[str], settings: Settings) -> Engine:
     free = free_bytes(settings.device)
     settings.check_device(free)
     max_bytes = resident_bytes_of(free)
-    engine = Engine(pipelines, max_group=settings.pictures_per_call, proven=proven, max_bytes=max_bytes)
+    engine = Engine(
+        pipelines, max_group=settings.pictures_per_call, proven=proven, max_bytes=max_bytes, shared=shared_part
+    )
     log.info(
         "engine_ready",
         mode=settings.engine_mode,

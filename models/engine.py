@@ -110,6 +110,7 @@ class Engine:
         max_group: int = 1,
         proven: Mapping[ShapeKey, int] | None = None,
         max_bytes: int | None = None,
+        shared: Callable[[ShapeKey], float] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take the pipelines by model name.
@@ -121,11 +122,13 @@ class Engine:
             proven: of which shapes how many do so without a trace; the others then step alone. None: all share.
             max_bytes: of the device's memory that resident requests may take; what comes beyond it is prepared later.
                 One request alone is never too large for it. None sets no bound.
+            shared: which part of a step is shared, by which strangers share only where it pays; see ``choose_group``.
             clock: tells seconds that never go back.
         """
         self._pipelines = pipelines
         self._sharing = Sharing(max_group, proven=proven)
         self._max_bytes = max_bytes
+        self._shared = shared
         self._clock = clock
         self._costs = cost_table()
         self._accounts = Accounts()
@@ -293,7 +296,8 @@ class Engine:
         waiting = [candidate for held in self._resident.values() for candidate in held.candidates]
         if not waiting:
             return []
-        group = choose_group(waiting, max_group=self._sharing.most, now_s=self._clock(), first=first)
+        most, now_s = self._sharing.most, self._clock()
+        group = choose_group(waiting, max_group=most, now_s=now_s, first=first, shared=self._shared)
         group = group[: self._sharing.group_of(len(group), group[0].shape)]
         return [self._resident[one.request_id].samples[one.index] for one in group]
 

@@ -13,9 +13,9 @@ before it. ``patience_s`` says how late is late enough.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from heapq import nsmallest
 from typing import TypedDict
 
 from models.sample import ShapeKey
@@ -26,6 +26,10 @@ SLACK_FACTOR, SLACK_S = 3.0, 2.0
 #: Of how many tenants each counts as one: what a tenant asks for beyond that share counts as if it had come later.
 #: Source: docs/benchmarks/scheduler.md, "How the constants were chosen".
 SHARE = 4.0
+#: How many times as much as strangers cost those whose call they share they must spare all others.
+#: Source: docs/benchmarks/scheduler.md, "ours, groups of 8": 1 is worse where many wait at once, and the throughput
+#: of small pictures that all come at once gains the less the larger it is.
+MARGIN = 2.0
 #: Seconds after its arrival from which a request counts as waiting at the latest, however much its tenant asked for
 #: before: what follows an endless flood waits for this long, then for its patience, and no longer.
 MOST_DEBT_S = 600.0
@@ -80,7 +84,12 @@ class Candidate:
 
 
 def choose_group(
-    waiting: Sequence[Candidate], *, max_group: int, now_s: float, first: Collection[str] = ()
+    waiting: Sequence[Candidate],
+    *,
+    max_group: int,
+    now_s: float,
+    first: Collection[str] = (),
+    shared: Callable[[ShapeKey], float] | None = None,
 ) -> list[Candidate]:
     """Choose the samples of the next step.
 
@@ -92,14 +101,35 @@ def choose_group(
         max_group: how many may share one transformer call.
         now_s: what the clock says by which requests are urgent.
         first: requests that step before all others, whatever their rank, e.g. because they are about to end.
+        shared: which part of a lone sample's step another one of its shape would not add, in [0, 1]; then strangers
+            share only where it pays. None: whoever is alike shares.
 
     Returns:
         At least one sample, all of one shape, the leader first.
     """
     leader = _leader(_foremost(waiting, first), now_s)
     shape = leader.shape
-    company = (one for one in waiting if one.shape == shape and one is not leader)
-    return [leader, *islice(company, max_group - 1)]
+    company = [one for one in waiting if one.shape == shape and one is not leader] if max_group > 1 else []
+    if company and shared is not None:
+        requests = len({one.request_id for one in waiting})
+        company = _worthwhile(leader, company, room=int(requests * shared(shape) / MARGIN), now_s=now_s)
+    return [leader, *company[: max_group - 1]]
+
+
+def _worthwhile(leader: Candidate, alike: Sequence[Candidate], *, room: int, now_s: float) -> list[Candidate]:
+    """Return the other pictures of the leader's request, and then the most urgent strangers for which there is room.
+
+    Pictures of one request are waited for together, so sharing delays none of them. A stranger delays everybody who is
+    in the group already by what it adds to the call, and spares everybody else who waits what calls have in common;
+    the two are equal where strangers are as large a part of all requests as that is of a lone step. There is room for
+    the ``MARGIN``th part of it, and for none where the leader would be late for their sake.
+    """
+    siblings = [one for one in alike if one.request_id == leader.request_id]
+    spare_s = leader.begin_by_s - now_s
+    if not room or 0 <= spare_s < room * leader.left_s:
+        return siblings
+    strangers = [one for one in alike if one.request_id != leader.request_id]
+    return [*siblings, *nsmallest(room, strangers, key=lambda one: _moment(one, now_s))]
 
 
 def _foremost(waiting: Sequence[Candidate], first: Collection[str]) -> Sequence[Candidate]:
@@ -112,11 +142,16 @@ def _foremost(waiting: Sequence[Candidate], first: Collection[str]) -> Sequence[
 
 
 def _leader(waiting: Sequence[Candidate], now_s: float) -> Candidate:
+    # Not by _moment, whose calls would take as long as all else.
     moments = [one.urgent_s if one.begin_by_s >= now_s else one.postponed_s for one in waiting]
     leader = waiting[moments.index(min(moments))]
     ends_s = now_s + leader.left_s
     late_after_it = [one for one in waiting if one.begin_by_s < ends_s]
     return _pressed(late_after_it, leader, now_s=now_s) or leader
+
+
+def _moment(one: Candidate, now_s: float) -> float:
+    return one.urgent_s if one.begin_by_s >= now_s else one.postponed_s
 
 
 def _pressed(late_after_it: Sequence[Candidate], leader: Candidate, *, now_s: float) -> Candidate | None:

@@ -17,7 +17,7 @@ class Mode(StrEnum):
 
     #: The bytes of a picture never depend on its neighbours.
     EXACT = "exact"
-    #: Pictures of one shape always share; their last bits then do depend on it.
+    #: Pictures of one shape share where it pays; their last bits then do depend on it.
     THROUGHPUT = "throughput"
 
 

@@ -17,7 +17,7 @@ from loadtest.scheduler.device import VirtualDevice, VirtualPipeline, work_of
 from models.cost import CostTable
 from models.engine import Engine
 from models.policy import SLACK_FACTOR, SLACK_S
-from models.resident import Standing
+from models.resident import Standing, shared_part
 
 
 class Replica(Protocol):
@@ -90,7 +90,7 @@ class EngineReplica:
         """
         self._device = VirtualDevice(costs)
         self._pipeline = VirtualPipeline(self._device)
-        self._engine = Engine({"uno": self._pipeline}, max_group=max_group, clock=self._device)
+        self._engine = Engine({"uno": self._pipeline}, max_group=max_group, shared=shared_part, clock=self._device)
 
     @property
     def device(self) -> VirtualDevice:

@@ -38,6 +38,28 @@ def test_the_most_urgent_leads_and_its_likes_follow() -> None:
     assert choose_group([a, b, c, d], max_group=8, now_s=0.0) == [d, a, c]
 
 
+@pytest.mark.parametrize(("waiting", "strangers"), [(3, 0), (8, 1), (12, 2)])
+def test_strangers_share_where_it_pays(waiting: int, strangers: int) -> None:
+    """The leader's own pictures come along; of strangers the most urgent, and the more of them the more others wait."""
+    first, second = candidate("0", SMALL), replace(candidate("0", SMALL), index=1)
+    others = [candidate(str(number), SMALL, urgency=50 - number) for number in range(1, waiting)]
+
+    group = choose_group([*others, first, second], max_group=8, now_s=0.0, shared=lambda _: 1 / 3)
+
+    assert group == [first, second, *others[::-1][:strangers]]
+
+
+def test_nobody_is_late_for_the_sake_of_strangers() -> None:
+    """A leader that would be late in company steps with its own pictures alone; one that is late anyway shares."""
+    crowd = [candidate(str(number), SMALL, urgency=99) for number in range(9)]
+
+    def group_of(begin_by_s: float) -> int:
+        leader = replace(candidate("a", SMALL, urgency=-2000), left_s=5.0, begin_by_s=begin_by_s)
+        return len(choose_group([leader, *crowd], max_group=8, now_s=10.0, shared=lambda _: 0.5))
+
+    assert [group_of(begin_by_s) for begin_by_s in (9.0, 12.0, 30.0)] == [3, 1, 3]
+
+
 def test_among_equals_the_longest_resident_leads() -> None:
     """Where nothing else tells samples apart, those who came first step."""
     a, b, c = (candidate(name, SMALL) for name in "abc")

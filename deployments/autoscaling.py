@@ -1,6 +1,6 @@
 """How many replicas a deployment wants, from what waits for its models; Serve's own policy counts calls.
 
-    backlog in work units / (measured speed * aimed wait)  ->  needed now  ->  most needed lately  ->  wanted
+    what runs  +  what waits in work units / (measured speed * aimed wait)  ->  needed now  ->  most needed lately
 
 Up at once; down only to the most that was needed within the calm time, so that it never flaps. The rule is pure; only
 the ``Lookout`` meets a database, on a thread of its own: policies live in Serve's controller, where nothing may block.
@@ -73,15 +73,30 @@ class Scaled(Protocol):
     """What Serve tells a policy, as far as this one listens."""
 
     @property
+    def current_num_replicas(self) -> int:
+        """Return how many replicas are up; what starts is none of them."""
+
+    @property
     def target_num_replicas(self) -> int:
         """Return how many replicas there are to be at present."""
 
 
-def needed(backlog: Backlog, *, aim: Aim, units_per_s: float) -> int:
-    """Return how many replicas work the backlog off in time, and step what runs; 0 only when there is nothing."""
-    for_waiting = math.ceil(backlog.queued_units / (units_per_s * aim.wait_s))
-    for_running = math.ceil(backlog.running / aim.capacity)
-    return max(for_waiting, for_running, int(backlog.queued > 0))
+def needed(backlog: Backlog, *, aim: Aim, units_per_s: float, up: int) -> int:
+    """Return how many replicas step what runs and, beside it, work off what waits in time; 0 only for nothing.
+
+    What waits and is less than one replica's work asks for none beside those that are busy. Those are no more than are
+    up: one that steps has another task fetched, so counted in full, what runs would ask for more the more there are.
+
+    Args:
+        backlog: what there is to do.
+        aim: what the operator wants.
+        units_per_s: what a replica does in a second.
+        up: replicas that can work.
+    """
+    for_waiting = backlog.queued_units / (units_per_s * aim.wait_s)
+    for_running = min(math.ceil(backlog.running / aim.capacity), up)
+    least = int(backlog.queued + backlog.running > 0)
+    return max(math.ceil(for_waiting), for_running + math.floor(for_waiting), least)
 
 
 def speed(runs: Sequence[Run]) -> float | None:
@@ -212,7 +227,8 @@ class BacklogPolicy:
         if sight is None or now_s - sight.at_s > STALE_S:
             return scaled.target_num_replicas, {}
         units_per_s = speed(sight.backlog.runs) or self._aim.units_per_s
-        need = Need(at_s=now_s, replicas=needed(sight.backlog, aim=self._aim, units_per_s=units_per_s))
+        replicas = needed(sight.backlog, aim=self._aim, units_per_s=units_per_s, up=scaled.current_num_replicas)
+        need = Need(at_s=now_s, replicas=replicas)
         # What there is now counts as needed at first: a controller that has just started knows of no past.
         before = self._needs or (Need(at_s=now_s, replicas=scaled.target_num_replicas),)
         self._needs = remembered(before, need, calm_s=self._aim.calm_s)

@@ -76,7 +76,7 @@ class ByBacklog:
         backlog = Backlog(
             queued=sight.queued, running=sight.running, queued_units=sight.queued_units, runs=tuple(recent)
         )
-        need = needed(backlog, aim=self.aim, units_per_s=speed(recent) or self.aim.units_per_s)
+        need = needed(backlog, aim=self.aim, units_per_s=speed(recent) or self.aim.units_per_s, up=sight.up)
         before = self._needs or (Need(at_s=sight.now_s, replicas=sight.target),)
         self._needs = remembered(before, Need(at_s=sight.now_s, replicas=need), calm_s=self.aim.calm_s)
         return wanted(self._needs)

@@ -32,6 +32,8 @@ class Present:
 
     #: Replicas that there are to be at present.
     target_num_replicas: int
+    #: Replicas that are up.
+    current_num_replicas: int = 0
 
 
 async def test_a_backlog_is_that_of_its_models(

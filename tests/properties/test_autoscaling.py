@@ -27,14 +27,12 @@ def follow(steps: list[tuple[float, int]], *, calm_s: float) -> list[tuple[float
     return told
 
 
-@given(queued=COUNTS, running=COUNTS, units=UNITS, aim=AIMS, units_per_s=SPEEDS)
-def test_nothing_is_needed_only_for_nothing(
-    queued: int, running: int, units: float, aim: Aim, units_per_s: float
-) -> None:
+@given(queued=COUNTS, running=COUNTS, units=UNITS, up=COUNTS, aim=AIMS)
+def test_nothing_is_needed_only_for_nothing(queued: int, running: int, units: float, up: int, aim: Aim) -> None:
     """Without work no replica is needed, and with any at least one."""
     backlog = Backlog(queued=queued, running=running, queued_units=units if queued else 0.0)
 
-    assert (needed(backlog, aim=aim, units_per_s=units_per_s) == 0) == (queued == running == 0)
+    assert (needed(backlog, aim=aim, units_per_s=1.0, up=up) == 0) == (queued == running == 0)
 
 
 @given(queued=st.integers(1, 500), units=UNITS, aim=AIMS, units_per_s=SPEEDS)
@@ -42,31 +40,55 @@ def test_what_is_needed_is_in_time(queued: int, units: float, aim: Aim, units_pe
     """As many replicas as are needed do what waits within the aimed wait, and one fewer would not."""
     backlog = Backlog(queued=queued, running=0, queued_units=units)
 
-    replicas = needed(backlog, aim=aim, units_per_s=units_per_s)
+    replicas = needed(backlog, aim=aim, units_per_s=units_per_s, up=0)
 
     assert units <= replicas * units_per_s * aim.wait_s * (1 + 1e-9)
     assert replicas == 1 or units > (replicas - 1) * units_per_s * aim.wait_s * (1 - 1e-9)
 
 
-@given(units=st.tuples(UNITS, UNITS), running=st.tuples(COUNTS, COUNTS), aim=AIMS, units_per_s=SPEEDS)
+@given(units=st.tuples(UNITS, UNITS), running=st.tuples(COUNTS, COUNTS), up=st.tuples(COUNTS, COUNTS), aim=AIMS)
 def test_more_work_never_needs_fewer(
-    units: tuple[float, float], running: tuple[int, int], aim: Aim, units_per_s: float
+    units: tuple[float, float], running: tuple[int, int], up: tuple[int, int], aim: Aim
 ) -> None:
-    """More that waits or runs needs as many replicas or more."""
+    """More that waits, runs or is up needs as many replicas or more."""
     less, more = (
-        needed(Backlog(queued=1, running=choose(running), queued_units=choose(units)), aim=aim, units_per_s=units_per_s)
+        needed(
+            Backlog(queued=1, running=choose(running), queued_units=choose(units)),
+            aim=aim,
+            units_per_s=1.0,
+            up=choose(up),
+        )
         for choose in (min, max)
     )
 
     assert less <= more
 
 
-@given(running=COUNTS)
-def test_each_that_runs_needs_its_own(running: int) -> None:
+@given(running=COUNTS, idle=COUNTS)
+def test_each_that_runs_needs_its_own(running: int, idle: int) -> None:
     """Unless something else is said, no task that runs counts as less than the work of one replica."""
     backlog = Backlog(queued=0, running=running, queued_units=0.0)
 
-    assert needed(backlog, aim=Aim(), units_per_s=1.0) == running
+    assert needed(backlog, aim=Aim(), units_per_s=1.0, up=running + idle) == running
+
+
+@given(running=st.integers(1, 500), up=st.integers(1, 500))
+def test_what_runs_never_needs_more_than_there_are(running: int, up: int) -> None:
+    """Without anything that waits, no more are needed than are up, however many tasks each of them holds."""
+    backlog = Backlog(queued=0, running=running, queued_units=0.0)
+
+    assert needed(backlog, aim=Aim(), units_per_s=1.0, up=up) <= up
+
+
+@given(units=UNITS, running=st.integers(0, 500), aim=AIMS, units_per_s=SPEEDS)
+def test_what_waits_needs_its_own(units: float, running: int, aim: Aim, units_per_s: float) -> None:
+    """Beside those that are busy there are as many as work off what waits in time, but for less than one's work."""
+    backlog = Backlog(queued=1, running=running, queued_units=units)
+
+    replicas = needed(backlog, aim=aim, units_per_s=units_per_s, up=running)
+
+    busy = -(-running // aim.capacity)
+    assert (replicas - busy + 1) * units_per_s * aim.wait_s * (1 + 1e-9) >= units
 
 
 @given(steps=STEPS, calm_s=st.floats(1, 900))

@@ -57,7 +57,7 @@ from deployments.tasks.outbox import Outbox
 from deployments.tasks.store import TaskStore
 from deployments.telemetry.exposition import folder_of, join_node
 from deployments.telemetry.logs import configure_logging
-from deployments.telemetry.metrics import BUILD, REPLICA_UP
+from deployments.telemetry.metrics import BUILD, FROM_ZERO, REPLICA_UP
 from deployments.telemetry.tracing import flush_spans, open_tracing
 from deployments.tenants.directory import TenantDirectory
 from deployments.tenants.keys import KeyRing, configured_keys, server_secret
@@ -125,6 +125,8 @@ def observe_as(settings: Settings) -> None:
     folder = folder_of(settings.folder, settings.metrics_port)
     join_node(folder, host=settings.metrics_host, port=settings.metrics_port)
     BUILD.set(1, version=version("uxo-serve"))
+    for counter in FROM_ZERO:
+        counter.add(0)
     if has_collector():
         open_tracing()
 

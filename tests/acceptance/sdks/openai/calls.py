@@ -104,7 +104,7 @@ def unknown_path() -> Any:
 
 def hang_up() -> Any:
     """Wait for less time than it takes, which cancels."""
-    hasty = ALICE.with_options(timeout=1.0)
+    hasty = ALICE.with_options(timeout=3.0)
     return generate(hasty, prompt="nobody waits for this", size="1024x1024", n=4, more={"num_inference_steps": 50})
 
 

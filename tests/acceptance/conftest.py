@@ -42,7 +42,7 @@ def service(laptop: Service) -> Service:
 
 @pytest.fixture(scope="session")
 def gallery() -> Iterator[Callable[[bytes], str]]:
-    """Return a function that publishes bytes on a local web server and returns their URL."""
+    """Return a function that publishes bytes on a local web server, which takes webhooks too, and returns their URL."""
     published: dict[str, bytes] = {}
 
     class Gallery(BaseHTTPRequestHandler):
@@ -52,6 +52,11 @@ def gallery() -> Iterator[Callable[[bytes], str]]:
             self.send_header("Content-Length", str(len(content or b"")))
             self.end_headers()
             self.wfile.write(content or b"")
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(204)
+            self.end_headers()
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""

@@ -78,7 +78,7 @@ def test_once_a_request(uso: UsoPipeline, calls: Counter[str]) -> None:
     assert len(calls) == 8
 
 
-class Activations(TorchDispatchMode):
+class Activations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
     """Counts how often anything is activated."""
 
     count = 0
@@ -94,7 +94,7 @@ def test_activated_once_a_step(uso: UsoPipeline) -> None:
     [sample] = uso.prepare("r", _wish(references=()), [])
     transformer: Any = uso._parts.transformer
 
-    with Activations() as activations:
+    with Activations() as activations:  # type: ignore[no-untyped-call]  # as above
         uso.step([sample])
 
     assert activations.count == len(transformer.single_transformer_blocks) + 2 * len(transformer.transformer_blocks)

@@ -22,7 +22,7 @@ from starlette.datastructures import State
 
 from deployments.bodies import LARGE_BODY_BYTES, MAX_BODY_BYTES, Bodies
 from deployments.dialects.dialect import Call, Dialect, Route, Streaming
-from deployments.errors import CallRefused, InternalFault, NotFound, Unauthenticated
+from deployments.errors import CallRefused, InternalFault, NotFound, Overloaded, Unauthenticated
 from deployments.ingress.calls import address_of, counted_once, read_call, respond
 from deployments.ingress.held import Held
 from deployments.ingress.metered import name_call
@@ -97,9 +97,7 @@ async def _answer(dialect: Dialect, route: Route, call: Call, request: Request) 
         return StreamingResponse(events, media_type="text/event-stream", headers=headers)
     outcome = begun.outcome
     if isinstance(outcome, TaskOutcome | BatchOutcome) and outcome.is_awaited:
-        held: Held = request.app.state.held
-        with held.one_of(begun.caller.tenant_id):
-            outcome = await _wait(begun, parts.operations, request)
+        outcome = await _held(begun, parts.operations, request)
     if is_heavy(outcome):
         return respond(await asyncio.to_thread(dialect.render, outcome, begun.call))
     return respond(dialect.render(outcome, begun.call))
@@ -147,11 +145,9 @@ async def _perform(operation: Operation, caller: Caller, operations: Operations)
         raise
 
 
-async def _abandon(performing: asyncio.Future[Outcome], operations: Operations) -> None:
+async def _abandon(performing: Awaitable[Outcome], operations: Operations) -> None:
     with suppress(CallRefused):
-        outcome = await performing
-        if isinstance(outcome, TaskOutcome):
-            await operations.abandon(outcome)
+        await operations.abandon(await performing)
 
 
 async def _tenant_with(key: str, route: Route, parts: Parts) -> str:
@@ -167,6 +163,17 @@ async def _tenant_in_body(key: str | None, parts: Parts) -> str:
     return await parts.keys.tenant_of(key)
 
 
+async def _held(begun: Begun, operations: Operations, request: Request) -> Outcome:
+    """Wait while the tenant may hold one more call; a task whose caller is sent away is not drawn for nobody."""
+    held: Held = request.app.state.held
+    try:
+        with held.one_of(begun.caller.tenant_id):
+            return await _wait(begun, operations, request)
+    except Overloaded:
+        await operations.abandon(begun.outcome)
+        raise
+
+
 async def _wait(begun: Begun, operations: Operations, request: Request) -> Outcome:
     """Wait for the ends that a caller wants; a task that is to end with its caller is cancelled when they hang up."""
     waiting = asyncio.ensure_future(operations.settle(begun.outcome, begun.caller))
@@ -177,7 +184,7 @@ async def _wait(begun: Begun, operations: Operations, request: Request) -> Outco
         is_over = waiting.done()
         waiting.cancel()
         hanging_up.cancel()
-        if not is_over and isinstance(begun.outcome, TaskOutcome):
+        if not is_over:
             await asyncio.shield(operations.abandon(begun.outcome))
     if not is_over:
         raise NotFound("the caller has hung up")  # nobody reads this

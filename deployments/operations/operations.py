@@ -155,9 +155,11 @@ class Operations:
                 await asyncio.sleep(LOOK_EVERY_S)
                 await self._doors.signal.wait(seen, timeout_s=POLL_S)
 
-    async def abandon(self, outcome: came.TaskOutcome) -> None:
-        """End a task whose caller has hung up, if it was to end with them."""
-        if outcome.ends_with_caller and not outcome.task.state.is_terminal:
+    async def abandon(self, outcome: came.Outcome) -> None:
+        """End a task that nobody waits for any more, if it was to end with its caller; leave everything else alone."""
+        if not isinstance(outcome, came.TaskOutcome) or not outcome.ends_with_caller:
+            return
+        if not outcome.task.state.is_terminal:
             await self._store.cancel(outcome.task.id, tenant_id=outcome.task.tenant_id)
 
     async def submit(self, submit: asked.Submit, caller: Caller) -> came.TaskOutcome:

@@ -24,6 +24,7 @@ from deployments.database import schema
 from deployments.database.database import Database
 from deployments.dialects import DIALECTS
 from deployments.ingress.application import make_ingress
+from deployments.ingress.held import Held
 from deployments.ingress.parts import Parts
 from deployments.ingress.sockets import MAX_STRANGERS
 from deployments.operations.doors import Doors
@@ -310,6 +311,18 @@ async def test_a_call_that_is_cut_off_leaves_no_task_that_nobody_waits_for(app: 
     async with asyncio.timeout(PATIENCE_S):
         while set(await database.rows(select(schema.tasks.c.state))) != {("cancelled",)}:  # noqa: ASYNC110 -- no event
             await asyncio.sleep(0.01)
+
+
+async def test_a_call_that_may_not_be_held_leaves_no_task_behind(
+    app: FastAPI, client: httpx.AsyncClient, database: Database
+) -> None:
+    """Who holds as many calls open as they may is refused, and nothing is drawn for them."""
+    app.state.held = Held(per_tenant=0)
+
+    refused = await client.post("/fal/run/fal-ai/uso", json=USO, headers=FAL)
+
+    assert refused.status_code == 429
+    assert await database.rows(select(schema.tasks.c.state)) == [("cancelled",)]
 
 
 async def test_a_waiting_caller_who_hangs_up_in_another_dialect_loses_nothing(

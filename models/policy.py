@@ -93,8 +93,8 @@ def choose_group(
 ) -> list[Candidate]:
     """Choose the samples of the next step.
 
-    The most urgent or pressed of the lowest rank leads and the first of its likes follow, so no shape can starve
-    another. FLUX fills a GPU with one large picture; finishing one early beats advancing all of them evenly.
+    The most urgent or pressed of the lowest rank leads and its likes follow, so no shape can starve another. FLUX fills
+    a GPU with one large picture; finishing one early beats advancing all of them evenly.
 
     Args:
         waiting: samples that still have steps to take, the longest resident first; at least one.
@@ -111,13 +111,15 @@ def choose_group(
     shape = leader.shape
     company = [one for one in waiting if one.shape == shape and one is not leader] if max_group > 1 else []
     if company and shared is not None:
-        requests = len({one.request_id for one in waiting})
-        company = _worthwhile(leader, company, room=int(requests * shared(shape) / MARGIN), now_s=now_s)
+        room = int(len({one.request_id for one in waiting}) * shared(shape) / MARGIN)
+        company = _worthwhile(leader, company, room=room, slots=max_group - 1, now_s=now_s)
     return [leader, *company[: max_group - 1]]
 
 
-def _worthwhile(leader: Candidate, alike: Sequence[Candidate], *, room: int, now_s: float) -> list[Candidate]:
-    """Return the other pictures of the leader's request, and then the most urgent strangers for which there is room.
+def _worthwhile(
+    leader: Candidate, alike: Sequence[Candidate], *, room: int, slots: int, now_s: float
+) -> list[Candidate]:
+    """Return the other pictures of the leader's request, then strangers for whom there is room, the most urgent first.
 
     Pictures of one request are waited for together, so sharing delays none of them. A stranger delays everybody who is
     in the group already by what it adds to the call, and spares everybody else who waits what calls have in common;
@@ -125,11 +127,12 @@ def _worthwhile(leader: Candidate, alike: Sequence[Candidate], *, room: int, now
     the ``MARGIN``th part of it, and for none where the leader would be late for their sake.
     """
     siblings = [one for one in alike if one.request_id == leader.request_id]
-    spare_s = leader.begin_by_s - now_s
-    if not room or 0 <= spare_s < room * leader.left_s:
-        return siblings
     strangers = [one for one in alike if one.request_id != leader.request_id]
-    return [*siblings, *nsmallest(room, strangers, key=lambda one: _moment(one, now_s))]
+    coming = min(room, slots - len(siblings), len(strangers))
+    spare_s = leader.begin_by_s - now_s
+    if coming <= 0 or 0 <= spare_s < coming * leader.left_s:
+        return siblings
+    return [*siblings, *nsmallest(coming, strangers, key=lambda one: (one.rank, _moment(one, now_s)))]
 
 
 def _foremost(waiting: Sequence[Candidate], first: Collection[str]) -> Sequence[Candidate]:

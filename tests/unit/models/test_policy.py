@@ -60,6 +60,27 @@ def test_nobody_is_late_for_the_sake_of_strangers() -> None:
     assert [group_of(begin_by_s) for begin_by_s in (9.0, 12.0, 30.0)] == [3, 1, 3]
 
 
+def test_a_leader_waits_for_no_more_strangers_than_come() -> None:
+    """Whoever else waits, and of whatever shape, one stranger delays a leader by one and no more."""
+    leader = replace(candidate("a", SMALL, urgency=-2000), left_s=5.0, begin_by_s=16.0)
+    alike, others = (
+        candidate("b", SMALL, urgency=99),
+        [candidate(str(number), LARGE, urgency=99) for number in range(40)],
+    )
+
+    group = choose_group([leader, alike, *others], max_group=4, now_s=10.0, shared=lambda _: 0.5)
+
+    assert group == [leader, alike]
+
+
+def test_strangers_come_by_rank_before_urgency() -> None:
+    """What floods does not come along before what does not, however urgent it has become."""
+    leader, patient = candidate("a", SMALL), candidate("b", SMALL, urgency=9)
+    flood = [replace(candidate(str(number), SMALL, urgency=1), rank=9) for number in range(6)]
+
+    assert choose_group([leader, *flood, patient], max_group=2, now_s=0.0, shared=lambda _: 1.0) == [leader, patient]
+
+
 def test_among_equals_the_longest_resident_leads() -> None:
     """Where nothing else tells samples apart, those who came first step."""
     a, b, c = (candidate(name, SMALL) for name in "abc")

@@ -3,14 +3,14 @@
     admit ──► (parked) ──► resident ──► step, step, step … ──► denoised ──► decoded, one a turn ──► reported as finished
 
 It imports no torch: whatever is heavy happens behind the Pipeline protocol. It is driven by one thread; others may ask
-whether it is idle, and how long a step usually takes, and learn all else from what its calls return.
+whether it is idle, what it works for and how long that usually takes, and learn all else from what its calls return.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -274,7 +274,7 @@ class Engine:
         except DeviceBroken:
             raise
         except Exception as error:
-            check_device(parked.request.model, pipeline, failure=error)
+            self._check_device(parked.request.model, [error])
             raise
 
     def _prepare_parked(self) -> dict[str, Exception]:
@@ -309,8 +309,7 @@ class Engine:
         started_s = self._clock()
         stepped, failed = self._step_halving(group)
         ended_s = self._clock()
-        for failure in () if stepped else failed.values():  # where a neighbour has stepped, the device computes
-            check_device(shape.model, self._pipelines[shape.model], failure=failure)
+        self._check_device(shape.model, failed.values())
         if not failed:
             self._pace.learn(shape, count=count, took_s=ended_s - started_s)
         for request_id, samples in Counter(sample.request_id for sample in group).items():
@@ -338,6 +337,10 @@ class Engine:
         second, second_failed = self._step_halving(group[middle:])
         return first + second, first_failed | second_failed
 
+    def _check_device(self, model: str, failures: Iterable[Exception]) -> None:
+        is_alone = self._resident.keys() <= self.at_work
+        check_device(model, self._pipelines[model], failures=failures, is_alone=is_alone)
+
     def _note(self, stepped: Sequence[Sample]) -> None:
         for sample in stepped:
             self._resident[sample.request_id].take(sample)
@@ -362,7 +365,7 @@ class Engine:
         except DeviceBroken:
             raise
         except Exception as error:  # noqa: BLE001 -- as in _step_halving
-            check_device(sample.shape.model, pipeline, failure=error)
+            self._check_device(sample.shape.model, [error])
             return {request_id: emptied(error)}, None
         ended_s = self._clock()
         held.stretches = longer(held.stretches, Stage.DECODING, began_s, ended_s)

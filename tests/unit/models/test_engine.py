@@ -560,6 +560,55 @@ def test_a_failure_is_the_requests_where_a_made_up_picture_is_drawn(make_request
     assert repr(report.failed["a"]) == repr(RuntimeError(call))
 
 
+class DyingPipeline(SolidPipeline):
+    """Refuses groups, steps one sample, and then fails at whatever it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_dead = False
+
+    def step(self, group: Sequence[Sample]) -> list[Sample]:
+        """Step the first that comes alone."""
+        if self._is_dead or len(group) > 1:
+            raise RuntimeError("no")
+        self._is_dead = True
+        return super().step(group)
+
+
+def test_a_neighbour_who_stepped_before_proves_nothing(make_request: MakeRequest) -> None:
+    """A device that dies in the middle of a group is lost, and fails none of those who came after."""
+    engine = Engine({"uno": DyingPipeline()}, max_group=2)
+
+    with pytest.raises(DeviceBroken):
+        draw_two(engine, make_request())
+
+
+class SmallPipeline(SolidPipeline):
+    """Has no memory for requests, or not even for a trial."""
+
+    def __init__(self, *, spare_pixels: int) -> None:
+        super().__init__()
+        self._spare_pixels = spare_pixels
+
+    def prepare(self, request_id: str, request: GenerationRequest, images: Sequence[Image.Image]) -> list[Sample]:
+        """Prepare what is small enough."""
+        if request.width * request.height > self._spare_pixels:
+            raise OutOfMemory
+        return super().prepare(request_id, request, images)
+
+
+def test_a_lone_request_that_is_too_large_fails_alone(make_request: MakeRequest) -> None:
+    """Where a made-up picture has room, it was the request."""
+    with pytest.raises(OutOfMemory):
+        Engine({"uno": SmallPipeline(spare_pixels=128 * 128)}).admit("a", make_request(), [])
+
+
+def test_a_device_without_memory_for_anything_is_lost(make_request: MakeRequest) -> None:
+    """Where nothing is resident and the smallest picture finds no memory, no request is to blame."""
+    with pytest.raises(DeviceBroken, match="no memory for the smallest picture"):
+        Engine({"uno": SmallPipeline(spare_pixels=0)}).admit("a", make_request(), [])
+
+
 def draw_two(engine: Engine, request: GenerationRequest) -> None:
     """Draw a request twice, as ``a`` and as ``b``."""
     for name in ("a", "b"):

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from deployments.replica.eagerness import POLITE_S
 from deployments.tasks.claim import ANY_RANK, NO_RESTRAINT, Restraint
 from deployments.tasks.task import Beat, Claim, Output
 from deployments.tasks.waterfall import Part
@@ -23,9 +24,6 @@ _STAGES = {Part.PREPARING: Stage.PREPARING, Part.STEPPING: Stage.STEPPING, Part.
 
 #: How often one task is overtaken at most: what is accepted makes way, and does not starve.
 MOST_OVERTAKEN = 10
-#: Seconds for which a busy replica leaves a new task to those that are idle, if any is: half as long again as 99 of 100
-#: of them need to hear of it. Source: ``python -m loadtest.wake_up`` on PostgreSQL, docs/benchmarks/wake_up.json.
-POLITE_S = 0.1
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -64,6 +62,11 @@ class Held:
     def fence(self) -> int:
         """Return the number that outdates whoever held the task before."""
         return self.claim.task.fence
+
+    @property
+    def is_at_the_engine(self) -> bool:
+        """Whether the device has or will have to do with it: its references are there, and its pictures are not."""
+        return self.fetched_s is not None and self.drawn_s is None
 
     @property
     def steps_left(self) -> int:

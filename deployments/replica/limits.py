@@ -33,7 +33,7 @@ class Limits:
         return self.lease_s / 4
 
     def doubt_s(self, usual_s: float) -> float:
-        """Return after how many seconds of a call that usually takes so many nothing is beaten for any more."""
+        """Return after how many seconds of a call that usually takes so many what it works for has no more beats."""
         return max(STEPS_UNTIL_STUCK * usual_s, self.lease_s) / 2
 
     def given_up_s(self, usual_s: float) -> float:

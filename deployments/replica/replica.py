@@ -25,10 +25,10 @@ from deployments.replica.bringing import bring, sized
 from deployments.replica.custody import Custody
 from deployments.replica.device_thread import Arguments, DeviceThread, Result
 from deployments.replica.doubt import Doubt
-from deployments.replica.eagerness import Eagerness
+from deployments.replica.eagerness import POLITE_S, Eagerness
 from deployments.replica.ending import Ending
 from deployments.replica.errands import Errands
-from deployments.replica.holding import POLITE_S, Held
+from deployments.replica.holding import Held
 from deployments.replica.limits import Limits
 from deployments.replica.previewing import Previews
 from deployments.replica.step_metrics import note_content, note_step
@@ -145,7 +145,7 @@ class Replica:
         try:
             report = await self._on_device(self._engine.step, first=first)
         except Exception:
-            self._doubt.stumble(self._custody.task_ids)
+            self._doubt.stumble(held.task_id for held in self._custody if held.is_at_the_engine)
             raise
         self._doubt.recover()
         self._send_on(report)  # before all else: the engine has forgotten what it reports as finished

@@ -11,7 +11,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from deployments.replica.holding import MOST_OVERTAKEN, POLITE_S
+from deployments.replica.eagerness import POLITE_S
+from deployments.replica.holding import MOST_OVERTAKEN
 from deployments.tasks.claim import ANY_RANK
 from loadtest.virtual.fair import Taken
 from models.policy import Accounts, Candidate, choose_group, outlook_of

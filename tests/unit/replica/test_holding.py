@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from deployments.replica.holding import POLITE_S, Held, Load
+from deployments.replica.eagerness import POLITE_S
+from deployments.replica.holding import Held, Load
 from deployments.tasks.claim import ANY_RANK, NO_RESTRAINT
 from deployments.tasks.task import Claim, Task
 from models.request import GenerationRequest

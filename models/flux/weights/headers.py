@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Take no name twice; of two tensors of one name, readers would differ in which of them counts."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        name = next(name for index, (name, _) in enumerate(pairs) if name in dict(pairs[:index]))
+        name, _ = Counter(name for name, _ in pairs).most_common(1)[0]
         raise WeightsError(f"its header names {name} twice")
     return found
 

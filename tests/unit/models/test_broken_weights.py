@@ -15,7 +15,7 @@ from weights_folder import SMALL, cut, write_folder, write_index
 
 from models.flux.weights import WeightsError
 from models.flux.weights.accounts import check_folder
-from models.flux.weights.headers import read_header
+from models.flux.weights.headers import parse_header, read_header
 from models.flux.weights.layouts import Layouts
 from models.flux.weights.released import Released
 from models.flux.weights.stream import SUMS, read_sums, stream
@@ -278,6 +278,15 @@ def test_hostile_headers(tmp_path: Path, written: str, sentence: str) -> None:
 
     with pytest.raises(WeightsError, match=sentence):
         read_header(path)
+
+
+def test_a_long_header_that_names_its_end_twice(tmp_path: Path) -> None:
+    """A header of megabytes whose last name alone is doubled is refused by it, at once and not after hours."""
+    names = [*(f"{index:x}" for index in range(200_000)), "end", "end"]
+    header = "{" + ",".join(f'"{name}":0' for name in names) + "}"
+
+    with pytest.raises(WeightsError, match="its header names end twice"):
+        parse_header(tmp_path / "odd.safetensors", header.encode(), size_bytes=0)
 
 
 @pytest.mark.parametrize("other", [CLIP, "longer", "renamed"])

@@ -99,7 +99,7 @@ class Hub:
         self._check_room(missing_bytes, into)
         say(f"{listing.repository}@{listing.commit}: {len(names)} files, {missing_bytes / 1e9:.2f} GB to bring")
         place = self._bring(listing, names, into)
-        return {place / name: _checked(place / name, listing.files[name], listing.repository) for name in names}
+        return {place / name: _checked(place / name, listing, name, is_cached=into is None) for name in names}
 
     def _bring(self, listing: Listing, names: Sequence[str], into: Path | None) -> Path:
         try:
@@ -141,18 +141,24 @@ def _file(listed: RepoFile) -> HubFile:
     )
 
 
-def _checked(path: Path, listed: HubFile, repository: str) -> str:
+def _checked(path: Path, listing: Listing, name: str, *, is_cached: bool) -> str:
     """Return the SHA-256 of a file that is what was listed; what is not is taken away, so that it is brought anew."""
+    listed = listing.files[name]
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found == listed.sha256 or (listed.sha256 is None and _git_name(path) == listed.git_name):
         return found
-    path.resolve().unlink()  # in the cache it is a link to where the bytes lie
-    path.unlink(missing_ok=True)
+    _take_away(path, is_cached=is_cached)
     raise FetchFailed(
-        f"{path.name} of {repository} is not the file that the hub lists: expected"
+        f"{path.name} of {listing.repository} is not the file that the hub lists: expected"
         f" {(listed.sha256 or listed.git_name)[:16]}…, found {found[:16]}…; it was deleted, fetch again"
     )
+
+
+def _take_away(path: Path, *, is_cached: bool) -> None:
+    if is_cached:  # there it is a link to where the bytes lie; in a folder a link is an operator's, to a file of theirs
+        path.resolve().unlink()
+    path.unlink(missing_ok=True)
 
 
 def _git_name(path: Path) -> str:

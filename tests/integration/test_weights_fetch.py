@@ -16,7 +16,7 @@ from weights_folder import DIFFUSERS, SMALL, cut, write_folder
 from models.fetching import NotFetched, fetch_classifier, fetch_weights
 from models.flux.weights.accounts import check_folder
 from models.flux.weights.layouts import Layouts
-from models.hub_files import Hub
+from models.hub_files import FetchFailed, Hub
 from models.loading import recorded
 
 FLUX, UNO, USO = "black-forest-labs/FLUX.1-dev", "bytedance-research/UNO", "bytedance-research/USO"
@@ -60,6 +60,13 @@ def fetch(shelf: Shelf, tmp_path: Path) -> Fetch:
         return fetch_weights(weights, models or BOTH, hub=hub, pins=by_name, say=lambda _line: None)
 
     return fetch
+
+
+def write_bytes(folder: Path, name: str, content: bytes) -> Path:
+    """Write a file into a folder that need not be there yet; return where it lies."""
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_bytes(content)
+    return folder / name
 
 
 def _files(folder: Path) -> set[str]:
@@ -124,6 +131,23 @@ def test_a_flipped_byte_is_refused(fetch: Fetch, shelf: Shelf, tmp_path: Path, n
     assert not (tmp_path / "weights" / name).exists()
     shelf.flipped.clear()
     assert name in recorded(fetch(str(tmp_path / "weights"), "uno"))
+
+
+def test_a_link_in_a_folder_is_taken_away_alone(shelf: Shelf, tmp_path: Path) -> None:
+    """Where an operator's link leads to a file that is not what is listed, the link goes and the file stays."""
+    shelf.repositories["we/look"] = write_bytes(tmp_path / "look", "model.safetensors", os.urandom(2000)).parent
+    hub, folder = Hub(endpoint=shelf.url, cache=tmp_path / "cache"), tmp_path / "folder"
+    listing = hub.look("we/look", None)
+    [path] = hub.fetch(listing, ["model.safetensors"], into=folder, say=lambda _line: None)
+    shared = write_bytes(tmp_path / "shared", "model.safetensors", b"another one")
+    path.unlink()
+    path.symlink_to(shared)
+
+    with pytest.raises(FetchFailed, match=r"^model.safetensors of we/look is not the file that the hub lists"):
+        hub.fetch(listing, ["model.safetensors"], into=folder, say=lambda _line: None)
+
+    assert shared.read_bytes() == b"another one"
+    assert not path.is_symlink()
 
 
 def test_a_record_of_ones_own_counts_for_more(fetch: Fetch, tmp_path: Path) -> None:

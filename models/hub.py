@@ -29,14 +29,26 @@ def find_folder(name: str) -> Path:
     if hub_id is not None:
         return _cached(*hub_id)
     if not name or not Path(name).is_dir():
-        raise NotFoundHere("write a folder that is there, or a hub id")
+        raise NotFoundHere(f"write a folder that is there, or a hub id{_with_revision(name)}")
     return Path(name)
 
 
 def hub_id_of(name: str) -> tuple[str, str | None] | None:
-    """Return the repository and the revision that a name stands for; None where it is a folder's, or nothing's."""
-    found = None if name and Path(name).is_dir() else HUB_ID.fullmatch(name)
-    return None if found is None else (found["id"], found["revision"])
+    """Return the repository and the revision that a name stands for; None where it is a folder's, or nothing's.
+
+    Where the first part of two is a folder here, the name is a path, unless it says a revision: a folder that is yet to
+    be made is asked of no hub.
+    """
+    found = HUB_ID.fullmatch(name)
+    if found is None or Path(name).is_dir() or (found["revision"] is None and Path(name).parent.is_dir()):
+        return None
+    return found["id"], found["revision"]
+
+
+def _with_revision(name: str) -> str:
+    if HUB_ID.fullmatch(name) is None:
+        return ""
+    return f", as {name}@main: {Path(name).parent} is a folder here"
 
 
 def _cached(repository: str, revision: str | None) -> Path:

@@ -175,7 +175,10 @@ def _reason(error: Exception, repository: str, revision: str | None) -> str:
                 " token of that account, which may read it, into HF_TOKEN"
             )
         case errors.RepositoryNotFoundError():
-            return f"{repository} is not there, or private: put a token that may read it into HF_TOKEN"
+            return (
+                f"{repository} is not there, or private: put a token that may read it into HF_TOKEN; for a folder write"
+                f" ./{repository}"
+            )
         case errors.RevisionNotFoundError():
             return f"{repository} has no revision {revision!r}"
         case errors.HfHubHTTPError():

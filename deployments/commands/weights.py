@@ -58,7 +58,10 @@ def check(
 @app.command()
 def fetch(
     weights: Annotated[
-        str | None, typer.Argument(metavar="DIR|HUB_ID", help="As UXO_WEIGHTS, which else counts.")
+        str | None,
+        typer.Argument(
+            metavar="DIR|HUB_ID", help="As UXO_WEIGHTS, which else counts; for a folder write ./weights/flux."
+        ),
     ] = None,
     *,
     model: Annotated[list[str] | None, typer.Option(help="Only what this model needs; repeat for more.")] = None,

@@ -183,7 +183,9 @@ def test_what_is_not_there_is_said(shelf: Shelf, fetch: Fetch, tmp_path: Path) -
 
     with pytest.raises(NotFetched, match=r"^black-forest-labs/FLUX.1-dev has no revision 'v2'$"):
         fetch(folder, flux="v2")
-    with pytest.raises(NotFetched, match=r"^we/flux is not there, or private: .* HF_TOKEN$"):
+    with pytest.raises(
+        NotFetched, match=r"^we/flux is not there, or private: .* HF_TOKEN; for a folder write ./we/flux$"
+    ):
         fetch("we/flux")
     with pytest.raises(NotFetched, match=r"^we/uno has no transformer/.* or flux1-dev.safetensors"):
         fetch("we/uno")

@@ -6,20 +6,30 @@ which the parts are published. Imports nothing heavy by itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from models.hub import hub_id_of
-from models.loading import TINY, record, recorded
+from models.loading import TINY, hash_file, record, recorded
 
 if TYPE_CHECKING:
-    from models.hub_files import Hub
+    from models.hub_files import Hub, HubFile, Listing
 
-#: The record of digests beside a folder's files.
-SUMS = "SHA256SUMS"
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Order:
+    """What is to come from one repository into a folder of weights."""
+
+    #: Where its files go in the folder.
+    below: PurePosixPath
+    #: The version that they are taken from.
+    listing: Listing
+    #: Which of its files.
+    names: Sequence[str]
 
 
 class NotFetched(ValueError):
@@ -48,7 +58,7 @@ def fetch_weights(
         weights: a hub id, or a folder, which need not be there yet.
         models: which models.
         hub: where from.
-        pins: the revisions to take, by hub id; the main branch where none is said.
+        pins: the revisions to take of the published repositories, by hub id; the main branch where none is said.
         say: hears what is done, a sentence each.
 
     Returns:
@@ -59,17 +69,12 @@ def fetch_weights(
     """
     if weights == TINY:
         raise NotFetched(f"{TINY} weights are made on the spot; name a folder or a hub id")
-    published: Any = import_module("models.flux.weights.published")
     own = hub_id_of(weights)
-    if own is not None:
-        name, revision = own
-        return _fetch(published.laid_out(name, models), hub=hub, pins={name: revision}, folder=None, say=say)
-    repositories = published.repositories(models)
-    if unknown := sorted(pins.keys() - {each.name for each in repositories}):
-        raise NotFetched(f"nothing is fetched from {unknown[0]}; from: {', '.join(each.name for each in repositories)}")
-    for each in repositories:
-        _fetch(each, hub=hub, pins=pins, folder=Path(weights), say=say)
-    return Path(weights)
+    if own is None:
+        return _fill(Path(weights), models, hub=hub, pins=pins, say=say)
+    if pins:
+        raise NotFetched("a repository of one's own is pinned in its name: owner/name@revision")
+    return _keep(own, models, hub=hub, say=say)
 
 
 def fetch_classifier(model: str, *, hub: Hub, say: Callable[[str], None]) -> None:
@@ -92,18 +97,63 @@ def fetch_classifier(model: str, *, hub: Hub, say: Callable[[str], None]) -> Non
         hub.fetch(listing, names, into=None, say=say)
 
 
-def _fetch(
-    repository: Any, *, hub: Hub, pins: Mapping[str, str | None], folder: Path | None, say: Callable[[str], None]
+def _fill(
+    folder: Path, models: tuple[str, ...], *, hub: Hub, pins: Mapping[str, str], say: Callable[[str], None]
 ) -> Path:
-    """Bring what is needed of one repository into a folder of weights, or into the cache; return the folder."""
+    """Fill a folder from where the parts are published, once what is listed is what the folder records."""
+    repositories = import_module("models.flux.weights.published").repositories(models)
+    if unknown := sorted(pins.keys() - {each.name for each in repositories}):
+        raise NotFetched(f"nothing is fetched from {unknown[0]}; from: {', '.join(each.name for each in repositories)}")
     with _told():
-        listing = hub.look(repository.name, pins.get(repository.name))
-        names = import_module("models.flux.weights.published").needed(repository, listing.files)
-        digests = hub.fetch(listing, names, into=folder and folder / repository.below, say=say)
-        place = folder or next(path for path in next(iter(digests)).parents if path.name == listing.commit)
+        orders = [_order(each, hub.look(each.name, pins.get(each.name))) for each in repositories]
+        _check_record(folder, orders)
+        for order in orders:
+            digests = hub.fetch(order.listing, order.names, into=folder / order.below, say=say)
+            _check_sums(folder, digests)
+            record(folder, digests)
+    return folder
+
+
+def _order(repository: Any, listing: Listing) -> _Order:
+    names = import_module("models.flux.weights.published").needed(repository, listing.files)
+    sums = import_module("models.flux.weights.stream").SUMS  # the folder's own record is no repository's to write
+    return _Order(
+        below=PurePosixPath(repository.below), listing=listing, names=[name for name in names if name != sums]
+    )
+
+
+def _check_record(folder: Path, orders: Sequence[_Order]) -> None:
+    """Refuse, before a byte is brought, what is not the file that the folder records."""
+    sums = recorded(folder)
+    try:
+        for order in orders:
+            for name in order.names:
+                _check_listed(folder, (order.below / name).as_posix(), order.listing.files[name], sums)
+    except ValueError as error:
+        raise NotFetched(f"{error}; nothing was changed: pin the revision that was recorded") from error
+
+
+def _check_listed(folder: Path, place: str, listed: HubFile, sums: Mapping[str, str]) -> None:
+    stream, path = import_module("models.flux.weights.stream"), folder / place
+    if listed.sha256 is not None:
+        stream.check_sum(sums, place, listed.sha256)
+    elif place in sums and path.is_file():  # a small one, of which the hub lists no SHA-256: what is here is compared
+        digest = hash_file(path, progress=lambda _size: None)
+        if digest == sums[place] and not listed.is_at(path, digest):
+            raise NotFetched(f"{place} is not the file that {stream.SUMS} records: the hub has another one")
+
+
+def _keep(own: tuple[str, str | None], models: tuple[str, ...], *, hub: Hub, say: Callable[[str], None]) -> Path:
+    """Bring a repository that is laid out as a folder of weights into the machine's cache; return where it lies."""
+    published, sums = import_module("models.flux.weights.published"), import_module("models.flux.weights.stream").SUMS
+    with _told():
+        listing = hub.look(*own)
+        names = published.needed(published.laid_out(listing.repository, models), listing.files)
+        digests = hub.fetch(listing, names, into=None, say=say)
+        place = next(path for path in next(iter(digests)).parents if path.name == listing.commit)
         _check_sums(place, digests)
-        if folder is not None or SUMS not in names:  # a record that came along is not ours to write in
-            record(place, {path: digest for path, digest in digests.items() if path.name != SUMS})
+        if sums not in names:  # a record that came along is not ours to write in
+            record(place, digests)
     return place
 
 

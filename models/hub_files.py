@@ -35,6 +35,10 @@ class HubFile:
     #: The name that git has for it: a SHA-1 of its kind, its length and its bytes.
     git_name: str
 
+    def is_at(self, path: Path, digest: str) -> bool:
+        """Say whether a file, of which the SHA-256 is given, is this one."""
+        return digest == self.sha256 or (self.sha256 is None and _git_name(path) == self.git_name)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
@@ -146,7 +150,7 @@ def _checked(path: Path, listing: Listing, name: str, *, is_cached: bool) -> str
     listed = listing.files[name]
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found == listed.sha256 or (listed.sha256 is None and _git_name(path) == listed.git_name):
+    if listed.is_at(path, found):
         return found
     _take_away(path, is_cached=is_cached)
     raise FetchFailed(

@@ -30,6 +30,10 @@ class Shelf:
     breaking: set[str] = field(default_factory=set)
     #: Names of files that arrive with another last byte than was listed.
     flipped: set[str] = field(default_factory=set)
+    #: Repositories whose main branch has moved on to a second commit.
+    moved: set[str] = field(default_factory=set)
+    #: Names of files of which nothing but the bytes can be had.
+    headless: set[str] = field(default_factory=set)
     #: Bytes more than there are that the hub says each file has.
     boast_bytes: int = 0
     #: Files that were sent: the name, and from which byte on.
@@ -38,8 +42,9 @@ class Shelf:
     url: str = ""
 
     def commit(self, repository: str) -> str:
-        """Return the one commit of a repository."""
-        return hashlib.sha1(repository.encode(), usedforsecurity=False).hexdigest()
+        """Return the newest commit of a repository."""
+        version = repository + "2" * (repository in self.moved)
+        return hashlib.sha1(version.encode(), usedforsecurity=False).hexdigest()
 
     def listing(self, repository: str) -> list[dict[str, Any]]:
         """List a repository as the hub does."""
@@ -123,6 +128,9 @@ class _Hub(BaseHTTPRequestHandler):
         self._send(HTTPStatus.OK, json.dumps(told).encode(), {"Content-Type": "application/json"})
 
     def _send_file(self, repository: str, name: str) -> None:
+        if self.command == "HEAD" and name in self.shelf.headless:
+            self._send(HTTPStatus.INTERNAL_SERVER_ERROR, b"", {})
+            return
         content = (self.shelf.repositories[repository] / name).read_bytes()
         start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
         headers = {

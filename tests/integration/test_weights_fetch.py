@@ -162,6 +162,48 @@ def test_a_record_of_ones_own_counts_for_more(fetch: Fetch, tmp_path: Path) -> N
     assert recorded(folder) == {T5_SHARD: "0" * 64}
 
 
+@pytest.mark.parametrize(
+    ("name", "place"), [(UNO, "uno/dit_lora.safetensors"), (FLUX, "tokenizer_2/tokenizer_config.json")]
+)
+@pytest.mark.parametrize("headless", [set(), {"dit_lora.safetensors", "tokenizer_2/tokenizer_config.json"}])
+def test_a_recorded_file_outlives_a_newer_one(
+    fetch: Fetch, shelf: Shelf, tmp_path: Path, name: str, place: str, headless: set[str]
+) -> None:
+    """When a repository has moved on, no recorded file is replaced or deleted, and no other one brought."""
+    folder = fetch(str(tmp_path / "weights"), "uno")
+    content = (folder / place).read_bytes()
+    (folder / T5_SHARD).unlink()
+    shelf.repositories[name] = Path(shutil.copytree(shelf.repositories[name], tmp_path / "newer"))
+    (tmp_path / "newer" / place.removeprefix("uno/")).write_bytes(content + b" ")
+    shelf.moved.add(name)
+    shelf.headless |= headless
+    shelf.sent.clear()
+
+    with pytest.raises(NotFetched, match=f"^{place} is not the file that SHA256SUMS records: .*; nothing was changed"):
+        fetch(str(folder), "uno")
+
+    assert (shelf.sent, (folder / place).read_bytes()) == ([], content)
+
+
+def test_a_published_record_is_not_the_folders_own(fetch: Fetch, shelf: Shelf, tmp_path: Path) -> None:
+    """A record that a repository publishes beside its files is not laid over that of the folder."""
+    shutil.copytree(shelf.repositories[FLUX], tmp_path / "flux")
+    shelf.repositories[FLUX] = write_bytes(tmp_path / "flux", "SHA256SUMS", b"0" * 64 + b"  other\n").parent
+
+    folder = fetch(str(tmp_path / "weights"), "uno")
+
+    assert set(recorded(folder)) == _files(folder) - {"SHA256SUMS"}
+    assert "SHA256SUMS" not in {name for name, _ in shelf.sent}
+
+
+def test_a_repository_of_ones_own_is_pinned_in_its_name(fetch: Fetch, shelf: Shelf) -> None:
+    """A pin that could not count is refused before anything is brought."""
+    with pytest.raises(NotFetched, match=r"^a repository of one's own is pinned in its name: owner/name@revision$"):
+        fetch("we/flux", flux="main")
+
+    assert shelf.sent == []
+
+
 @pytest.mark.parametrize("token", ["", "hf_other"])
 def test_terms_that_nobody_accepted(
     shelf: Shelf, fetch: Fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, token: str

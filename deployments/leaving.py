@@ -46,6 +46,11 @@ class Node:
             return self._mark.stat().st_mtime >= since_s
         return False
 
+    @property
+    def is_known(self) -> bool:
+        """Whether a replica has ever stayed here; else whoever waits for it looks in the wrong place."""
+        return self._lock.exists()
+
     def leave(self) -> None:
         """Mark it.
 
@@ -86,6 +91,10 @@ class Node:
     def _mark(self) -> Path:
         return self.folder / "mark"
 
+    @property
+    def _lock(self) -> Path:
+        return self.folder / "lock"
+
     async def _look(self, stopping: asyncio.Event, ending: asyncio.Event, *, since_s: float) -> None:
         while not stopping.is_set() and not self.is_leaving(since_s=since_s):
             with suppress(TimeoutError):
@@ -101,7 +110,7 @@ class Node:
     @contextmanager
     def _locked(self, how: int) -> Iterator[None]:
         self._own()
-        with (self.folder / "lock").open("w", encoding="ascii") as lock:
+        with self._lock.open("w", encoding="ascii") as lock:
             fcntl.flock(lock, how)
             yield
 

@@ -69,9 +69,41 @@ async def test_a_folder_that_cannot_be_used_stops_no_work(tmp_path: Path) -> Non
         assert not ending.is_set()
 
 
-def test_the_command_says_when_nothing_is_held(tmp_path: Path) -> None:
-    """``uxo drain`` on a machine without replicas is done at once, and its mark is there."""
+async def test_a_node_is_known_by_its_first_replica(node: Node) -> None:
+    """A mark alone makes no node known; a replica that stayed does, also when it is gone."""
+    node.leave()
+    before = node.is_known
+
+    async with node.staying(asyncio.Event(), since_s=0.0):
+        pass
+
+    assert (before, node.is_known) == (False, True)
+
+
+async def test_the_command_says_when_nothing_is_held(tmp_path: Path) -> None:
+    """``uxo drain`` where a replica was is done once it is gone, names the folder, and its mark is there."""
+    node = Node.of(tmp_path)
+    async with node.staying(asyncio.Event(), since_s=0.0):
+        pass
+
+    answer = await asyncio.to_thread(CliRunner().invoke, app, ["drain"], env={"UXO_FOLDER": str(tmp_path)})
+
+    said = f"no replica of this machine with UXO_FOLDER={tmp_path} holds a task any more\n"
+    assert (answer.exit_code, answer.output) == (0, said)
+    assert node.is_leaving(since_s=0.0)
+
+
+def test_the_command_refuses_a_folder_that_no_replica_knows(tmp_path: Path) -> None:
+    """Run elsewhere than replicas are, ``uxo drain`` says which folder it looked for, and claims no success."""
     answer = CliRunner().invoke(app, ["drain"], env={"UXO_FOLDER": str(tmp_path)})
 
-    assert (answer.exit_code, answer.output) == (0, "no replica of this machine holds a task any more\n")
+    assert answer.exit_code == 1
+    assert f"no replica has worked on this machine with UXO_FOLDER={tmp_path}, as this user" in answer.output
+    assert not Node.of(tmp_path).is_known
+
+
+def test_a_replica_that_is_still_loading_is_told_as_well(tmp_path: Path) -> None:
+    """A pod may go before its replica has come up, which then claims nothing."""
+    CliRunner().invoke(app, ["drain"], env={"UXO_FOLDER": str(tmp_path)})
+
     assert Node.of(tmp_path).is_leaving(since_s=0.0)

@@ -94,7 +94,8 @@ def usable(url: str) -> str:
     try:
         if make_url(url).get_backend_name() == "sqlite":
             file_of(url)
-    except (ValueError, ArgumentError) as error:
+    except (ValueError, ArgumentError):
         example = "sqlite:////srv/uxo/uxo.db or postgresql+asyncpg://uxo@host:5432/uxo"
-        raise SettingsInvalid(f"UXO_DATABASE_URL cannot be used: it has to be like {example}") from error
+        # From none: the parser's words repeat what it stumbled over, and Serve's status shows every link of the chain.
+        raise SettingsInvalid(f"UXO_DATABASE_URL cannot be used: it has to be like {example}") from None
     return url

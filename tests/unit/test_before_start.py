@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from deployments.before_start import check_grace, check_set_up
 from deployments.errors import UxoError
 from deployments.serve_config import Arguments
-from deployments.settings import Settings
+from deployments.settings import Settings, SettingsInvalid
 
 #: Where boto3 finds no credentials: no file, and nobody to ask.
 NOBODY = {
@@ -78,3 +79,16 @@ def test_what_is_set_up_by_half_is_named(
 
     assert reason in refusal.value.message
     assert not list(tmp_path.iterdir())
+
+
+def test_no_part_of_a_password_is_shown() -> None:
+    """What Serve's status shows of a mistyped URL, which is the whole traceback, holds nothing of it."""
+    half = "se" * 8  # written otherwise here: a traceback shows the lines of this file, too
+    settings = Settings(database_url=f"postgresql+asyncpg://uxo:one@{half}:{half}@db:5432/uxo")
+
+    with pytest.raises(SettingsInvalid) as refusal:
+        check_set_up(settings)
+
+    shown = "".join(traceback.format_exception(refusal.value))
+    assert "UXO_DATABASE_URL cannot be used" in shown
+    assert half not in shown

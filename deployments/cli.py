@@ -13,7 +13,6 @@ import typer
 from rich.console import Console
 
 from deployments import pictures
-from deployments.before_start import look_around
 from deployments.commands import config as configs
 from deployments.commands import keys, tasks, tenants, webhooks, weights
 from deployments.commands.drain import drain
@@ -64,7 +63,9 @@ def run(
 
 
 def _serve(settings: Settings, config: Path, *, report: Callable[[str], None], first_light: bool) -> None:
-    from deployments.local import authority, running  # noqa: PLC0415 -- loads slowly; the first line is out by now
+    # They load slowly; the first line is out by now.
+    from deployments.before_start import look_around  # noqa: PLC0415 -- the same
+    from deployments.local import authority, running  # noqa: PLC0415 -- the same
 
     address = f"http://{authority(settings.host, settings.port)}"
     key = _first_key(settings)

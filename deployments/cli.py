@@ -20,6 +20,7 @@ from deployments.commands.migrate import migrate
 from deployments.commands.queue import queue
 from deployments.errors import UxoError
 from deployments.first_light import curl_command, first_wishes, take
+from deployments.serve_config import check_serve_config, read_serve_config
 from deployments.settings import Settings, SettingsInvalid, read_settings
 from deployments.tenants.keys import configured_keys
 from deployments.terminal import foreground, interruptible, progress
@@ -64,9 +65,11 @@ def run(
 
 def _serve(settings: Settings, config: Path, *, report: Callable[[str], None], first_light: bool) -> None:
     # They load slowly; the first line is out by now.
-    from deployments.before_start import look_around  # noqa: PLC0415 -- the same
+    from deployments.before_start import check_grace, look_around  # noqa: PLC0415 -- the same
     from deployments.local import authority, running  # noqa: PLC0415 -- the same
 
+    (application,) = check_serve_config(read_serve_config(config), config).applications
+    check_grace(application.args, settings)
     address = f"http://{authority(settings.host, settings.port)}"
     key = _first_key(settings)
     _check_weights(settings.weights)

@@ -116,6 +116,18 @@ def test_brackets_in_a_message_stay(uxo: Callable[..., Result], tmp_path: Path) 
     assert f"uxo run: cannot read {config} (" in answer.output
 
 
+def test_a_grace_that_cuts_calls_off_is_one_clear_line(uxo: Callable[..., Result], tmp_path: Path) -> None:
+    """The file's grace is held against the settings before Ray is started."""
+    config = tmp_path / "config.yaml"
+    config.write_text("applications: [{import_path: 'deployments.app:build', args: {grace_s: 60}}]", encoding="utf-8")
+
+    answer = uxo("run", "--config", str(config), UXO_SYNC_WAIT_S="60")
+
+    assert answer.exit_code == 1
+    assert "uxo run: args.grace_s is 60, and calls are held for UXO_SYNC_WAIT_S=60 seconds" in answer.output
+    assert "loading Ray" not in answer.output
+
+
 def test_the_demo_key_is_shown_ready_to_paste() -> None:
     """The key that was made for a first look stands in the text and in the command."""
     text = invitation("http://127.0.0.1:8000", key="demo-0123456789abcdef")

@@ -230,8 +230,7 @@ async def open_parts() -> AsyncIterator[Parts]:
 async def open_keys(settings: Settings, directory: TenantDirectory) -> KeyRing:
     """Open the key ring, and make sure that the tenants whose keys the settings name are there."""
     configured = configured_keys(settings.bootstrap_keys, settings.folder)
-    for tenant_id in configured:
-        await directory.ensure(tenant_id)
+    await directory.ensure_all(configured)
     return KeyRing(configured, directory=directory, secret=server_secret(settings.secret, settings.folder))
 
 

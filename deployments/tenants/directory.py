@@ -6,20 +6,24 @@ Keeps digests of keys, never keys. Knows no task; what tenants have spent is wri
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection, Row, Text, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_fixed
 
 from deployments.database.database import Database
 from deployments.database.schema import api_keys, database_now, is_in_state, tasks, tenants
-from deployments.errors import UxoError
+from deployments.errors import Unavailable, UxoError
 from deployments.tenants.openings import MAX_OPENINGS, Opening, OpeningInvalid, read_opening
 from deployments.tenants.tenant import TENANT_ID, Tenant
+
+log = structlog.get_logger()
 
 #: Keys of one tenant that are good at the same time: the old and the new one while callers change over.
 MAX_LIVE_KEYS = 2
@@ -127,6 +131,19 @@ class TenantDirectory:
         if await self.find(tenant_id) is None:
             with suppress(TenantExists):  # another process was first
                 await self.create(Tenant(id=tenant_id))
+
+    async def ensure_all(self, tenant_ids: Iterable[str], *, again_s: float = 1.0) -> None:
+        """Make sure that tenants are there, and wait for a database that is away: Serve gives a third try up for good.
+
+        Args:
+            tenant_ids: of the tenants.
+            again_s: seconds from one try to the next.
+        """
+        asking = AsyncRetrying(
+            retry=retry_if_exception_type(Unavailable), wait=wait_fixed(again_s), before_sleep=_log_away
+        )
+        for tenant_id in tenant_ids:
+            await asking(self.ensure, tenant_id)
 
     async def change(self, tenant: Tenant) -> None:
         """Give a tenant other limits; what it has spent stays.
@@ -280,3 +297,7 @@ def _key_of(row: Row[Any]) -> KeyRecord:
         created_at=datetime.fromtimestamp(row.created_at, UTC),
         revoked_at=None if row.revoked_at is None else datetime.fromtimestamp(row.revoked_at, UTC),
     )
+
+
+def _log_away(state: RetryCallState) -> None:
+    log.warning("tenants_not_reached", tries=state.attempt_number)

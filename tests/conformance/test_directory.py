@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from deployments.database.database import Database, open_database
-from deployments.errors import Unauthenticated
+from deployments.errors import Unauthenticated, Unavailable
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Success, Task
 from deployments.tenants.directory import (
@@ -41,6 +41,19 @@ CAROL = Tenant(
     lifetime_s=3600.0,
     max_kept=2**40,
 )
+
+
+class LateDirectory(TenantDirectory):
+    """A directory whose database is away at first."""
+
+    looks = 0
+
+    async def find(self, tenant_id: str) -> Tenant | None:
+        """Find nobody until the third look."""
+        self.looks += 1
+        if self.looks < 3:
+            raise Unavailable
+        return await super().find(tenant_id)
 
 
 async def add_keys(directory: TenantDirectory, tenant_id: str, *key_ids: str) -> None:
@@ -350,3 +363,12 @@ async def test_a_tenant_made_anew_answers_for_its_old_tasks(
     ended = await directory.find("alice")
     assert ended is not None
     assert (ended.spent, ended.held) == (30, 12)
+
+
+async def test_who_has_to_be_there_is_waited_for(database: Database) -> None:
+    """An ingress that starts while its database is away comes up once that is back."""
+    directory = LateDirectory(database)
+
+    await directory.ensure_all(["dave", "erin"], again_s=0.0)
+
+    assert {each.id for each in await directory.all()} == {"dave", "erin"}

@@ -22,7 +22,7 @@ from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
 from deployments.background import Background
-from deployments.before_start import PATIENCE_S, check_grace, look_around
+from deployments.before_start import check_grace, look_from_afar
 from deployments.checking import Checker
 from deployments.database.database import Database, open_database
 from deployments.database.signals import open_signal
@@ -90,7 +90,7 @@ def build(args: dict[str, Any]) -> Application:
     """
     arguments, settings = Arguments.model_validate(args), read_settings()
     check_grace(arguments, settings)
-    asyncio.run(look_around(settings, patience_s=PATIENCE_S))
+    asyncio.run(look_from_afar(settings))
     grace_s = arguments.grace_s
     replicas = [
         _deploy(ReplicaDeployment, name, grace_s).bind(models, arguments.capacity, grace_s)

@@ -9,20 +9,15 @@ whole, and what runs goes on. Weights are no part of it: they lie where replicas
 from __future__ import annotations
 
 import structlog
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from deployments.database.reached import DatabaseAway, check_database, usable
-from deployments.delivery.bucket import BucketFailed, BucketSink
+from deployments.database.reached import DatabaseAway, NotLetIn, check_database, usable
+from deployments.delivery.bucket import BucketFailed, BucketSink, NoCredentials
 from deployments.delivery.sink import open_sinks
 from deployments.serve_config import Arguments, ServeConfigInvalid
-from deployments.settings import Settings
+from deployments.settings import Settings, SettingsInvalid
 from deployments.tenants.keys import configured_keys, server_secret
 
 log = structlog.get_logger()
-
-#: Seconds for which a database that is away is asked again: longer than a server takes to restart, and short of the
-#: minute after which whoever deploys wants to know.
-PATIENCE_S = 30.0
 
 
 def check_grace(arguments: Arguments, settings: Settings, *, is_needed: bool = False) -> None:
@@ -51,20 +46,20 @@ def check_set_up(settings: Settings) -> None:
     Raises:
         SettingsInvalid: naming a setting that cannot be used.
     """
+    _check_own(settings)
+    open_sinks(settings)
+
+
+def _check_own(settings: Settings) -> None:
     if settings.bootstrap_keys:  # without any, one is made where it is needed, and not by looking
         configured_keys(settings.bootstrap_keys, settings.folder)
     if settings.secret:
         server_secret(settings.secret, settings.folder)
-    open_sinks(settings)
     usable(settings.store_url)
 
 
-async def look_around(settings: Settings, *, patience_s: float = 0.0) -> None:
+async def look_around(settings: Settings) -> None:
     """Return if there is all that the settings name.
-
-    Args:
-        settings: what to look at.
-        patience_s: seconds for which a database that is away is asked again.
 
     Raises:
         SettingsInvalid: naming a setting that cannot be used.
@@ -74,13 +69,42 @@ async def look_around(settings: Settings, *, patience_s: float = 0.0) -> None:
     check_set_up(settings)
     if settings.bucket:
         await _look_at_bucket(settings)
-    asking = AsyncRetrying(
-        retry=retry_if_exception_type(DatabaseAway),
-        stop=stop_after_delay(patience_s),
-        wait=wait_fixed(1.0),
-        reraise=True,
-    )
-    await asking(check_database, settings.store_url)
+    await check_database(settings.store_url)
+
+
+async def look_from_afar(settings: Settings) -> None:
+    """Return unless no machine could work with the settings; what may be this one's alone, or pass, is only logged.
+
+    The machine that composes an application draws nothing: it may have no keys of the bucket, and no way to it. A
+    database that is away is waited for by ingresses and replicas, and a deploy that is refused takes away the scaling
+    of what runs.
+
+    Raises:
+        SettingsInvalid: naming a setting that cannot be used.
+        NotLetIn: when the database refuses the login, or is not there.
+        NotMigrated: when its tables are older than this version; says which command brings them up to date.
+    """
+    _check_own(settings)
+    await _glance_at_bucket(settings)
+    try:
+        await check_database(settings.store_url)
+    except NotLetIn:
+        raise
+    except DatabaseAway as error:
+        log.warning("database_not_reached", reason=error.message)
+
+
+async def _glance_at_bucket(settings: Settings) -> None:
+    try:
+        open_sinks(settings)
+    except NoCredentials as error:
+        log.warning("bucket_not_reached", bucket=settings.bucket, reason=error.message)
+        return
+    try:
+        if settings.bucket:
+            await _look_at_bucket(settings)
+    except SettingsInvalid as error:
+        log.warning("bucket_not_usable", bucket=settings.bucket, reason=error.message)
 
 
 async def _look_at_bucket(settings: Settings) -> None:

@@ -23,6 +23,15 @@ class DatabaseAway(UxoError):
     """The database cannot be reached."""
 
 
+class NotLetIn(DatabaseAway):
+    """The database answers, and lets this login not in, or has none of that name."""
+
+
+#: How SQLSTATEs begin that waiting does not mend: a login that is refused, a database that there is not.
+#: Source: PostgreSQL 16 manual, appendix A, "PostgreSQL error codes", seen 2026-11.
+_REFUSED = ("28", "3D")
+
+
 async def check_database(url: str) -> None:
     """Return if the database at ``url`` answers and has all that this version needs.
 
@@ -65,19 +74,22 @@ def reached() -> Iterator[None]:
     """Say of a database that is away which one it is and why, where callers of the service are told neither.
 
     Raises:
-        DatabaseAway: in the place of ``Unavailable``.
+        DatabaseAway: in the place of ``Unavailable``; ``NotLetIn`` where waiting will not mend it.
     """
     try:
         yield
     except Unavailable as error:
         where = "it is named by UXO_DATABASE_URL, or lies in UXO_FOLDER"
-        raise DatabaseAway(f"cannot reach the database ({_reason(error)}); {where}") from error
+        cause = _cause(error)
+        # The database's own words, without the statement and without a link to a manual.
+        reason = (str(cause).splitlines() or [type(cause).__name__])[0]
+        is_refused = str(getattr(cause, "sqlstate", "")).startswith(_REFUSED)
+        raise (NotLetIn if is_refused else DatabaseAway)(f"cannot reach the database ({reason}); {where}") from error
 
 
-def _reason(error: Unavailable) -> str:
-    # The database's own words, which the layers above wrap: without the statement and without a link to a manual.
-    cause = getattr(error.__cause__, "orig", None) or error.__cause__ or error
-    return (str(cause).splitlines() or [type(cause).__name__])[0]
+def _cause(error: Unavailable) -> BaseException:
+    """Return what the database itself said, which the layers above wrap."""
+    return getattr(error.__cause__, "orig", None) or error.__cause__ or error
 
 
 def usable(url: str) -> str:

@@ -72,6 +72,10 @@ class BucketFailed(OSError):
     """The bucket could not be used; the message says why."""
 
 
+class NoCredentials(SettingsInvalid):
+    """There are no credentials for the bucket, where this process runs."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
     """How long a bucket is waited for, in seconds."""
@@ -123,7 +127,8 @@ class BucketSink:
         """Use the bucket of the settings, with credentials from boto3's own chain.
 
         Raises:
-            SettingsInvalid: when there are no credentials, or a half of them.
+            NoCredentials: when there are none.
+            SettingsInvalid: when there is a half of them.
         """
         patience = Patience()
         session = _with_credentials()
@@ -272,7 +277,7 @@ def _with_credentials() -> boto3.session.Session:
     except BotoCoreError as error:  # a half of them, or a profile that there is not
         raise SettingsInvalid(f"UXO_BUCKET is set, but its credentials cannot be used: {error}") from error
     if found is None:
-        raise SettingsInvalid(
+        raise NoCredentials(
             "UXO_BUCKET is set, but there are no credentials for it; set AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY, or give them in another way that boto3 knows"
         )

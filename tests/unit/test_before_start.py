@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from deployments.before_start import check_grace, check_set_up
+from deployments.before_start import check_grace, check_set_up, look_around, look_from_afar
+from deployments.database.reached import DatabaseAway
+from deployments.delivery.bucket import NoCredentials
 from deployments.errors import UxoError
 from deployments.serve_config import Arguments
 from deployments.settings import Settings, SettingsInvalid
@@ -92,3 +94,36 @@ def test_no_part_of_a_password_is_shown() -> None:
     shown = "".join(traceback.format_exception(refusal.value))
     assert "UXO_DATABASE_URL cannot be used" in shown
     assert half not in shown
+
+
+async def test_a_database_that_is_away_stops_no_deploy(tmp_path: Path) -> None:
+    """What is deployed waits for it by itself; whoever starts a machine of one's own is told at once."""
+    settings = Settings(database_url="postgresql+asyncpg://uxo@127.0.0.1:1/uxo", folder=tmp_path)
+
+    await look_from_afar(settings)
+
+    with pytest.raises(DatabaseAway):
+        await look_around(settings)
+
+
+async def test_a_head_without_keys_of_the_bucket_stops_no_deploy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where keys come from a pod's role, the pod that composes may have none; half of them are a mistake anywhere."""
+    for name, value in NOBODY.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings(bucket="pictures", folder=tmp_path)
+
+    await look_from_afar(settings)
+
+    with pytest.raises(NoCredentials):
+        await look_around(settings)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a key")
+    with pytest.raises(SettingsInvalid, match="AWS_SECRET_ACCESS_KEY"):
+        await look_from_afar(settings)
+
+
+async def test_a_secret_that_no_machine_could_use_stops_a_deploy(tmp_path: Path) -> None:
+    """What is wrong by itself is refused wherever it is read."""
+    with pytest.raises(SettingsInvalid, match="UXO_SECRET"):
+        await look_from_afar(Settings(secret="short", folder=tmp_path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from rich.console import Console
 from loadtest.exits import MISSED, STOPPED, UNUSABLE
 
 if TYPE_CHECKING:
+    from loadtest.openloop.capacity import Bracket
     from loadtest.openloop.profile import Profile
     from loadtest.openloop.run import Result
     from loadtest.openloop.slo import Goal
@@ -41,31 +43,67 @@ def find_capacity(
 ) -> None:
     """Search the highest rate at which a server meets the goals; each rate takes as long as the profile says."""
     console.print(f"{profile} against {target}: looking for the highest rate with {slo}", markup=False)
-    sys.exit(_searched({"profile": profile, "target": target, "slo": slo, "start": start}, key.split(","), output))
+    asked = {"profile": profile, "target": target, "slo": slo, "start": start, "output": str(output)}
+    sys.exit(_searched(asked, key.split(",")))
 
 
-def _searched(asked: Mapping[str, Any], keys: Sequence[str], output: Path) -> int:
-    from loadtest.openloop.capacity import highest_rate  # noqa: PLC0415 -- brings the HTTP client
-    from loadtest.openloop.profile import UnreadableProfile, read_profile  # noqa: PLC0415 -- as above
-    from loadtest.openloop.run import UnusableTarget  # noqa: PLC0415 -- as above
+def command_of(asked: Mapping[str, Any], keys: Sequence[str]) -> str:
+    """Write the command that does the same once more, without a secret: every key of a tenant is ``KEY``."""
+    options = {"key": ",".join("KEY" for _ in keys), **{name: asked[name] for name in ("slo", "target", "start")}}
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    command = ["python", "-m", "loadtest", "find-capacity", asked["profile"], *words, "--output", asked["output"]]
+    return shlex.join(command)
+
+
+def _searched(asked: Mapping[str, Any], keys: Sequence[str]) -> int:
+    from loadtest.openloop.profile import UnreadableProfile, read_profile  # noqa: PLC0415 -- brings the HTTP client
     from loadtest.openloop.slo import UnreadableSlo, parse_slo  # noqa: PLC0415 -- as above
 
     try:
         goals = parse_slo(asked["slo"])
         profile = long_enough(read_profile(asked["profile"]), goals)
-        search = Search(profile=profile, goals=goals, target=asked["target"], keys=keys)
-        console.print(f"  each rate takes {profile.seconds:g} s and the time that its last orders need")
-        asyncio.run(search.warm(asked["start"]))
-        found = asyncio.run(highest_rate(search.carries, start=asked["start"]))
-    except (UnreadableProfile, UnreadableSlo, UnusableTarget) as error:
+    except (UnreadableProfile, UnreadableSlo) as error:
         console.print(str(error), markup=False)
         return UNUSABLE
+    search = Search(profile=profile, goals=goals, target=asked["target"], keys=keys)
+    facts = {**asked, "command": command_of(asked, keys), **_facts(search)}
+    console.print(f"  each rate takes {profile.seconds:g} s and the time that its last orders need")
+    code, said, found = _ended(search, asked["start"])
+    _write(Path(asked["output"]), {**facts, **found}, search)
+    console.print(f"{said}; written to {asked['output']}", markup=False)
+    return code
+
+
+def _ended(search: Search, start: float) -> tuple[int, str, Mapping[str, Any]]:
+    """Search; return the exit code, what is said last, and what is written, however the search ended."""
+    from loadtest.openloop.capacity import highest_rate  # noqa: PLC0415 -- brings the HTTP client
+    from loadtest.openloop.run import UnusableTarget  # noqa: PLC0415 -- as above
+
+    nothing = {"carried_per_s": None, "missed_per_s": None, "is_settled": False}
+    try:
+        asyncio.run(search.warm(start))
+        found = asyncio.run(highest_rate(search.carries, start=start))
+    except UnusableTarget as error:
+        return UNUSABLE, str(error), {**nothing, "ended_by": str(error)}
     except KeyboardInterrupt:
-        console.print("stopped before an end was found")
-        return STOPPED
-    _write(output, {**asked, "carried_per_s": found.carried, "missed_per_s": found.missed}, search)
-    console.print(f"carried {found.carried:.3f} orders a second, missed at {found.missed:.3f}; written to {output}")
-    return 0 if found.carried else MISSED
+        said = "stopped before an end was found"
+        return STOPPED, said, {**nothing, "ended_by": said}
+    return (
+        0 if found.carried else MISSED,
+        said_of(found),
+        {
+            "carried_per_s": found.carried,
+            "missed_per_s": found.missed,
+            "is_settled": found.is_settled,
+            "ended_by": None,
+        },
+    )
+
+
+def said_of(found: Bracket) -> str:
+    """Say in a line what was found, and where it is not to be believed."""
+    said = f"carried {found.carried:.3f} orders a second, missed at {found.missed:.3f}"
+    return said if found.is_settled else f"{said}; not settled: looks at one rate contradicted each other to the end"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,17 +167,17 @@ def longest(goals: Sequence[Goal], *, default: float) -> float:
     return max((each.limit for each in goals if each.rank), default=default)
 
 
-def _write(output: Path, found: Mapping[str, Any], search: Search) -> None:
+def _facts(search: Search) -> dict[str, Any]:
     from loadtest.machine import commit, machine  # noqa: PLC0415 -- asks git and every package
 
-    facts = {
-        "command": "python -m loadtest find-capacity",
-        "commit": commit(),
-        "machine": dict(machine()),
-        "seconds_of_a_rate": search.profile.seconds,
-        "took_s": round(time.monotonic() - search.started, 1),
-    }
+    return {"commit": commit(), "machine": dict(machine()), "seconds_of_a_rate": search.profile.seconds}
+
+
+def _write(output: Path, found: Mapping[str, Any], search: Search) -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
     # A rate that nobody missed is infinite, for which JSON has no word.
     finite = {name: None if value == math.inf else value for name, value in found.items()}
-    output.write_text(json.dumps({**facts, **finite, "tries": search.tries}, indent=1) + "\n", encoding="utf-8")
+    took_s = round(time.monotonic() - search.started, 1)
+    output.write_text(
+        json.dumps({**finite, "took_s": took_s, "tries": search.tries}, indent=1) + "\n", encoding="utf-8"
+    )

@@ -3,14 +3,14 @@
 start ─► met ─► double … ─► missed          a bracket: carried below, not carried above
                              └─► the middle, the middle … ─► the two are near enough ─► both ends again ─► found
 
-One look may be luck, good or bad: each end of what is found was seen twice, or by two looks of three.
+One look may be luck, good or bad: each end of what is settled was seen twice, or by two looks of three.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 #: Rates beyond which nothing is looked for, per second.
 LOWEST, HIGHEST = 0.01, 10_000.0
@@ -29,6 +29,8 @@ class Bracket:
     carried: float
     #: The lowest rate that was not; infinite where all were.
     missed: float
+    #: Whether both ends were seen twice, or by two looks of three, or there is no end to see twice.
+    is_settled: bool = False
 
     @property
     def is_narrow(self) -> bool:
@@ -39,6 +41,8 @@ class Bracket:
 async def highest_rate(carries: Carries, *, start: float) -> Bracket:
     """Find the highest rate that is carried, and one 5 % above that is not; 0 where even the lowest is not.
 
+    Of a server that contradicts itself again and again it returns what was seen last, which is not settled.
+
     Args:
         carries: asks for a rate.
         start: a guess, per second.
@@ -46,14 +50,14 @@ async def highest_rate(carries: Carries, *, start: float) -> Bracket:
     found = await _bracketed(carries, start)
     for _ in range(DOUBTS):
         if found.carried == 0 or math.isinf(found.missed):
-            return found
+            return replace(found, is_settled=True)
         found = await _bisected(carries, found)
         if not await _is_still_carried(carries, found.carried, seen=True):
             found = await _bracketed(carries, found.carried / 1.1, missed=found.carried)
         elif await _is_still_carried(carries, found.missed, seen=False):
             found = await _bracketed(carries, found.missed * 1.1, carried=found.missed)
         else:
-            return found
+            return replace(found, is_settled=True)
     return found
 
 

@@ -263,6 +263,25 @@ def test_the_ceiling_of_a_taken_port_is_one_line(tmp_path: Path) -> None:
     assert f"nothing can be served at port {port}; choose another with --port" in ended.stdout
 
 
+def test_a_search_that_is_stopped_writes_what_it_tried(tmp_path: Path) -> None:
+    """After Ctrl-C every rate that was judged is in the JSON, and that nothing is settled."""
+    quick = "{seconds: 0.2, poll_s: 0.05, arrivals: {kind: steady, rate: 10}}"
+    (tmp_path / "quick.yaml").write_text(quick, encoding="utf-8")
+
+    with answering(free_port()) as target:
+        words = ["quick.yaml", "--key", "k", "--slo", "errors=0%", "--target", target, "--output", "found.json"]
+        searching = loading("find-capacity", *words, cwd=tmp_path)
+        assert any(" a second, " in line for line in searching.stdout or ())
+        searching.send_signal(signal.SIGINT)
+        said, complaints = searching.communicate(timeout=60)
+
+    found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+    assert (searching.returncode, complaints) == (130, "")
+    assert said.splitlines()[-1].startswith("stopped before an end was found; written to")
+    assert found["tries"]
+    assert (found["carried_per_s"], found["is_settled"]) == (None, False)
+
+
 def test_a_made_trace_can_be_run(tmp_path: Path) -> None:
     """What ``trace make`` writes is read by ``run``, which then finds nobody to send it to."""
     made = command("trace", "make", "--output", "day.jsonl", "--seconds", "60", cwd=tmp_path)

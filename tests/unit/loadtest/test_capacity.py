@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
+import json
+import math
+from pathlib import Path
 
-from loadtest.openloop.capacity import Carries, highest_rate
+import pytest
+from typer.testing import CliRunner
+
+from loadtest.__main__ import app
+from loadtest.capacity_command import said_of
+from loadtest.exits import UNUSABLE
+from loadtest.openloop.capacity import Bracket, Carries, highest_rate
 
 
 def server(capacity: float, asked: list[tuple[float, int]]) -> Carries:
@@ -25,6 +33,7 @@ async def test_it_is_found_from_any_guess(capacity: float, start: float) -> None
 
     found = await highest_rate(server(capacity, asked), start=start)
 
+    assert found.is_settled
     assert capacity / 1.05 <= found.carried <= capacity < found.missed
     assert asked[-2:] == [(found.carried, 1), (found.missed, 1)]
 
@@ -33,7 +42,7 @@ async def test_nothing_is_carried_by_a_broken_server() -> None:
     """Where even the lowest rate is missed, the answer is 0."""
     found = await highest_rate(server(0, []), start=1.0)
 
-    assert found.carried == 0
+    assert (found.carried, found.is_settled) == (0, True)
 
 
 async def test_a_server_without_end_ends_the_search() -> None:
@@ -41,6 +50,7 @@ async def test_a_server_without_end_ends_the_search() -> None:
     found = await highest_rate(server(1e9, []), start=1.0)
 
     assert found.carried > 5000
+    assert found.is_settled
 
 
 async def test_luck_is_found_out() -> None:
@@ -84,7 +94,7 @@ async def test_one_hiccup_decides_nothing() -> None:
 
 
 async def test_a_restless_server_ends_the_search() -> None:
-    """Where every second look is another, the search takes what it has after some doubts."""
+    """Where every second look is another, the search takes what it has after some doubts, and says that it doubts."""
     asked: list[float] = []
 
     async def carries(rate: float, number: int) -> bool:
@@ -94,4 +104,29 @@ async def test_a_restless_server_ends_the_search() -> None:
     found = await highest_rate(carries, start=1.0)
 
     assert found.carried < 4.0
+    assert not found.is_settled
     assert len(asked) < 60
+
+
+def test_what_is_not_settled_is_said_so() -> None:
+    """The last line doubts what was seen once, and nothing else."""
+    settled, doubted = (Bracket(carried=2.0, missed=math.inf, is_settled=each) for each in (True, False))
+
+    assert "not settled" not in said_of(settled)
+    assert said_of(doubted).startswith(said_of(settled))
+    assert "not settled" in said_of(doubted)
+
+
+def test_a_target_that_is_down_is_written_down(tmp_path: Path) -> None:
+    """The JSON has the command to run again, no key of a tenant, and why there is no answer in it."""
+    output = tmp_path / "capacity.json"
+    words = ["find-capacity", "capacity", "--target", "http://127.0.0.1:9", "--slo", "p95=1s", "--output", str(output)]
+
+    asked = CliRunner().invoke(app, [*words, "--key", "secret-1,secret-2", "--start", "3"])
+
+    found = json.loads(output.read_text(encoding="utf-8"))
+    assert asked.exit_code == UNUSABLE
+    assert "secret" not in output.read_text(encoding="utf-8")
+    assert found["command"].startswith("python -m loadtest find-capacity capacity --key KEY,KEY --slo p95=1s")
+    assert (found["carried_per_s"], found["is_settled"], found["tries"]) == (None, False, [])
+    assert "no connection" in found["ended_by"]

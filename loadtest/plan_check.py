@@ -95,6 +95,7 @@ def paced(
     faster: Annotated[float, typer.Option(min=0.01, help="How much faster than its table the device is.")] = 1.0,
 ) -> None:
     """Live through a load on replicas of this process whose devices sleep, plan it, and print both."""
+    begun = facts_at_start()
     costs = hurried_costs(cost_table(), faster)
     orders = drawn(costs, seconds=seconds, rate=replicas * load, wishes=WISHES)
     few = drawn(costs, seconds=FEW_S, rate=1.0, wishes=WISHES)[:FEW]
@@ -105,7 +106,7 @@ def paced(
     pace = pace_of(device_s, alone)
     # As many at a time as there are replicas, so that none waits for another.
     pace = pace.in_company(sum(device_s), sum(together) - FEW * pace.beside_s, load=load)
-    report(output, real, orders=orders, costs=costs, pace=pace, replicas=replicas)
+    write_both(output, begun, found=compared(real, orders=orders, costs=costs, pace=pace, replicas=replicas))
 
 
 @app.command()
@@ -118,7 +119,7 @@ def live(
     load: Annotated[float, typer.Option(min=0.01, help="Share of what its one replica can do.")] = 0.6,
 ) -> None:
     """Put a load on a server with one replica, plan it, and print both."""
-    costs = cost_table()
+    begun, costs = facts_at_start(), cost_table()
     few = [replace(order, at_s=0.0) for order in drawn(costs, seconds=FEW_S, rate=1.0, wishes=LIVE_WISHES)[:FEW]]
     try:
         device_s = [device_s_of(order, costs) for order in few]
@@ -134,7 +135,7 @@ def live(
     except UnusableTarget as error:
         sys.stdout.write(f"{error}\n")
         sys.exit(UNUSABLE)
-    report(output, real, orders=orders, costs=costs, pace=pace, replicas=1)
+    write_both(output, begun, found=compared(real, orders=orders, costs=costs, pace=pace, replicas=1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,25 +170,33 @@ def pace_of(device_s: Sequence[float], latencies_s: Sequence[float]) -> Pace:
     return Pace(slower=slower, beside_s=max(beside_s, 0.0))
 
 
-def report(
-    output: Path, real: Measured, *, orders: Sequence[Order], costs: CostTable, pace: Pace, replicas: int
-) -> None:
-    """Plan what was lived through, and write and print both."""
-    habits = Habits(capacity=4, deliver_s=max(pace.beside_s - Habits().claim_s, 0.0))
-    works = works_of(orders, hurried_costs(costs, 1 / pace.slower))
-    lived = virtually(works, Setting(warm=replicas, habits=habits), Fixed(replicas=replicas))
-    found = {"lived_through": figures_of(real), "planned": figures_of(planned(lived))}
-    facts = {
+def facts_at_start() -> Mapping[str, Any]:
+    """Say what is about to be measured on what; asked for first, for a load that is lived through loads the machine."""
+    return {
         "benchmark": "plan_check",
         "commit": commit(),
         "command": " ".join(["python -m loadtest.plan_check", *sys.argv[1:]]),
         "machine": machine(),
-        "pace": asdict(pace),
-        **found,
     }
+
+
+def compared(
+    real: Measured, *, orders: Sequence[Order], costs: CostTable, pace: Pace, replicas: int
+) -> Mapping[str, Any]:
+    """Plan what was lived through, and return the figures of both and the pace."""
+    habits = Habits(capacity=4, deliver_s=max(pace.beside_s - Habits().claim_s, 0.0))
+    works = works_of(orders, hurried_costs(costs, 1 / pace.slower))
+    lived = virtually(works, Setting(warm=replicas, habits=habits), Fixed(replicas=replicas))
+    both = {"lived_through": figures_of(real), "planned": figures_of(planned(lived))}
+    return {"pace": asdict(pace), **both}
+
+
+def write_both(output: Path, facts: Mapping[str, Any], *, found: Mapping[str, Any]) -> None:
+    """Write and print what was lived through and what is planned."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    sys.stdout.write(f"{pace}\n{markdown(rows_of(found['lived_through'], found['planned']))}\n")
+    output.write_text(json.dumps({**facts, **found}, indent=1) + "\n", encoding="utf-8")
+    table = markdown(rows_of(found["lived_through"], found["planned"]))
+    sys.stdout.write(f"{Pace(**found['pace'])}\n{table}\n")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,7 @@ from loadtest.machine import commit, machine
 from loadtest.peers.environment import CannotInstall, last_line, pinned
 from loadtest.peers.measuring import NoGoodAnswer, Note, Scene, measure
 from loadtest.peers.page import with_figures
-from loadtest.peers.peer import PEERS, OnRay, Peer
+from loadtest.peers.peer import PEERS, USUAL, OnRay, Peer
 from loadtest.peers.starting import ServerEnded, Site
 
 #: Where environments go, and below ``last`` the logs and databases of the last run. Not under /tmp: that may be memory,
@@ -47,11 +47,11 @@ console = Console(highlight=False, soft_wrap=True)
 def peers(
     *,
     output: Annotated[Path, typer.Option(help="Folder of peers.json; the tables of a peers.md there follow.")] = FOLDER,
-    only: Annotated[str, typer.Option(help="Servers, with commas between; all if none.")] = "",
+    only: Annotated[str, typer.Option(help="Servers, with commas between.")] = ",".join(USUAL),
     loads: Annotated[
         str, typer.Option(help="Shares of what the model can do in full groups of one shape, with commas between.")
     ] = "0.15,0.5,0.9",
-    seconds: Annotated[float, typer.Option(min=1, help="How long each load lasts.")] = 30.0,
+    seconds: Annotated[float, typer.Option(min=1, help="How long each load lasts.")] = 15.0,
     port: Annotated[int, typer.Option(help="First of the 80 ports that the servers use.")] = 18900,
     tables_only: Annotated[
         bool, typer.Option("--tables-only", help="Measure nothing; write the tables again.")
@@ -78,7 +78,7 @@ def peers(
 
 
 def _chosen(only: str) -> Sequence[Peer]:
-    names = [name.strip() for name in only.split(",") if name.strip()] or list(PEERS)
+    names = [name.strip() for name in only.split(",") if name.strip()] or USUAL
     if unknown := [name for name in names if name not in PEERS]:
         _give_up(f"there is no server {', '.join(unknown)}; there are {', '.join(PEERS)}")
     return [PEERS[name] for name in names]

@@ -20,6 +20,8 @@ class Cost:
     idle_cores: float
     #: Sizes of the calls of the model.
     groups: Sequence[int]
+    #: The machine's one-minute load before the first wish.
+    load_average: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,8 @@ class Finding:
     idle_cores: float
     #: What 99 of 100 wishes were sent late by: the load's own fault.
     late_p99_ms: float
+    #: The machine's one-minute load before the first wish, what the server's warm-up left of it included.
+    load_average: float
 
     def to_json(self) -> dict[str, Any]:
         """Return what is written to the file."""
@@ -102,6 +106,7 @@ def found(told: Sequence[Told], cost: Cost, *, peer: str, load: float, slo_s: fl
         cpu_ms=round(cost.cpu_s * 1000 / len(good), 2) if good else None,
         idle_cores=round(cost.idle_cores, 3),
         late_p99_ms=round(percentile([each.late_s * 1000 for each in told], 0.99), 1),
+        load_average=round(cost.load_average, 2),
     )
 
 

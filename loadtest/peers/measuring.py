@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -100,6 +101,7 @@ async def _idle_cores(running: Running) -> float:
 
 async def _at(load: float, peer: Peer, wire: Wire, running: Running, *, scene: Scene, idle_cores: float) -> Finding:
     wishes = draw_wishes(rate=load * CAPACITY_PER_S, seconds=scene.seconds, seed=scene.seed)
+    load_average = os.getloadavg()[0]
     calls_before, before, started_s = len(_groups(running.site)), cpu_times(running.process.pid), time.monotonic()
     async with asyncio.timeout(scene.seconds + 2 * PATIENCE_S):
         told = await offer(wishes, peer, wire)
@@ -109,6 +111,7 @@ async def _at(load: float, peer: Peer, wire: Wire, running: Running, *, scene: S
         cpu_s=max(spent_s(before, cpu_times(running.process.pid)) - idle_cores * wall_s, 0.0),
         idle_cores=idle_cores,
         groups=_groups(running.site)[calls_before:],
+        load_average=load_average,
     )
     return found(told, cost, peer=peer.name, load=load, slo_s=scene.slo_s, seconds=scene.seconds)
 

@@ -144,7 +144,8 @@ def _ours(name: str, *, has_haproxy: bool) -> Peer:
         start=OnRay(import_path=f"{_SERVERS}.ours:build", has_haproxy=has_haproxy),
         ask=_ask_ours,
         is_good=_has_picture,
-        setting="groups of up to 8, 24 tasks at the replica, SQLite, one step for a picture",
+        setting="groups of up to 8 in the mode `throughput`, in which strangers share a call where it pays by the fake "
+        "model's own costs; 24 tasks at the replica, SQLite, one step for a picture",
         lacks="cheap calls: each is three transactions on disk, an encoded picture and its file",
     )
 
@@ -213,3 +214,8 @@ _ALL = (
 
 #: Every server, by name.
 PEERS: Mapping[str, Peer] = MappingProxyType({peer.name: peer for peer in _ALL})
+
+#: Those that are measured where none is named: each once, without the variants that HAProxy stands before.
+USUAL: Sequence[str] = tuple(
+    peer.name for peer in _ALL if not (isinstance(peer.start, OnRay) and peer.start.has_haproxy)
+)

@@ -1,6 +1,7 @@
 """Ours: the real ingress, store, housekeeper and replica; only the pipeline is the fake model.
 
-The service is composed as ``deployments.app`` composes it, with one replica whose engine runs ``FakePipeline``.
+The service is composed as ``deployments.app`` composes it in the mode throughput, with one replica whose engine runs
+``FakePipeline``: strangers share a call where it pays, as the cost table says it of FLUX and the fake model of itself.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from deployments.replica.limits import Limits
 from deployments.settings import read_settings
 from loadtest.paced import samples_of
 from loadtest.peers.peer import POISON
-from loadtest.peers.servers.fake_model import MAX_GROUP, run_alike
+from loadtest.peers.servers.fake_model import MAX_GROUP, SHARED, run_alike
 from models.engine import Engine
 from models.request import GeneratedImage, GenerationRequest
 from models.sample import Sample, ShapeKey
@@ -79,7 +80,7 @@ class FakeReplica:
         """Start claiming."""
         settings = read_settings()
         observe_as(settings)
-        engine = Engine({"uno": FakePipeline()}, max_group=MAX_GROUP)
+        engine = Engine({"uno": FakePipeline()}, max_group=MAX_GROUP, shared=lambda _shape: SHARED)
         limits = Limits(capacity=CAPACITY, lease_s=settings.lease_s, drain_s=1.0)
         self._background = Background(
             "replica", lambda stopping: run_replica(engine, limits, settings, stopping, check=no_check)

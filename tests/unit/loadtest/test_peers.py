@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from running_service import free_port
@@ -20,13 +21,13 @@ from loadtest.peers.environment import REQUIREMENTS, CannotInstall, environment_
 from loadtest.peers.finding import Cost, Finding, found
 from loadtest.peers.offering import Told, offer
 from loadtest.peers.page import BEGIN, END, NoMarks, with_figures
-from loadtest.peers.peer import PEERS, OnRay, OwnEnvironment, Peer
-from loadtest.peers.servers.fake_model import LOG_VARIABLE, MAX_GROUP, Poisoned, run_mixed
+from loadtest.peers.peer import PEERS, USUAL, OnRay, OwnEnvironment, Peer
+from loadtest.peers.servers.fake_model import GROUP_S, ITEM_S, LOG_VARIABLE, MAX_GROUP, SHARED, Poisoned, run_mixed
 from loadtest.peers.starting import ROOT, ServerEnded, Site, command_of, started
 from loadtest.peers.wish import CAPACITY_PER_S, SHAPES, Wish, draw_wishes
 
 WISH = Wish(number=0, at_s=0.0, shape="square", is_poisoned=False)
-NO_COST = Cost(cpu_s=0.0, idle_cores=0.0, groups=())
+NO_COST = Cost(cpu_s=0.0, idle_cores=0.0, groups=(), load_average=0.25)
 
 
 def told(*, latency_s: float = 0.1, status: int | None = 200, is_poisoned: bool = False) -> Told:
@@ -221,7 +222,7 @@ async def test_wishes_are_offered_and_told() -> None:
     assert counted(*ends).failed_neighbours == 0
 
 
-def report() -> dict[str, object]:
+def report() -> dict[str, Any]:
     """Make a report of one finding and one server that could not be run."""
     finding = replace(counted(told()), load=0.5).to_json()
     machine = {"cores": 2, "cpu": "a CPU", "memory_gib": 1, "python": "3", "load_average_at_start": 0.1}
@@ -246,7 +247,18 @@ def test_figures_stand_between_the_marks() -> None:
     assert page.endswith(f"{END}\nafter\n")
     assert "last year" not in page
     assert "- **cog** could not be measured to the end: it ended with 1" in page
-    assert "| mosec | 0.5 | 100.0% | 100 | 100 | 100 | 0.0 | - | 0 | 0 | 0 |" in page
+    assert "| mosec | 0.5 | 100.0% | 100 | 100 | 100 | 0.0 | - | 0 | 0 | 0 | 0.2 |" in page
+
+
+def test_an_older_report_lacks_a_figure() -> None:
+    """The tables of a report from before a figure was measured are written without it."""
+    older = report()
+    older["findings"] = [replace(counted(told()), load=0.5).to_json()]
+    del older["findings"][0]["load_average"]
+
+    page = with_figures(f"{BEGIN}\n{END}\n", older)
+
+    assert "| 0.0 | - | 0 | 0 | 0 | - |" in page
 
 
 def test_a_page_without_marks_is_refused() -> None:
@@ -258,6 +270,18 @@ def test_a_page_without_marks_is_refused() -> None:
 def test_groups_are_no_larger_than_the_model_takes() -> None:
     """All servers are set up for the same largest group."""
     assert all(str(MAX_GROUP) in peer.setting or not peer.setting for peer in PEERS.values() if peer.name != "cog")
+
+
+def test_each_server_is_usually_measured_once() -> None:
+    """HAProxy stands before none of those that are measured unless others are named."""
+    assert USUAL == ("mosec", "litserve", "bentoml", "cog", "ray", "uxo")
+
+
+def test_the_model_shares_what_one_more_does_not_add() -> None:
+    """Of 25 ms for one item a second one adds 5, so four fifths are shared."""
+    alone_s, both_s = (GROUP_S + ITEM_S * count for count in (1, 2))
+
+    assert pytest.approx(2 - both_s / alone_s) == SHARED
 
 
 def test_every_peer_is_a_peer() -> None:

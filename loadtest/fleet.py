@@ -85,7 +85,9 @@ def fleet(
     rate: Annotated[float, typer.Option(min=0.1, help="Orders per second.")] = 1000.0,
     tenants: Annotated[int, typer.Option(min=1)] = 10_000,
     seconds: Annotated[float, typer.Option(min=1)] = 120.0,
-    database: Annotated[str, typer.Option(help="An empty one to measure, or the claims a second it carries.")] = "250",
+    database: Annotated[
+        str, typer.Option(help="An empty one to make tables in and measure, or the claims a second it carries.")
+    ] = "250",
 ) -> None:
     """Let fleets live through what befalls them, and print waits, goodput, fairness and what the store is asked."""
     measured = measured_at(database)

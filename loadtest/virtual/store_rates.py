@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any
 
 from deployments.database.database import open_database
+from deployments.database.migrations.move import move
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Claim, Success
 from deployments.tenants.directory import TenantDirectory
@@ -24,9 +25,10 @@ async def store_rates(url: str, *, tasks: int) -> Mapping[str, float]:
     """Return accepts, claims and ends per second, each asked for by many at once.
 
     Args:
-        url: an empty database; it holds ``tasks`` ended tasks afterwards.
+        url: an empty database, without tables or with; it has them and ``tasks`` ended tasks afterwards.
         tasks: how often each is done.
     """
+    await move(url, post=True)
     database = await open_database(url)
     try:
         for tenant_id in TENANTS:

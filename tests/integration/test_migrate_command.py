@@ -23,6 +23,7 @@ from deployments.database.migrations import (
     upgrade,
 )
 from deployments.database.migrations.move import patient_engine
+from loadtest.virtual.store_rates import store_rates
 
 Uxo = Callable[..., Result]
 
@@ -192,3 +193,10 @@ async def test_a_migration_waits_as_long_as_it_takes(bare_url: str) -> None:
 
     assert limits == ["0", "0"]
     assert patience_s is None
+
+
+async def test_a_database_that_is_measured_gets_its_tables(bare_url: str) -> None:
+    """What a fleet may ask of a server's database is measured in one that nobody has migrated."""
+    rates = await store_rates(bare_url, tasks=5)
+
+    assert all(rate > 0 for rate in rates.values())

@@ -19,6 +19,7 @@ from typing import Any
 
 import psutil
 
+from deployments.haproxy import BINARY_PATH
 from deployments.local import read_config, running
 from deployments.terminal import interruptible
 
@@ -96,6 +97,7 @@ def environment_of(plan: Plan) -> dict[str, str]:
 def haproxy_environment(port: int, sockets: Path) -> dict[str, str]:
     """Return what keeps one HAProxy apart from every other on this machine; it has the ports below ``port`` + 60."""
     return {
+        BINARY_PATH: str(Path(sys.executable).with_name("uxo-haproxy")),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(sockets / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(sockets / "admin.sock"),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(sockets),

@@ -106,6 +106,10 @@ seccompProfile: {type: RuntimeDefault}
 {{- end }}
 # HAProxy instead of Serve's proxy: docs/adr/0004.
 - {name: RAY_SERVE_ENABLE_HA_PROXY, value: "1"}
+# As Ray starts it, HAProxy overlooks callers who hang up: deployments/haproxy.py.
+- {name: RAY_SERVE_HAPROXY_BINARY_PATH, value: /opt/uxo/bin/uxo-haproxy}
+# What the processes of a node say is what its container says, so that `kubectl logs` shows it.
+- {name: RAY_LOG_TO_STDERR, value: "1"}
 - {name: RAY_USAGE_STATS_ENABLED, value: "0"}
 # The root is for reading; what libraries keep at home goes where all that is passing goes.
 - {name: HOME, value: /tmp}

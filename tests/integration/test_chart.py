@@ -201,6 +201,7 @@ def test_every_other_setting_can_be_given() -> None:
         ({"gateway": {"pods": 0}}, "pods"),
         ({"serve": {"graceS": 300}}, "serve.graceS is 300, and calls are held for UXO_SYNC_WAIT_S=300"),
         ({"settings": {"UXO_SYNC_WAIT_S": "400"}}, "serve.graceS is 330, and calls are held for UXO_SYNC_WAIT_S=400"),
+        ({"settings": {"UXO_SYNC_WAIT_S": "5 minutes"}}, "UXO_SYNC_WAIT_S"),
         ({"gpuGroups": {"flux": {"pods": 0}}}, "nothing would ever change that"),
         ({"gpuGroups": {"flux": {"scale": {"maxPods": 2}}}}, "flux"),
         ({"gpuGroups": {"flux": SCALE | {"pods": 3}}, **SCALES}, "maxPods is less than pods"),
@@ -212,6 +213,16 @@ def test_a_value_that_there_is_not_is_refused(values: dict[str, Any], named: str
     """A key or value that the chart does not know is refused by its name."""
     with pytest.raises(Refused, match=named):
         render(values, major=major)
+
+
+def test_the_chart_knows_for_how_long_calls_are_held() -> None:
+    """Where the values do not say it, a grace is held against the default of the settings."""
+    wait_s = Settings().sync_wait_s
+
+    render({"serve": {"graceS": int(wait_s) + 1}})
+
+    with pytest.raises(Refused, match=f"UXO_SYNC_WAIT_S={wait_s:g} "):
+        render({"serve": {"graceS": int(wait_s)}})
 
 
 def test_a_digest_is_an_image() -> None:

@@ -46,8 +46,9 @@ whole on the same way can be in time together, so the best order lies between. N
 at a time, than shortest first by true times.
 
 A window cannot stop what runs in its batch: what was taken back meanwhile ends all the same, and is not counted as
-wasted. Sharing calls with company that is not one's own delays whoever leads and saves little at most sizes; it pays
-where pictures are small or all come at once, and there by a higher throughput alone.
+wasted. Sharing calls with company that is not one's own delays whoever leads and saves little at most sizes. Ours in
+groups therefore shares among the pictures of one request, and with strangers only where that spares all others twice
+what it costs those in the call.
 
 The order sees all that waits here. A real replica sees what it has claimed, so on a cluster these figures are what
 the order can do, not what a caller measures.

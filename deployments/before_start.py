@@ -66,9 +66,8 @@ async def look_around(settings: Settings) -> None:
         DatabaseAway: when the database cannot be reached.
         NotMigrated: when its tables are older than this version; says which command brings them up to date.
     """
-    check_set_up(settings)
-    if settings.bucket:
-        await _look_at_bucket(settings)
+    _check_own(settings)
+    await _look_at(_bucket_of(settings), name=settings.bucket)
     await check_database(settings.store_url)
 
 
@@ -96,19 +95,26 @@ async def look_from_afar(settings: Settings) -> None:
 
 async def _glance_at_bucket(settings: Settings) -> None:
     try:
-        open_sinks(settings)
+        bucket = _bucket_of(settings)
     except NoCredentials as error:
         log.warning("bucket_not_reached", bucket=settings.bucket, reason=error.message)
         return
     try:
-        if settings.bucket:
-            await _look_at_bucket(settings)
+        await _look_at(bucket, name=settings.bucket)
     except SettingsInvalid as error:
         log.warning("bucket_not_usable", bucket=settings.bucket, reason=error.message)
 
 
-async def _look_at_bucket(settings: Settings) -> None:
+def _bucket_of(settings: Settings) -> BucketSink | None:
+    """Open every sink, and return that of the bucket if there is one."""
+    bucket = open_sinks(settings).get("bucket")
+    return bucket if isinstance(bucket, BucketSink) else None
+
+
+async def _look_at(bucket: BucketSink | None, *, name: str) -> None:
+    if bucket is None:
+        return
     try:
-        await BucketSink.open(settings).check()
+        await bucket.check()
     except BucketFailed as error:  # not everyone who starts something may reach it, and replicas wait for it
-        log.warning("bucket_not_reached", bucket=settings.bucket, reason=str(error))
+        log.warning("bucket_not_reached", bucket=name, reason=str(error))

@@ -35,9 +35,10 @@ def check(
         settings = read_settings()
         (application,) = check_serve_config(read_serve_config(path), path).applications
         check_grace(application.args, settings, is_needed=application.is_updated_in_turns)
-        check_set_up(settings)
         if ask:
             asyncio.run(look_around(settings))
+        else:
+            check_set_up(settings)
     replicas = application.args.replicas
     if as_json:
         print_json({"file": str(path), "replicas": replicas})

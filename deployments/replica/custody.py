@@ -45,11 +45,6 @@ class Custody:
         return self._held.get(held.task_id) is held
 
     @property
-    def task_ids(self) -> frozenset[str]:
-        """Name the tasks that are held."""
-        return frozenset(self._held)
-
-    @property
     def load(self) -> Load:
         """Return what is left to step of it."""
         return Load(held=self._held.values(), step_s=self._step_s, ahead_s=self._limits.ahead_s)

@@ -257,7 +257,7 @@ class Replica:
         except Exception as error:  # noqa: BLE001 -- whatever a model raises is this task's failure, not the replica's
             await self._ending.fail(held, error)
             return
-        if held.task_id not in self._custody.task_ids:
+        if not self._custody.named([held.task_id]):
             await self._evict(held)
         self._has_work.set()
 

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 
 from loadtest.server import haproxy_environment
+from loadtest.stopping import stop
 
 #: Ports of one cluster: the first for callers, then HAProxy's, Ray's own from ``RAY_PORTS`` on, the last for workers.
 PORTS_PER_CLUSTER = 100
@@ -147,7 +147,7 @@ def clustered(port: int, **environment: str) -> Iterator[Cluster]:
         _wait_until_started(cluster)
         yield cluster
     finally:
-        _stop(watch)
+        stop(watch, patience_s=STOP_S)
 
 
 def _environment(port: int, folder: Path) -> dict[str, str]:
@@ -185,15 +185,3 @@ def _wait_until_started(cluster: Cluster) -> None:
             return
         time.sleep(0.5)
     raise ClusterFailed((cluster.folder / "ray.log").read_text(encoding="utf-8", errors="replace")[-2000:])
-
-
-def _stop(watch: subprocess.Popen[bytes]) -> None:
-    """Let a cluster stop by itself, and end what is left of it after that."""
-    tree = psutil.Process(watch.pid).children(recursive=True)
-    with suppress(subprocess.TimeoutExpired):
-        watch.communicate(timeout=STOP_S)
-    for left in psutil.wait_procs(tree, timeout=1.0)[1]:
-        with suppress(psutil.NoSuchProcess):
-            left.kill()
-    watch.kill()
-    watch.wait()

@@ -12,16 +12,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from deployments.haproxy import BINARY_PATH
 from deployments.local import read_config, running
 from deployments.terminal import interruptible
+from loadtest.stopping import stop
 
 #: What the child says once it serves.
 READY = "ready"
@@ -79,7 +78,7 @@ def serving(plan: Plan) -> Iterator[int]:
         _wait_until_ready(process, log)
         yield process.pid
     finally:
-        _stop(process)
+        stop(process, patience_s=STOP_S)
 
 
 def environment_of(plan: Plan) -> dict[str, str]:
@@ -119,19 +118,6 @@ def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> None:
         if line.strip() == READY.encode():
             return
     raise ServerFailed(log.read_text(encoding="utf-8", errors="replace")[-2000:])
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Let a server stop by itself, and end whatever of it is left after that."""
-    tree = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-    try:
-        process.communicate(timeout=STOP_S)  # ends its standard input
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    for left in psutil.wait_procs(tree, timeout=1.0)[1]:
-        with suppress(psutil.NoSuchProcess):
-            left.kill()
 
 
 def main() -> None:

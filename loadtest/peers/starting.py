@@ -7,17 +7,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-import psutil
 
 from deployments.local import read_config
 from loadtest import server
 from loadtest.peers.environment import environment_of, last_line
 from loadtest.peers.peer import KEY, TENANT, OnRay, OwnEnvironment, Peer
 from loadtest.peers.servers.fake_model import LOG_VARIABLE
+from loadtest.stopping import stop
 
 #: This source.
 ROOT = Path(__file__).parents[2]
@@ -95,7 +94,9 @@ def started(peer: Peer, site: Site) -> Iterator[Running]:
     try:
         yield Running(process=process, site=site)
     finally:
-        _stop(process, is_asked_by_signal=isinstance(peer.start, OwnEnvironment))
+        if isinstance(peer.start, OwnEnvironment):
+            process.terminate()  # those on Ray wait for the end of their standard input
+        stop(process, patience_s=STOP_S)
 
 
 def command_of(start: OwnEnvironment | OnRay, site: Site) -> tuple[Sequence[str], Mapping[str, str]]:
@@ -129,18 +130,3 @@ def _ray_command(start: OnRay, site: Site) -> tuple[Sequence[str], Mapping[str, 
         environment={"UXO_BOOTSTRAP_KEYS": f"{TENANT}:{KEY}", "UXO_METRICS_PORT": "0"},
     )
     return [sys.executable, "-m", "loadtest.server", str(path), str(site.port)], server.environment_of(plan)
-
-
-def _stop(process: subprocess.Popen[bytes], *, is_asked_by_signal: bool) -> None:
-    """Ask a server to end, and end whatever of it is left after that."""
-    tree = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-    if is_asked_by_signal:
-        process.terminate()
-    try:
-        process.communicate(timeout=STOP_S)  # ends its standard input, which those on Ray wait for
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    for left in psutil.wait_procs(tree, timeout=2.0)[1]:
-        with suppress(psutil.NoSuchProcess):
-            left.kill()

@@ -6,7 +6,6 @@ long callers wait, and how many hours of GPUs that takes.
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ import typer
 
 from deployments.autoscaling import Aim
 from loadtest.figures import markdown
+from loadtest.findings import write_findings
 from loadtest.machine import commit
 from loadtest.openloop.due import orders_of
 from loadtest.openloop.profile import Burst, Profile
@@ -71,8 +71,7 @@ def compare(
         "seeds": seeds,
         "figures": found,
     }
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    write_findings(output, facts)
     for trace in TRACES:
         rows = [row_of(each) for each in found if each["trace"] == trace]
         sys.stdout.write(f"{trace}\n\n{markdown([['rule', *COLUMNS], *rows])}\n\n")

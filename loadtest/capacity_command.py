@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import math
 import shlex
 import sys
 import time
@@ -17,6 +15,7 @@ import typer
 from rich.console import Console
 
 from loadtest.exits import MISSED, STOPPED, UNUSABLE
+from loadtest.findings import write_findings
 
 if TYPE_CHECKING:
     from loadtest.openloop.capacity import Bracket
@@ -103,7 +102,7 @@ def _ended(search: Search, start: float) -> tuple[int, str, Mapping[str, Any]]:
 def said_of(found: Bracket) -> str:
     """Say in a line what was found, and where it is not to be believed."""
     said = f"carried {found.carried:.3f} orders a second, missed at {found.missed:.3f}"
-    return said if found.is_settled else f"{said}; not settled: looks at one rate contradicted each other to the end"
+    return f"{said}{found.doubt}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,10 +173,5 @@ def _facts(search: Search) -> dict[str, Any]:
 
 
 def _write(output: Path, found: Mapping[str, Any], search: Search) -> None:
-    output.parent.mkdir(parents=True, exist_ok=True)
-    # A rate that nobody missed is infinite, for which JSON has no word.
-    finite = {name: None if value == math.inf else value for name, value in found.items()}
     took_s = round(time.monotonic() - search.started, 1)
-    output.write_text(
-        json.dumps({**finite, "took_s": took_s, "tries": search.tries}, indent=1) + "\n", encoding="utf-8"
-    )
+    write_findings(output, {**found, "took_s": took_s, "tries": search.tries})

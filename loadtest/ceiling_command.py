@@ -6,8 +6,6 @@ Against a server that answers at once, from a process beside it. What is offered
 from __future__ import annotations
 
 import asyncio
-import json
-import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,9 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from loadtest.exits import STOPPED, UNUSABLE
+from loadtest.exits import MISSED, STOPPED, UNUSABLE
+from loadtest.findings import write_findings
 
 if TYPE_CHECKING:
+    from loadtest.openloop.capacity import Bracket
     from loadtest.openloop.order import Order
     from loadtest.openloop.run import Load
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 LATE_S = 0.005
 #: Orders a second with which the search begins.
 START = 100.0
-
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -48,19 +47,20 @@ def ceiling(
     except OSError as error:
         console.print(f"{error}; choose another with --port", markup=False)
         sys.exit(UNUSABLE)
-    _write(output, {**facts, **found, "seconds": seconds, "tries": tries})
-    if found["offered_per_s"]:
-        doubt = "" if found["is_settled"] else "; not settled: looks at one rate contradicted each other to the end"
-        console.print(
-            f"offered {found['offered_per_s']:.4g} orders a second in time, not {found['late_per_s']:.4g}{doubt}"
-        )
-    else:
-        console.print("late even at the lowest rate: this machine is busy with something else")
-    console.print(f"written to {output}")
-    sys.exit(0 if found["offered_per_s"] else 1)
+    ends = {"offered_per_s": found.carried, "late_per_s": found.missed, "is_settled": found.is_settled}
+    write_findings(output, {**facts, **ends, "seconds": seconds, "tries": tries})
+    console.print(f"{said_of(found)}\nwritten to {output}", markup=False)
+    sys.exit(0 if found.carried else MISSED)
 
 
-def _searched(seconds: float, port: int) -> tuple[dict[str, Any], list[Mapping[str, float]]]:
+def said_of(found: Bracket) -> str:
+    """Say in a line what was found, and where it is not to be believed."""
+    if not found.carried:
+        return "late even at the lowest rate: this machine is busy with something else"
+    return f"offered {found.carried:.4g} orders a second in time, not {found.missed:.4g}{found.doubt}"
+
+
+def _searched(seconds: float, port: int) -> tuple[Bracket, list[Mapping[str, float]]]:
     from loadtest.answers import answering  # noqa: PLC0415 -- brings the HTTP server
     from loadtest.openloop.capacity import highest_rate  # noqa: PLC0415 -- as above
 
@@ -73,8 +73,7 @@ def _searched(seconds: float, port: int) -> tuple[dict[str, Any], list[Mapping[s
         return late_ms <= LATE_S * 1e3 and not errors
 
     with answering(port) as target:
-        found = asyncio.run(highest_rate(is_in_time, start=START))
-    return {"offered_per_s": found.carried, "late_per_s": found.missed, "is_settled": found.is_settled}, tries
+        return asyncio.run(highest_rate(is_in_time, start=START)), tries
 
 
 async def _offered(rate: float, seconds: float, target: str) -> Mapping[str, float]:
@@ -104,10 +103,3 @@ def _facts() -> dict[str, Any]:
     from loadtest.machine import commit, machine  # noqa: PLC0415 -- asks git and every package
 
     return {"command": "python -m loadtest ceiling", "commit": commit(), "machine": dict(machine())}
-
-
-def _write(output: Path, found: Mapping[str, Any]) -> None:
-    # A rate at which nothing was late is infinite, for which JSON has no word.
-    found = {name: None if value == math.inf else value for name, value in found.items()}
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")

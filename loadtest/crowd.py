@@ -30,6 +30,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from loadtest.closed_loop import closed_loop, connected, wire_call
 from loadtest.dialect_cost import KEY, SCENES, serving
 from loadtest.figures import percentile
+from loadtest.findings import write_findings
 from loadtest.machine import commit, machine
 
 if TYPE_CHECKING:
@@ -83,8 +84,7 @@ def crowd(
         url = f"sqlite:///{Path(folder).resolve() / 'uxo.db'}"
         measured, fates = asyncio.run(run(url, sockets=sockets, seconds=seconds, port=port))
     facts = {"benchmark": "crowd", "commit": commit(), "machine": machine(), "sockets": sockets, "fates": fates}
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(facts | {"measured": [asdict(each) for each in measured]}, indent=1) + "\n")
+    write_findings(output, facts | {"measured": [asdict(each) for each in measured]})
     sys.stdout.write(markdown(measured, fates))
     console.print(f"written to {output}")
 

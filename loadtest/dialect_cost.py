@@ -39,6 +39,7 @@ from deployments.tenants.keys import KeyRing
 from deployments.tenants.tenant import Tenant
 from loadtest.closed_loop import closed_loop, connected, wire_call
 from loadtest.figures import percentile
+from loadtest.findings import write_findings
 from loadtest.flood import OUTPUTS, POLITE, SECRET, Scene, service
 from loadtest.machine import commit, machine
 from loadtest.reference import small_reference
@@ -90,8 +91,7 @@ def dialect_cost(
             url = f"sqlite:///{Path(folder).resolve() / 'uxo.db'}"
             measured += asyncio.run(run(kind, url, rounds=rounds, seconds=seconds, port=port))
     facts = {"benchmark": "dialect_cost", "commit": commit(), "machine": machine()}
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(facts | {"measured": [asdict(each) for each in measured]}, indent=1) + "\n")
+    write_findings(output, facts | {"measured": [asdict(each) for each in measured]})
     sys.stdout.write(markdown(measured))
     console.print(f"written to {output}")
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from loadtest.findings import write_findings
 from models.cost import FORM, read_costs
 
 #: Rows of one kind.
@@ -34,8 +35,7 @@ def fit_costs(
     table = table_of(measured)
     costs = read_costs(json.dumps(table))
     off = [costs.step(int(row["tokens"]), rows=int(row["samples"])) / row["ms"] - 1 for row in measured["steps"]]
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+    write_findings(output, table)
     sys.stdout.write(f"{len(off)} steps; the table is off by {min(off):+.1%} to {max(off):+.1%}\n")
 
 

@@ -7,7 +7,6 @@ says. What a database carries is measured apart, on a real one, and then told to
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from rich.console import Console
 
 from deployments.autoscaling import Aim
 from loadtest.figures import markdown
+from loadtest.findings import write_findings
 from loadtest.machine import commit, machine
 from loadtest.openloop.due import orders_of
 from loadtest.openloop.profile import Noisy, Poisson, Profile, Wishes
@@ -106,8 +106,7 @@ def fleet(
         "statements": statements,
         "scenes": found,
     }
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    write_findings(output, facts)
     sys.stdout.write(f"{markdown(wait_rows(found))}\n\n{markdown(store_rows(found))}\n")
 
 

@@ -9,7 +9,6 @@ The flood asks for ten times what the replicas can do and goes on asking when it
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import random
 import sys
@@ -47,6 +46,7 @@ from deployments.tasks.store import TaskStore
 from deployments.telemetry.logs import configure_logging
 from deployments.tenants.directory import TenantDirectory
 from loadtest.figures import percentile
+from loadtest.findings import write_findings
 from loadtest.machine import commit, machine
 from loadtest.paced import PacedPipeline
 from models.catalog import CATALOG
@@ -102,8 +102,7 @@ def flood(
         url = database or f"sqlite:///{Path(folder).resolve() / 'uxo.db'}"
         found = asyncio.run(run(url, scene))
     facts = {"benchmark": "flood", "commit": commit(), "machine": machine(), "scene": repr(scene)}
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(facts | found, indent=1) + "\n", encoding="utf-8")
+    write_findings(output, facts | found)
     sys.stdout.write(markdown(found))
     console.print(f"written to {output}")
 

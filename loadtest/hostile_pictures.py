@@ -8,7 +8,6 @@ The process that asks stands for the service: it must live, and go on giving rig
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import sys
 import time
@@ -26,6 +25,7 @@ from deployments.decoding.pool import DecoderPool
 from deployments.decoding.rules import PictureRefused
 from deployments.telemetry.logs import configure_logging
 from loadtest.figures import markdown, percentile
+from loadtest.findings import write_findings
 from loadtest.hostile_files import Hostile, drawn_by_dice, hostile_files, mutated, saved
 from loadtest.machine import commit, machine
 
@@ -77,8 +77,7 @@ def hostile_pictures(
     configure_logging(level=logging.ERROR)
     facts = {"benchmark": "hostile_pictures", "commit": commit(), "machine": machine(), "seed": seed}
     found = asyncio.run(throw_all(pictures, seed=seed))
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(facts | found, indent=1) + "\n", encoding="utf-8")
+    write_findings(output, facts | found)
     sys.stdout.write(table(found) + "\n")
     raise SystemExit(any(kind["wrong"] for kind in found["kinds"].values()))
 

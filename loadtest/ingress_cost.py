@@ -26,6 +26,7 @@ from deployments.clock import utc_now
 from deployments.tasks.store import TaskStore
 from loadtest import figures
 from loadtest.figures import Cell
+from loadtest.findings import write_findings
 from loadtest.machine import commit, machine
 from loadtest.server import PORTS_PER_SERVER, Plan, echo_config, our_config, serving
 from loadtest.targets import (
@@ -71,7 +72,7 @@ def ingress_cost(
     with tempfile.TemporaryDirectory(dir=output.parent) as folder:
         idle, cells = asyncio.run(run(Path(folder).resolve(), rounds=rounds, seconds=seconds, port=port))
     report = figures.to_json(cells, facts | {"idle_cores": idle})
-    output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_findings(output, report)
     print_tables(cells)
     console.print(f"written to {output}")
 

@@ -13,6 +13,8 @@ import psutil
 
 #: Packages whose version moves the figures of the HTTP side.
 PACKAGES = ("ray", "fastapi", "uvicorn", "sqlalchemy", "asyncpg")
+#: How busy this machine was before a command made it so.
+LOAD_AT_START = os.getloadavg()[0]
 
 
 def machine() -> Mapping[str, str | int | float]:
@@ -23,7 +25,7 @@ def machine() -> Mapping[str, str | int | float]:
         "memory_gib": round(psutil.virtual_memory().total / 1024**3),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "load_average_at_start": round(os.getloadavg()[0], 2),
+        "load_average_at_start": round(LOAD_AT_START, 2),
         **{name: version(name) for name in PACKAGES},
     }
 

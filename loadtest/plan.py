@@ -7,7 +7,6 @@ The order, the scaling and the costs are the service's own; see ``loadtest.virtu
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from rich.table import Table
 
 from deployments.clock import utc_now
 from loadtest.exits import MISSED, UNUSABLE
+from loadtest.findings import write_findings
 from loadtest.machine import commit
 from loadtest.openloop.slo import UnreadableSlo, parse_slo
 from loadtest.openloop.source import UnreadableLoad, load_of
@@ -124,7 +124,7 @@ def _sentence(first: Answer, row: Mapping[str, Any], *, is_searched: bool) -> st
 
 def _write(folder: Path, report: Mapping[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "plan.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_findings(folder / "plan.json", report)
     (folder / "plan.html").write_text(plan_page(report), encoding="utf-8")
 
 

@@ -9,7 +9,6 @@ the load is lived through and planned, and the figures stand side by side.
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import tempfile
 import time
@@ -27,6 +26,7 @@ from deployments.operations.operation import Submit
 from deployments.operations.operations import Operations
 from loadtest.exits import UNUSABLE
 from loadtest.figures import markdown, percentile
+from loadtest.findings import write_findings
 from loadtest.flood import POLITE, Scene, caller_of, service
 from loadtest.machine import commit, machine
 from loadtest.openloop.due import orders_of
@@ -193,8 +193,7 @@ def compared(
 
 def write_both(output: Path, facts: Mapping[str, Any], *, found: Mapping[str, Any]) -> None:
     """Write and print what was lived through and what is planned."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps({**facts, **found}, indent=1) + "\n", encoding="utf-8")
+    write_findings(output, {**facts, **found})
     table = markdown(rows_of(found["lived_through"], found["planned"]))
     sys.stdout.write(f"{Pace(**found['pace'])}\n{table}\n")
 

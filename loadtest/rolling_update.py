@@ -10,7 +10,6 @@ An update changes an argument of the application, so that every replica of every
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import time
 from collections import Counter
@@ -25,6 +24,7 @@ from rich.console import Console
 from deployments.serve_config import read_serve_config
 from loadtest.cluster import Cluster, clustered
 from loadtest.figures import percentile
+from loadtest.findings import write_findings
 from loadtest.machine import commit, machine
 from loadtest.openloop.ledger import Ledger
 from loadtest.openloop.wire import connected
@@ -86,8 +86,7 @@ def rolling_update(
         cluster.deploy(first)
         console.print(f"{len(cluster.replicas())} replicas run; calling")
         rolled = asyncio.run(roll(cluster, versions(first, updates), rate=rate, calm_s=calm, key=KEY))
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(facts | written(rolled), indent=1) + "\n", encoding="utf-8")
+    write_findings(output, facts | written(rolled))
     sys.stdout.write(markdown(rolled))
     sys.exit(not rolled.is_good)
 

@@ -9,7 +9,6 @@ predict the same.
 from __future__ import annotations
 
 import copy
-import json
 import statistics
 import sys
 import time
@@ -24,6 +23,7 @@ from peft import LoraConfig
 from torch import Tensor
 
 from loadtest.figures import markdown
+from loadtest.findings import write_findings
 from loadtest.flux_pair import Ours, Stock, draw_case, pair
 from loadtest.machine import commit, machine
 from models.flux.fusing import fuse
@@ -69,8 +69,7 @@ def step(
     config = {**MIDDLE, "num_layers": 1, "num_single_layers": 2, "num_attention_heads": 1} if small else MIDDLE
     torch.set_num_threads(1)
     found = measure(config, rounds=rounds)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(facts | found, indent=2) + "\n", encoding="utf-8")
+    write_findings(output, facts | found)
     sys.stdout.write(table(found) + "\n")
 
 

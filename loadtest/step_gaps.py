@@ -10,7 +10,6 @@ interpreter's lock for nothing, as a GPU that was told what to do: what is measu
 from __future__ import annotations
 
 import asyncio
-import json
 import multiprocessing
 import random
 import sys
@@ -33,6 +32,7 @@ from deployments.operations.operations import Operations
 from deployments.outbound.client import GuardedClient
 from deployments.outbound.rules import Rules
 from loadtest.figures import markdown, percentile
+from loadtest.findings import write_findings
 from loadtest.flood import POLITE, Scene, caller_of, service, wish
 from loadtest.machine import commit, machine
 from loadtest.paced import PacedPipeline
@@ -83,8 +83,7 @@ def step_gaps(
         for kind in ImageFormat:
             url = f"http://127.0.0.1:{port}/"
             found[kind] = asyncio.run(gaps_of(tasks, picture=scenery(), output_format=kind, upload_url=url))
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(facts | {"gaps_ms": found}) + "\n", encoding="utf-8")
+    write_findings(output, facts | {"gaps_ms": found})
     sys.stdout.write(table(found) + "\n")
 
 

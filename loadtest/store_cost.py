@@ -9,7 +9,6 @@ whole accept: tenant's row, limits, fair order, task, request, budget. A life is
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -30,6 +29,7 @@ from deployments.tenants.directory import TenantDirectory
 from deployments.tenants.tenant import Tenant
 from loadtest.closed_loop import closed_loop
 from loadtest.figures import percentile, spread
+from loadtest.findings import write_findings
 from loadtest.machine import commit, machine
 from loadtest.targets import SMALL_REFERENCE, new_request, new_task
 
@@ -93,8 +93,7 @@ def store_cost(
         "seconds": seconds,
         "cells": [asdict(each) for each in measured],
     }
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_findings(output, report)
     sys.stdout.write(markdown(measured))
     console.print(f"written to {output}")
 

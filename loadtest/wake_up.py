@@ -6,7 +6,6 @@ The delay is the database's own: from the accept of a task to the start that its
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ import typer
 from sqlalchemy import make_url
 
 from loadtest.figures import percentile
+from loadtest.findings import write_findings
 from loadtest.flood import POLITE, Scene, caller_of, service, wish
 from loadtest.machine import commit, machine
 
@@ -35,8 +35,7 @@ def wake_up(
     """Measure how long tasks wait for an idle replica."""
     delays = {make_url(url).get_backend_name(): asyncio.run(delays_ms(url, tasks=tasks)) for url in urls}
     facts = {"benchmark": "wake_up", "commit": commit(), "machine": machine(), "delays_ms": delays}
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(facts) + "\n", encoding="utf-8")
+    write_findings(output, facts)
     sys.stdout.write(markdown(delays))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 
 import torch
 
+from loadtest.findings import write_findings
 from loadtest.flux_pair import Ours, Stock, again, draw_case, pair
 from loadtest.gpu.ceiling import best_tflops, ceilings
 from loadtest.gpu.deadline import Deadline
@@ -93,8 +93,8 @@ def keeping(bench: Bench, *, output: Path, rows: Path, told: str) -> Callable[[]
     found = {**known, **_findings(bench)}
 
     def keep() -> dict[str, Any]:
-        _write(output, found)
-        _write(rows, cost_rows(found))
+        write_findings(output, found)
+        write_findings(rows, cost_rows(found))
         return found
 
     return keep
@@ -244,11 +244,6 @@ def _row(system: str, name: str, picture: dict[str, Any]) -> str:
     peak = "" if picture["peak_bytes"] is None else f"{picture['peak_bytes'] / 1e9:.1f}"
     figures = f"{picture['step_ms']:.1f} | {share} | {picture['gap_ms']:.2f} | {picture['picture_s']:.2f} | {peak}"
     return f"| {system} | {name} | {figures} |"
-
-
-def _write(path: Path, found: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
 def _let_go() -> None:

@@ -37,6 +37,11 @@ class Bracket:
         """Whether the ends are within 5 % of one another."""
         return self.missed <= self.carried * 1.05
 
+    @property
+    def doubt(self) -> str:
+        """What is to be said behind the figures where they are not to be believed; empty where they are."""
+        return "" if self.is_settled else "; not settled: looks at one rate contradicted each other to the end"
+
 
 async def highest_rate(carries: Carries, *, start: float) -> Bracket:
     """Find the highest rate that is carried, and one 5 % above that is not; 0 where even the lowest is not.

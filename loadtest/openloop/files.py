@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from loadtest.findings import write_findings
 from loadtest.openloop.page import page
 from loadtest.openloop.record import Record
 
@@ -21,7 +21,7 @@ def write_report(
 ) -> None:
     """Write ``report.json``, ``orders.csv`` and ``report.html`` into a folder, which is made."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.json").write_text(json.dumps({**facts, **found}, indent=1) + "\n", encoding="utf-8")
+    write_findings(folder / "report.json", {**facts, **found})
     (folder / "report.html").write_text(page(facts, found), encoding="utf-8")
     with (folder / "orders.csv").open("w", newline="", encoding="utf-8") as file:
         rows = [asdict(each.order) | {name: getattr(each, name) for name in _COLUMNS} for each in records]

@@ -24,6 +24,7 @@ from rich.console import Console
 
 from deployments.clock import utc_now
 from loadtest.exits import MISSED, STOPPED, UNUSABLE
+from loadtest.findings import write_findings
 from loadtest.machine import commit, machine
 from loadtest.peers.environment import CannotInstall, last_line, pinned
 from loadtest.peers.measuring import NoGoodAnswer, Note, Scene, measure
@@ -71,7 +72,7 @@ def peers(
         console.print("stopped; what was measured is written")
         report["was_stopped"] = True
     output.mkdir(parents=True, exist_ok=True)
-    (output / "peers.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_findings(output / "peers.json", report)
     _write_tables(output, report)
     console.print(f"written to {output / 'peers.json'}")
     sys.exit(STOPPED if report["was_stopped"] else MISSED if report["not_run"] else 0)

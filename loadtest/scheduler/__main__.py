@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
+from loadtest.findings import write_findings
 from loadtest.machine import commit, machine
 from loadtest.scheduler.aims import aims_of
 from loadtest.scheduler.arrivals import MIXES, arrivals_of
@@ -63,8 +64,7 @@ def compare(
         "traces": dict(_traces(cost_table(), requests=requests, seeds=numbers)),
     }
     facts["aims"] = aims_of(facts["traces"], decision_us=max(facts["decision_us"].values()))
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    write_findings(output, facts)
     sys.stdout.write(tables(facts))
 
 
@@ -85,8 +85,7 @@ def tune(
         "seeds": list(range(TRAINING, TRAINING + seeds)),
         "rows": tuned(cost_table(), requests=requests, seeds=range(TRAINING, TRAINING + seeds)),
     }
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    write_findings(output, facts)
     sys.stdout.write(tuning_table(facts))
 
 

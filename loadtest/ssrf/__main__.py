@@ -6,7 +6,6 @@ python -m loadtest.ssrf
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ import typer
 
 from deployments.outbound.client import GuardedClient
 from deployments.outbound.rules import Rules
+from loadtest.findings import write_findings
 from loadtest.machine import commit, machine
 from loadtest.ssrf import scenes as tried
 from loadtest.ssrf.authority import Authority
@@ -79,9 +79,8 @@ def ssrf(
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())  # every call of the last scene would be told
     scenes = asyncio.run(look(tries=tries, total_s=total_s))
     told = {name: _plain(found) for name, found in scenes.items()}
-    output.parent.mkdir(parents=True, exist_ok=True)
     facts = {"benchmark": "ssrf", "commit": commit(), "machine": machine(), "scenes": told}
-    output.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    write_findings(output, facts)
     sys.stdout.write(markdown(scenes))
     guarded = [found for name, found in scenes.items() if name != "without the guard"]
     is_tight = not any(found.forbidden or found.wrong for found in guarded)

@@ -5,20 +5,26 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
 import psutil
 
 #: Packages whose version moves the figures of the HTTP side.
-PACKAGES = ("ray", "fastapi", "uvicorn", "sqlalchemy", "asyncpg")
+HTTP_PACKAGES = ("ray", "fastapi", "uvicorn", "sqlalchemy", "asyncpg")
+#: Packages whose version moves the figures of what computes pictures.
+MODEL_PACKAGES = ("torch", "diffusers", "transformers", "peft")
 #: How busy this machine was before a command made it so.
 LOAD_AT_START = os.getloadavg()[0]
 
 
-def machine() -> Mapping[str, str | int | float]:
-    """Describe this machine and what runs on it."""
+def machine(packages: Iterable[str] = HTTP_PACKAGES) -> Mapping[str, str | int | float]:
+    """Describe this machine and what runs on it.
+
+    Args:
+        packages: those whose version moves the figures.
+    """
     return {
         "cpu": cpu_model(),
         "cores": os.cpu_count() or 0,
@@ -26,7 +32,7 @@ def machine() -> Mapping[str, str | int | float]:
         "system": platform.platform(),
         "python": platform.python_version(),
         "load_average_at_start": round(LOAD_AT_START, 2),
-        **{name: version(name) for name in PACKAGES},
+        **{name: version(name) for name in packages},
     }
 
 

@@ -25,7 +25,7 @@ from torch import Tensor
 from loadtest.figures import markdown
 from loadtest.findings import write_findings
 from loadtest.flux_pair import Ours, Stock, draw_case, pair
-from loadtest.machine import commit, machine
+from loadtest.machine import MODEL_PACKAGES, commit, machine
 from models.flux.fusing import fuse
 from models.flux.lora import LoraPair, merge_lora
 
@@ -65,7 +65,7 @@ def step(
 ) -> None:
     """Time both and write what was found."""
     command = f"python -m loadtest.step --rounds {rounds} --output {output}" + " --small" * small
-    facts = {"benchmark": "step", "commit": commit(), "machine": machine(), "command": command}
+    facts = {"benchmark": "step", "commit": commit(), "machine": machine(MODEL_PACKAGES), "command": command}
     config = {**MIDDLE, "num_layers": 1, "num_single_layers": 2, "num_attention_heads": 1} if small else MIDDLE
     torch.set_num_threads(1)
     found = measure(config, rounds=rounds)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 from typer.testing import CliRunner
 
+from loadtest.machine import MODEL_PACKAGES
 from loadtest.step import PARITY, app
 
 
@@ -21,4 +23,5 @@ def test_both_predict_the_same_before_they_are_timed(tmp_path: Path) -> None:
     assert {name: len(ms) for name, ms in found["cpu_ms"].items()} == {"diffusers": 2, "ours": 2}
     assert 0 < found["relative_difference"] <= PARITY
     assert found["tokens"] == 640
+    assert {name: found["machine"][name] for name in MODEL_PACKAGES} == {each: version(each) for each in MODEL_PACKAGES}
     assert found["command"] == f"python -m loadtest.step --rounds 2 --output {output} --small"

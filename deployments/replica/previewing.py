@@ -13,7 +13,7 @@ from deployments.tasks.task import Beat, Preview
 
 if TYPE_CHECKING:
     from deployments.tasks.store import TaskStore
-    from models.engine import Preview as Drawn
+    from models.report import Preview as Drawn
 
 log = structlog.get_logger()
 

@@ -35,8 +35,9 @@ from deployments.replica.step_metrics import note_content, note_step
 from deployments.rounds import forever, run_until
 from deployments.tasks.task import Claim
 from deployments.telemetry.metrics import CLAIM_DELAY
-from models.engine import Engine, StepReport
+from models.engine import Engine
 from models.pipeline import DeviceBroken
+from models.report import StepReport
 
 if TYPE_CHECKING:
     from deployments.replica.doors import Doors

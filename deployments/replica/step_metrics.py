@@ -17,7 +17,7 @@ from deployments.telemetry.metrics import (
 from models.resident import tokens_of
 
 if TYPE_CHECKING:
-    from models.engine import Content, StepReport, StepTime
+    from models.report import Content, StepReport, StepTime
 
 
 def note_step(report: StepReport) -> None:

@@ -32,8 +32,9 @@ from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Fault, Task, TaskState
 from deployments.telemetry.instruments import value_of
 from deployments.telemetry.metrics import LEASES_LOST, RESIDENT_SAMPLES
-from models.engine import Engine, StepReport
+from models.engine import Engine
 from models.pipeline import DeviceBroken
+from models.report import StepReport
 from models.request import GenerationRequest, Reference, Role, UnusableReference
 from models.sample import Sample
 

@@ -13,8 +13,9 @@ from PIL import Image
 from solid_pipeline import SolidPipeline, SolidSample
 
 from models.cost import resident_bytes
-from models.engine import Engine, Preview, StepReport
+from models.engine import Engine
 from models.pipeline import DeviceBroken, OutOfMemory
+from models.report import Preview, StepReport
 from models.request import GeneratedImage, GenerationRequest
 from models.resident import Stage, Standing
 from models.sample import Sample, ShapeKey

@@ -15,6 +15,7 @@ from rich.console import Console
 from deployments.clock import utc_now
 from loadtest import capacity_command, ceiling_command, trace_commands
 from loadtest.exits import MISSED, STOPPED, UNUSABLE
+from loadtest.options import finite
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 app.command()(capacity_command.find_capacity)
@@ -34,7 +35,7 @@ def run(
         str, typer.Argument(help="A profile, ours by name or a YAML file; or a trace, a file that ends in .jsonl.")
     ],
     *,
-    speed: Annotated[float, typer.Option(min=0.001, help="How many times as fast orders come.")] = 1.0,
+    speed: Annotated[float, typer.Option(min=0.001, callback=finite, help="How many times as fast orders come.")] = 1.0,
     target: Annotated[str, typer.Option(help="Start of every address.")] = "http://127.0.0.1:8000",
     key: Annotated[
         str, typer.Option("--key", "--tenants", help="Keys of tenants, with commas between; dealt in turn.")

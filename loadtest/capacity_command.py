@@ -16,6 +16,7 @@ from rich.console import Console
 
 from loadtest.exits import MISSED, STOPPED, UNUSABLE
 from loadtest.findings import write_findings
+from loadtest.options import finite
 
 if TYPE_CHECKING:
     from loadtest.openloop.capacity import Bracket
@@ -37,7 +38,9 @@ def find_capacity(
     key: Annotated[str, typer.Option("--key", "--tenants", help="Keys of tenants, with commas between.")],
     slo: Annotated[str, typer.Option(help="What has to be met.")] = "p95=20s,errors=0.1%",
     target: Annotated[str, typer.Option(help="Start of every address.")] = "http://127.0.0.1:8000",
-    start: Annotated[float, typer.Option(min=0.01, help="A guess, in orders per second.")] = 1.0,
+    start: Annotated[
+        float, typer.Option(min=0.01, max=10_000, callback=finite, help="A guess, in orders per second.")
+    ] = 1.0,
     output: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("var/loadtest/capacity.json"),
 ) -> None:
     """Search the highest rate at which a server meets the goals; each rate takes as long as the profile says."""
@@ -76,13 +79,14 @@ def _searched(asked: Mapping[str, Any], keys: Sequence[str]) -> int:
 def _ended(search: Search, start: float) -> tuple[int, str, Mapping[str, Any]]:
     """Search; return the exit code, what is said last, and what is written, however the search ended."""
     from loadtest.openloop.capacity import highest_rate  # noqa: PLC0415 -- brings the HTTP client
+    from loadtest.openloop.profile import TooManyOrders  # noqa: PLC0415 -- as above
     from loadtest.openloop.run import UnusableTarget  # noqa: PLC0415 -- as above
 
     nothing = {"carried_per_s": None, "missed_per_s": None, "is_settled": False}
     try:
         asyncio.run(search.warm(start))
         found = asyncio.run(highest_rate(search.carries, start=start))
-    except UnusableTarget as error:
+    except (TooManyOrders, UnusableTarget) as error:
         return UNUSABLE, str(error), {**nothing, "ended_by": str(error)}
     except KeyboardInterrupt:
         said = "stopped before an end was found"

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from loadtest.exits import MISSED, STOPPED, UNUSABLE
 from loadtest.findings import write_findings
+from loadtest.options import finite
 
 if TYPE_CHECKING:
     from loadtest.openloop.capacity import Bracket
@@ -32,7 +33,9 @@ console = Console(highlight=False, soft_wrap=True)
 
 def ceiling(
     *,
-    seconds: Annotated[float, typer.Option(min=0.1, help="How long each rate is offered.")] = 10.0,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, max=600, callback=finite, help="How long each rate is offered.")
+    ] = 10.0,
     port: Annotated[int, typer.Option(help="Where the server that it is offered to listens.")] = 8790,
     output: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("var/loadtest/ceiling.json"),
 ) -> None:

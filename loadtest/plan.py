@@ -22,6 +22,7 @@ from loadtest.findings import write_findings
 from loadtest.machine import commit
 from loadtest.openloop.slo import UnreadableSlo, parse_slo
 from loadtest.openloop.source import UnreadableLoad, load_of
+from loadtest.options import finite
 from loadtest.virtual.fleet_words import FleetWords, UnreadableFleet, parse_fleet
 from loadtest.virtual.outcome import series
 from loadtest.virtual.plan_page import COLUMNS, cells_of, plan_page
@@ -46,7 +47,7 @@ def plan(
     costs: Annotated[str, typer.Option(help="A cost table: one of ours by name, or a JSON file.")] = USUAL_TABLE,
     slo: Annotated[str, typer.Option(help="What has to hold, such as p95=20s,errors=0.1%.")] = "p95=20s,errors=0.1%",
     fleet: Annotated[str, typer.Option(help="Words such as replicas=4 or scaling=backlog,wait=30,cold=60.")] = "",
-    gpu_hour: Annotated[float, typer.Option(min=0, help="Price of a GPU for an hour.")] = 2.5,
+    gpu_hour: Annotated[float, typer.Option(min=0, callback=finite, help="Price of a GPU for an hour.")] = 2.5,
     output: Annotated[Path, typer.Option(help="Folder for the plan.")] = Path("var/plan"),
 ) -> None:
     """Say how many GPUs a load needs and what they cost; exit with 1 when the goals are missed, 2 when it cannot."""

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from loadtest.exits import UNUSABLE
+from loadtest.options import finite
 
 app = typer.Typer(no_args_is_help=True, help="Make a trace up, or record one from a task table.")
 console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -20,19 +21,25 @@ console = Console(stderr=True, highlight=False, soft_wrap=True)
 def make(
     *,
     output: Annotated[Path, typer.Option(help="Where the trace goes.")],
-    rate: Annotated[float, typer.Option(min=0.000001, help="Orders per second, on average.")] = 1.0,
-    seconds: Annotated[float, typer.Option(min=0.1, help="How long orders come.")] = 3600.0,
-    tenants: Annotated[int, typer.Option(min=1)] = 30,
+    rate: Annotated[float, typer.Option(min=0.000001, callback=finite, help="Orders per second, on average.")] = 1.0,
+    seconds: Annotated[float, typer.Option(min=0.1, callback=finite, help="How long orders come.")] = 3600.0,
+    tenants: Annotated[int, typer.Option(min=1, max=100_000)] = 30,
     seed: Annotated[int, typer.Option()] = 7,
     bursty: Annotated[bool, typer.Option(help="Whether the rate changes between a calm and a peak.")] = False,
 ) -> None:
     """Draw a trace from a seed, with the statistics of real ones."""
     from loadtest.openloop.due import orders_of  # noqa: PLC0415 -- brings pydantic; help needs none
+    from loadtest.openloop.profile import TooManyOrders  # noqa: PLC0415 -- as above
     from loadtest.traces.synthetic import synthetic  # noqa: PLC0415 -- as above
 
     profile = synthetic(rate=rate, seconds=seconds, tenants=tenants, seed=seed, is_bursty=bursty)
     about = {"seed": seed, "rate": rate, "seconds": seconds, "bursty": bursty}
-    _written(output, orders_of(profile), made_by="loadtest trace make", **about)
+    try:
+        orders = orders_of(profile)
+    except TooManyOrders as error:
+        console.print(str(error), markup=False)
+        sys.exit(UNUSABLE)
+    _written(output, orders, made_by="loadtest trace make", **about)
 
 
 @app.command()

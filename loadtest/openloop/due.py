@@ -16,7 +16,12 @@ Drawn = TypeVar("Drawn")
 
 
 def orders_of(profile: Profile) -> list[Order]:
-    """Draw every order of a load, in the order of their due times."""
+    """Draw every order of a load, in the order of their due times.
+
+    Raises:
+        TooManyOrders: when there would be more than fit into memory.
+    """
+    profile.check_count()
     draw = random.Random(profile.seed)  # noqa: S311 -- a load, not a secret
     names = [f"tenant-{rank + 1:03}" for rank in range(profile.tenants)]
     # Added up once: there may be ten thousand tenants, and a draw is to look through none of them.

@@ -17,8 +17,14 @@ from loadtest.scheduler.arrivals import PICTURES, REFERENCES, SIZES, STEPS
 
 #: Where profiles lie that are asked for by name.
 PROFILES = Path(__file__).parents[1] / "profiles"
+#: Orders of one load. Each takes some hundred bytes until the report is written, so more would fill a usual memory.
+MOST_ORDERS = 2_000_000
+#: Tenants of one load; each has a line of its own in the report.
+MOST_TENANTS = 100_000
 
 Share = Annotated[float, Field(ge=0, le=1)]
+#: How often one thing is drawn beside others; the sum of a few has to be a number, too.
+Weight = Annotated[float, Field(gt=0, le=1e9)]
 DialectName = Literal["wavespeed", "fal", "runware"]
 
 
@@ -26,8 +32,12 @@ class UnreadableProfile(ValueError):
     """The file is no profile; the message says where and why in one line."""
 
 
+class TooManyOrders(UnreadableProfile):
+    """A profile asks for more orders than are drawn; the message says how many."""
+
+
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Steady(_Strict):
@@ -88,17 +98,17 @@ class Wishes(_Strict):
     """What is asked for, each thing with its weight; where nothing is said, as in the synthetic trace."""
 
     #: Models of the catalog.
-    models: dict[Literal["uno", "uso"], PositiveFloat] = {"uno": 1.0}
+    models: dict[Literal["uno", "uso"], Weight] = {"uno": 1.0}
     #: Width by height, such as ``512x512``.
-    sizes: dict[Annotated[str, Field(pattern=r"^[1-9]\d{1,4}x[1-9]\d{1,4}$")], PositiveFloat] = {
+    sizes: dict[Annotated[str, Field(pattern=r"^[1-9]\d{1,4}x[1-9]\d{1,4}$")], Weight] = {
         f"{width}x{height}": share for (width, height), share in zip(*SIZES, strict=True)
     }
     #: Steps per picture.
-    steps: dict[PositiveInt, PositiveFloat] = _shares(STEPS)
+    steps: dict[PositiveInt, Weight] = _shares(STEPS)
     #: Pictures of one order.
-    images: dict[PositiveInt, PositiveFloat] = _shares(PICTURES)
+    images: dict[PositiveInt, Weight] = _shares(PICTURES)
     #: Reference pictures of one order.
-    references: dict[Annotated[int, Field(ge=0)], PositiveFloat] = _shares(REFERENCES)
+    references: dict[Annotated[int, Field(ge=0)], Weight] = _shares(REFERENCES)
 
 
 class Profile(_Strict):
@@ -111,11 +121,11 @@ class Profile(_Strict):
     #: Everything is drawn from it.
     seed: int = 7
     #: How many tenants ask, each less than the one before.
-    tenants: PositiveInt = 1
+    tenants: Annotated[int, Field(ge=1, le=MOST_TENANTS)] = 1
     #: One tenant more, who floods.
     noisy: Noisy | None = None
     #: In which dialects, each with its weight.
-    dialects: dict[DialectName, PositiveFloat] = {"wavespeed": 1.0}
+    dialects: dict[DialectName, Weight] = {"wavespeed": 1.0}
     #: What is asked for.
     wishes: Wishes = Wishes()
     #: What is taken back.
@@ -136,6 +146,20 @@ class Profile(_Strict):
             changes["peak"] = self.arrivals.peak * rate / self.arrivals.rate
         return self.model_copy(update={"arrivals": self.arrivals.model_copy(update=changes)})
 
+    def check_count(self) -> None:
+        """Refuse a load before it is drawn that would take all memory.
+
+        Raises:
+            TooManyOrders: when more than ``MOST_ORDERS`` are to be expected.
+        """
+        expected = self.seconds * _drawn_per_s(self.arrivals) + (
+            self.noisy.rate * self.noisy.for_s if self.noisy else 0
+        )
+        if expected > MOST_ORDERS:
+            raise TooManyOrders(
+                f"about {expected:.4g} orders are more than the {MOST_ORDERS:,} of one load; lower its rate or seconds"
+            )
+
 
 def read_profile(name: str) -> Profile:
     """Read a profile from a file, or one of ours by its name.
@@ -154,6 +178,14 @@ def read_profile(name: str) -> Profile:
     except (OSError, UnicodeDecodeError) as error:
         known = ", ".join(sorted(each.stem for each in PROFILES.glob("*.yaml")))
         raise UnreadableProfile(f"{name}: cannot be read ({error}); ours are {known}") from error
+
+
+def _drawn_per_s(arrivals: Steady | Poisson | Burst) -> float:
+    """Return how many draws a second of the load takes on average; each change between calm and burst is two."""
+    if not isinstance(arrivals, Burst):
+        return arrivals.rate
+    drawn = arrivals.rate * arrivals.calm_s + arrivals.peak * arrivals.peak_s + 2
+    return drawn / (arrivals.calm_s + arrivals.peak_s)
 
 
 def _in_one_line(error: ValidationError) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from loadtest.openloop.due import due_times, orders_of
 from loadtest.openloop.order import Order, hurried, tenants_of
-from loadtest.openloop.profile import PROFILES, Profile, UnreadableProfile, read_profile
+from loadtest.openloop.profile import PROFILES, Profile, TooManyOrders, UnreadableProfile, read_profile
 
 
 def profile(**fields: object) -> Profile:
@@ -34,6 +34,11 @@ def test_our_profiles_can_be_read(path: Path) -> None:
         ("seconds: -5\narrivals: {kind: poisson, rate: 1}", "seconds: Input should be greater than 0"),
         ("arrivals: {kind: poisson, rate: 1}", "seconds: Field required"),
         ("seconds: 5\narrivals: {kind: tide, rate: 1}", "arrivals: Input tag 'tide'"),
+        ("seconds: .inf\narrivals: {kind: poisson, rate: 1}", "seconds: Input should be a finite number"),
+        ("seconds: 5\narrivals: {kind: steady, rate: 1e400}", "arrivals.steady.rate: Input should be a finite number"),
+        ("seconds: 5\narrivals: {kind: poisson, rate: .nan}", "arrivals.poisson.rate: Input should be"),
+        ("seconds: 5\narrivals: {kind: poisson, rate: 1}\ntenants: 2000000000", "tenants: Input should be less"),
+        ("seconds: 5\narrivals: {kind: poisson, rate: 1}\nwishes: {steps: {1: 1e308, 2: 1e308}}", "wishes.steps.1: "),
         ("just words", "the file: "),
         ("a: [", "no YAML"),
     ],
@@ -55,6 +60,23 @@ def test_a_profile_that_is_not_there_names_ours() -> None:
     """Who mistypes a name is told which there are."""
     with pytest.raises(UnreadableProfile, match=r"poison: .*poisson"):
         read_profile("poison")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"arrivals": {"kind": "poisson", "rate": 1e9}},
+        {"arrivals": {"kind": "steady", "rate": 1e300}, "seconds": 1e300},
+        {"arrivals": {"kind": "burst", "rate": 1, "peak": 1e7}},
+        {"arrivals": {"kind": "burst", "rate": 1, "peak": 1, "calm_s": 1e-310, "peak_s": 1e-310}},
+        {"noisy": {"rate": 1e12, "for_s": 1}},
+    ],
+    ids=["poisson", "steady", "burst", "restless", "noisy"],
+)
+def test_more_orders_than_fit_into_memory_are_refused_undrawn(fields: dict[str, object]) -> None:
+    """Whoever writes too many zeros is told so at once, and how many orders that would be."""
+    with pytest.raises(TooManyOrders, match="more than the 2,000,000 of one load; lower its rate or seconds"):
+        orders_of(profile(**fields))
 
 
 def test_orders_are_the_same_for_the_same_seed() -> None:

@@ -9,7 +9,8 @@ from itertools import accumulate
 from typing import TypeVar
 
 from loadtest.openloop.order import Order
-from loadtest.openloop.profile import Burst, Profile, Steady
+from loadtest.openloop.profile import Burst, Profile, Steady, Wishes
+from loadtest.openloop.speech import speech_of
 from loadtest.scheduler.arrivals import EXPONENT, NOISY
 
 Drawn = TypeVar("Drawn")
@@ -90,8 +91,17 @@ def _order(draw: random.Random, profile: Profile, *, at_s: float, tenant: str) -
         images=_one_of(draw, wishes.images),
         cancel_after_s=_cancel_after(draw, profile),
     )
+    # A dialect whose USO is of a size or a number of steps that nobody wishes for is asked for UNO.
+    if order.model == "uso" and "uno" in wishes.models and not _is_wished(order, wishes):
+        order = replace(order, model="uno")
     is_bad = draw.random() < profile.bad_input
     return replace(order, is_bad=True, cancel_after_s=None) if is_bad else order
+
+
+def _is_wished(order: Order, wishes: Wishes) -> bool:
+    asked = speech_of(order.dialect).askable(order)
+    is_size = f"{asked.width}x{asked.height}" in wishes.sizes
+    return is_size and asked.steps in wishes.steps and asked.images in wishes.images
 
 
 def _cancel_after(draw: random.Random, profile: Profile) -> float | None:

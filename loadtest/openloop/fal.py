@@ -6,10 +6,11 @@ Source: the provider's queue pages and Python package, seen 2026-11; its package
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from loadtest.openloop.order import Order
+from loadtest.openloop.order import Order, bounded
 from loadtest.openloop.speech import PROMPT, Ask, Seen, State, mapping, wire
 
 _QUEUE = "/fal/queue/fal-ai/uso"
@@ -21,14 +22,18 @@ class Fal:
     scheme = "Key"
     poll_s = 0.1
 
+    def askable(self, order: Order) -> Order:
+        """Ask USO, whatever the model; a size may be any."""
+        return replace(bounded(order, images=4, references=(1, 3)), model="uso")
+
     def submission(self, order: Order, *, reference: str, webhook: str) -> Ask:
         """Queue an order; what is bad asks for more pictures than there can be."""
         query = f"?fal_webhook={quote(webhook, safe='')}" if webhook else ""
         body = {
             "prompt": PROMPT,
-            "input_image_urls": [reference] * min(max(order.references, 1), 3),
+            "input_image_urls": [reference] * order.references,
             "image_size": {"width": order.width, "height": order.height},
-            "num_images": 99 if order.is_bad else min(order.images, 4),
+            "num_images": 99 if order.is_bad else order.images,
             "num_inference_steps": order.steps,
             "seed": 7,
         }

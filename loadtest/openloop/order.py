@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from models.catalog import MAX_SIDE, MAX_STEPS, MIN_SIDE
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
@@ -37,6 +39,25 @@ class Order:
 def hurried(orders: Sequence[Order], speed: float) -> list[Order]:
     """Let orders come ``speed`` times as fast; what happens between an order and its cancel takes as long as before."""
     return [replace(order, at_s=order.at_s / speed) for order in orders]
+
+
+def bounded(order: Order, *, images: int, references: tuple[int, int]) -> Order:
+    """Bring what an order asks for into what the engine takes, and a dialect.
+
+    Args:
+        order: any order.
+        images: the most pictures that the dialect makes at once.
+        references: the fewest and the most that it takes.
+    """
+    fewest, most = references
+    return replace(
+        order,
+        width=min(max(order.width, MIN_SIDE), MAX_SIDE),
+        height=min(max(order.height, MIN_SIDE), MAX_SIDE),
+        steps=min(order.steps, MAX_STEPS),
+        images=min(order.images, images),
+        references=min(max(order.references, fewest), most),
+    )
 
 
 def tenants_of(orders: Sequence[Order]) -> list[str]:

@@ -12,7 +12,6 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from pkgutil import resolve_name
 from typing import Any
 
 from tenacity import AsyncRetrying, retry_if_result, wait_fixed
@@ -24,7 +23,7 @@ from loadtest.openloop.letterbox import Letterbox, receiving
 from loadtest.openloop.order import Order, tenants_of
 from loadtest.openloop.record import Book, End, Record
 from loadtest.openloop.slo import Goal, verdicts
-from loadtest.openloop.speech import SPEECHES, Seen, Speech, State
+from loadtest.openloop.speech import Seen, State, speeches_of
 from loadtest.openloop.wire import NoAnswer, Wire, connected
 from loadtest.reference import small_reference
 
@@ -46,7 +45,7 @@ class UnusableTarget(Exception):
 class Load:
     """What is run against whom."""
 
-    #: Every order, by due time.
+    #: Every order, by due time, as its dialect can ask for it.
     orders: Sequence[Order]
     #: Start of every address.
     target: str
@@ -111,9 +110,7 @@ async def perform(load: Load, *, watch: Callable[[Book], None], clears: bool = F
 
 @asynccontextmanager
 async def _ways(load: Load) -> AsyncIterator[tuple[Wire, Manner]]:
-    speeches: dict[str, Speech] = {
-        name: resolve_name(SPEECHES[name])() for name in {order.dialect for order in load.orders} or {"wavespeed"}
-    }
+    speeches = speeches_of({order.dialect for order in load.orders} or {"wavespeed"})
     tenants = tenants_of(load.orders)
     manner = Manner(
         keys={tenant: load.keys[number % len(load.keys)] for number, tenant in enumerate(tenants)},

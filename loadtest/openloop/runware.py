@@ -9,8 +9,9 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from loadtest.openloop.order import Order
+from loadtest.openloop.order import Order, bounded
 from loadtest.openloop.speech import PROMPT, Ask, Seen, State, mapping, wire
+from models.catalog import CATALOG, MAX_IMAGES
 
 _MODELS = {"uno": "bytedance:uno@1", "uso": "bytedance:uso@1"}
 _STATES = {"processing": State.WORKING, "success": State.SUCCEEDED, "error": State.FAILED}
@@ -22,6 +23,11 @@ class Runware:
     scheme = "Bearer"
     poll_s = 1.0
 
+    def askable(self, order: Order) -> Order:
+        """Ask for whatever the engine takes, up to as many references as the model has."""
+        most = sum(CATALOG[order.model].max_references.values())
+        return bounded(order, images=MAX_IMAGES, references=(0, most))
+
     def submission(self, order: Order, *, reference: str, webhook: str) -> Ask:
         """Ask for an order under a UUID of its own; what is bad has an empty prompt."""
         task = {
@@ -29,11 +35,11 @@ class Runware:
             "taskUUID": str(uuid.uuid4()),
             "model": _MODELS[order.model],
             "positivePrompt": "" if order.is_bad else PROMPT,
-            "inputs": {"referenceImages": [reference] * min(max(order.references, 1), 4)},
+            "inputs": {"referenceImages": [reference] * order.references} if order.references else {},
             "width": order.width,
             "height": order.height,
             "steps": order.steps,
-            "numberResults": min(order.images, 4),
+            "numberResults": order.images,
             "seed": 7,
             "deliveryMethod": "async",
         }

@@ -9,6 +9,7 @@ from loadtest.openloop.due import orders_of
 from loadtest.openloop.order import Order, hurried
 from loadtest.openloop.profile import Profile, UnreadableProfile, read_profile
 from loadtest.openloop.run import Load
+from loadtest.openloop.speech import speech_of
 from loadtest.traces.lines import UnreadableTrace, read_trace
 
 #: How the name of a trace ends.
@@ -35,7 +36,7 @@ def load_of(name: str, *, speed: float, target: str, keys: Sequence[str]) -> Loa
     """
     try:
         if name.endswith(TRACE):
-            orders = hurried(_trace(Path(name)), speed)
+            orders = hurried(askable(_trace(Path(name))), speed)
             return Load(orders=orders, target=target, keys=keys, poll_s=None, patience_s=PATIENCE_S)
         return profile_load(read_profile(name), speed=speed, target=target, keys=keys)
     except (UnreadableProfile, UnreadableTrace) as error:
@@ -45,13 +46,18 @@ def load_of(name: str, *, speed: float, target: str, keys: Sequence[str]) -> Loa
 def profile_load(profile: Profile, *, speed: float, target: str, keys: Sequence[str]) -> Load:
     """Return what a profile asks for."""
     return Load(
-        orders=hurried(orders_of(profile), speed),
+        orders=hurried(askable(orders_of(profile)), speed),
         target=target,
         keys=keys,
         poll_s=profile.poll_s,
         patience_s=profile.patience_s,
         webhooks_at=profile.webhooks_at,
     )
+
+
+def askable(orders: Sequence[Order]) -> list[Order]:
+    """Return orders as their dialects can ask for them, so that what is written of a load is what was sent."""
+    return [speech_of(order.dialect).askable(order) for order in orders]
 
 
 def _trace(path: Path) -> list[Order]:

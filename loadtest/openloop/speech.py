@@ -6,9 +6,11 @@ A new dialect is one class with these members and one line in ``SPEECHES``.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
+from pkgutil import resolve_name
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -68,8 +70,17 @@ class Speech(Protocol):
     #: Seconds between two reads where the provider's own package leaves it at its default.
     poll_s: float
 
+    def askable(self, order: Order) -> Order:
+        """Return what is nearest to an order and can be asked for; what can be, comes back as it is."""
+
     def submission(self, order: Order, *, reference: str, webhook: str) -> Ask:
-        """Ask for an order; ``reference`` is a data URI, ``webhook`` an address or empty. Bad orders are bad here."""
+        """Ask for an order that ``askable`` made; bad orders are bad here.
+
+        Args:
+            order: what is asked for, no more and no less.
+            reference: a data URI.
+            webhook: an address, or empty.
+        """
 
     def accepted(self, body: Mapping[str, Any]) -> str | None:
         """Return the id of the task that a 2xx answer to a submission names."""
@@ -95,6 +106,18 @@ SPEECHES: Mapping[str, str] = MappingProxyType(
         "runware": "loadtest.openloop.runware:Runware",
     }
 )
+
+
+def speeches_of(names: Iterable[str]) -> dict[str, Speech]:
+    """Return the words of some dialects."""
+    return {name: speech_of(name) for name in sorted(set(names))}
+
+
+@cache
+def speech_of(name: str) -> Speech:
+    """Load the words of a dialect; they remember nothing, so all may share them."""
+    speech: Speech = resolve_name(SPEECHES[name])()
+    return speech
 
 
 def wire(content: object) -> bytes:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from loadtest.openloop.order import Order
+from loadtest.openloop.order import Order, bounded
 from loadtest.openloop.speech import PROMPT, Ask, Seen, State, mapping, wire
-from models.catalog import SIZE_PRESETS
+from models.catalog import SIZE_PRESETS, USO
 
 _PATHS = {"uno": "/api/v3/wavespeed-ai/uno", "uso": "/api/v3/bytedance/uso"}
 _STATES = {
@@ -32,8 +33,17 @@ class WaveSpeed:
     scheme = "Bearer"
     poll_s = 1.0
 
+    def askable(self, order: Order) -> Order:
+        """Take UNO's nearest named size; of USO there are one size, one number of steps, and one picture."""
+        near = bounded(order, images=4, references=(1, 4))
+        if order.model == "uno":
+            width, height = SIZE_PRESETS[nearest_preset(order.width, order.height)]
+            return replace(near, width=width, height=height)
+        width, height = SIZE_PRESETS["square_hd"]
+        return replace(near, width=width, height=height, steps=USO.default_steps, images=1)
+
     def submission(self, order: Order, *, reference: str, webhook: str) -> Ask:
-        """Ask for an order in the provider's own sizes; what is bad lacks its pictures."""
+        """Ask for an order; what is bad lacks its pictures."""
         query = f"?webhook={quote(webhook, safe='')}" if webhook else ""
         body = _uno(order, reference) if order.model == "uno" else _uso(order, reference)
         return Ask(method="POST", path=_PATHS[order.model] + query, body=wire(body))
@@ -66,10 +76,9 @@ class WaveSpeed:
 def _uno(order: Order, reference: str) -> dict[str, Any]:
     body = {
         "prompt": PROMPT,
-        # The model wants one picture at least and takes four.
-        "images": [reference] * min(max(order.references, 1), 4),
+        "images": [reference] * order.references,
         "image_size": nearest_preset(order.width, order.height),
-        "num_images": min(order.images, 4),
+        "num_images": order.images,
         "num_inference_steps": order.steps,
         "seed": 7,
     }
@@ -77,7 +86,7 @@ def _uno(order: Order, reference: str) -> dict[str, Any]:
 
 
 def _uso(order: Order, reference: str) -> dict[str, Any]:
-    count = 0 if order.is_bad else min(max(order.references, 1), 4)
+    count = 0 if order.is_bad else order.references
     return {"prompt": PROMPT, "reference_images": [reference] * count, "seed": 7}
 
 

@@ -10,6 +10,7 @@ import pytest
 from loadtest.openloop.due import due_times, orders_of
 from loadtest.openloop.order import Order, hurried, tenants_of
 from loadtest.openloop.profile import PROFILES, Profile, TooManyOrders, UnreadableProfile, read_profile
+from loadtest.openloop.source import askable
 
 
 def profile(**fields: object) -> Profile:
@@ -134,6 +135,25 @@ def test_shares_are_kept() -> None:
     assert {order.model for order in orders if order.dialect == "fal"} == {"uso"}
 
 
+def test_small_pictures_stay_small() -> None:
+    """The one size of WaveSpeed's USO is asked for where a profile has it among its wishes, and UNO elsewhere."""
+    small, mixed = (askable(orders_of(read_profile(name))) for name in ("laptop", "mixed"))
+
+    assert {(order.width, order.height) for order in small} == {(512, 512)}
+    assert ({order.steps for order in small}, {order.images for order in small}) == ({4, 8}, {1, 2})
+    assert {order.model for order in small} == {"uno", "uso"}
+    assert {(order.width, order.steps, order.images) for order in mixed if named(order) == "wavespeed uso"} == {
+        (1024, 28, 1)
+    }
+
+
+def test_who_wishes_for_uso_alone_is_given_it() -> None:
+    """Where a profile has no other model, WaveSpeed is asked for USO as it is, and the order says so."""
+    asked = profile(seconds=10, wishes={"models": {"uso": 1}, "sizes": {"512x512": 1}, "steps": {4: 1}})
+
+    assert {(order.model, order.width, order.steps) for order in askable(orders_of(asked))} == {("uso", 1024, 28)}
+
+
 def test_a_profile_at_another_rate_keeps_its_shape() -> None:
     """The peak of a burst moves with the rate."""
     burst = profile(arrivals={"kind": "burst", "rate": 2, "peak": 10}).at_rate(6)
@@ -147,6 +167,11 @@ def test_hurried_orders_come_sooner_and_are_else_the_same() -> None:
 
     assert hurried(orders, 2) == [Order(at_s=2, tenant="b", cancel_after_s=2), Order(at_s=3, tenant="a")]
     assert tenants_of(orders) == ["a", "b"]
+
+
+def named(order: Order) -> str:
+    """Return dialect and model."""
+    return f"{order.dialect} {order.model}"
 
 
 def dispersion(due: list[float]) -> float:

@@ -82,8 +82,12 @@ def _searched(seconds: float, port: int) -> tuple[Bracket, list[Mapping[str, flo
 async def _offered(rate: float, seconds: float, target: str) -> Mapping[str, float]:
     from loadtest.figures import percentile  # noqa: PLC0415 -- as above
     from loadtest.openloop.run import perform  # noqa: PLC0415 -- as above
+    from loadtest.openloop.telling import watching  # noqa: PLC0415 -- as above
 
-    result = await perform(_load(rate, seconds, target), watch=lambda _book: None)
+    load = _load(rate, seconds, target)
+    # Watched as a load of ``run`` is: what it takes to tell how it goes is part of what it takes.
+    with watching(console, len(load.orders)) as watch:
+        result = await perform(load, watch=watch)
     if result.was_stopped:
         raise KeyboardInterrupt
     lateness = [record.lateness_s for record in result.records]

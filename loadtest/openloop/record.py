@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -37,6 +38,9 @@ class End(StrEnum):
 #: is sent and says afterwards what was wrong.
 GOOD_ENDS = frozenset({End.SUCCEEDED, End.CANCELLED, End.IN_FLIGHT})
 ENDS_OF_BAD = frozenset({End.REJECTED, End.FAILED, End.IN_FLIGHT})
+
+#: Of how many successes the latencies are at hand while a load runs.
+LATEST = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,23 +78,44 @@ class Record:
 
 
 class Book:
-    """Every order that was sent, with what is known of it so far."""
+    """Every order that was sent, with what is known of it so far.
+
+    Who looks while a load runs looks at the counts, which cost nothing: to go through all records twice a second would
+    make the load late.
+    """
 
     def __init__(self, orders: Sequence[Order]) -> None:
         self._orders = orders
         self._records: dict[int, Record] = {}
         self._is_closed = False
+        #: How many orders stand where.
+        self.ends: Counter[End] = Counter()
+        #: Orders so far that did not become what they should have.
+        self.errors = 0
+        #: Seconds that the last ones took that succeeded.
+        self.latest_s: deque[float] = deque(maxlen=LATEST)
 
     def __repr__(self) -> str:
         """Count them, for who reads this at night."""
-        open_ones = sum(each.end is End.IN_FLIGHT for each in self._records.values())
-        return f"<Book [{len(self._records)} of {len(self._orders)} sent | {open_ones} in flight]>"
+        return f"<Book [{self.sent} of {len(self._orders)} sent | {self.ends[End.IN_FLIGHT]} in flight]>"
 
     def note(self, number: int, **changes: Any) -> Record:
         """Note something about an order; the first note says that it was sent."""
-        known = self._records.get(number) or Record(order=self._orders[number])
-        self._records[number] = replace(known, **changes)
-        return self._records[number]
+        known = self._records.get(number)
+        noted = replace(known or Record(order=self._orders[number]), **changes)
+        self._records[number] = noted
+        if known is None or known.end is not noted.end:
+            self._count(known, noted)
+        return noted
+
+    def _count(self, known: Record | None, noted: Record) -> None:
+        if known is not None:
+            self.ends[known.end] -= 1
+            self.errors -= known.is_error
+        self.ends[noted.end] += 1
+        self.errors += noted.is_error
+        if noted.end is End.SUCCEEDED and noted.latency_s is not None:
+            self.latest_s.append(noted.latency_s)
 
     def close(self) -> None:
         """Say that no order is followed any more, and what comes is the reckoning."""
@@ -100,6 +125,11 @@ class Book:
     def is_closed(self) -> bool:
         """Whether the load is over."""
         return self._is_closed
+
+    @property
+    def sent(self) -> int:
+        """Count the orders that were sent."""
+        return len(self._records)
 
     @property
     def records(self) -> list[Record]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from loadtest.figures import percentile
 from loadtest.openloop.record import Book, End
 
 #: Seconds between two lines where there is no terminal.
@@ -37,13 +38,12 @@ def watching(console: Console, orders: int) -> Iterator[Callable[[Book], None]]:
 
 
 def progress_line(book: Book, seconds: float, orders: int) -> str:
-    """Say how a load goes."""
-    records = book.records
-    in_flight = sum(each.end is End.IN_FLIGHT for each in records)
-    succeeded = sum(each.end is End.SUCCEEDED for each in records)
-    errors = sum(each.is_error for each in records)
-    counts = f"{len(records)} of {orders} sent, {in_flight} in flight, {succeeded} ok, {errors} errors"
-    return f"{seconds:.0f} s: {counts}" + ("; reading every task once more" if book.is_closed else "")
+    """Say how a load goes; the latencies are those of the last orders that succeeded."""
+    in_flight, succeeded = book.ends[End.IN_FLIGHT], book.ends[End.SUCCEEDED]
+    counts = f"{book.sent} of {orders} sent, {in_flight} in flight, {succeeded} ok, {book.errors} errors"
+    latest = ", ".join(f"p{rank} {percentile(book.latest_s, rank / 100):.3g} s" for rank in (50, 95) if book.latest_s)
+    latencies = f"; the last {len(book.latest_s)} took {latest}" if latest else ""
+    return f"{seconds:.0f} s: {counts}{latencies}" + ("; reading every task once more" if book.is_closed else "")
 
 
 def tell_findings(console: Console, found: Mapping[str, Any], folder: Path) -> None:

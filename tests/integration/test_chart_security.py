@@ -254,13 +254,16 @@ def test_a_gpu_pod_ends_its_work_before_it_is_stopped(values: dict[str, Any]) ->
 
 @EVERY
 def test_one_pod_of_a_kind_leaves_at_a_time(values: dict[str, Any]) -> None:
-    """Every group of pods has a budget whose labels are its own."""
+    """Every group of pods has a budget whose labels are its own, and which leaves all but one of its least."""
     manifests = render(values)
     budgets = of_kind(manifests, "PodDisruptionBudget")
-    groups = {group["groupName"]: group["template"] for group in cluster_of(manifests)["workerGroupSpecs"]}
+    groups = {group["groupName"]: group for group in cluster_of(manifests)["workerGroupSpecs"]}
 
     assert set(budgets) == set(groups)
     for name, budget in budgets.items():
         wanted = budget["spec"]["selector"]["matchLabels"].items()
-        assert [group for group, pod in groups.items() if wanted <= pod["metadata"]["labels"].items()] == [name]
-        assert budget["spec"]["maxUnavailable"] == 1
+        labels = {each: group["template"]["metadata"]["labels"] for each, group in groups.items()}
+        assert [each for each, has in labels.items() if wanted <= has.items()] == [name]
+        # A number, and no other bound: a RayCluster says nobody how many pods it should have, which all others need.
+        assert set(budget["spec"]) == {"selector", "minAvailable"}
+        assert budget["spec"]["minAvailable"] == max(groups[name]["minReplicas"] - 1, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -32,6 +32,7 @@ def make(
     from loadtest.openloop.profile import TooManyOrders  # noqa: PLC0415 -- as above
     from loadtest.traces.synthetic import synthetic  # noqa: PLC0415 -- as above
 
+    _check_writable(output)
     profile = synthetic(rate=rate, seconds=seconds, tenants=tenants, seed=seed, is_bursty=bursty)
     about = {"seed": seed, "rate": rate, "seconds": seconds, "bursty": bursty}
     try:
@@ -44,26 +45,56 @@ def make(
 
 @app.command()
 def record(
-    database: Annotated[str, typer.Argument(help="URL of the task table, such as sqlite:///var/uxo.db.")],
+    database: Annotated[
+        str,
+        typer.Argument(
+            envvar="UXO_DATABASE_URL",
+            help="Address of the task table, such as sqlite:///var/uxo.db; one with a password is best not typed.",
+        ),
+    ],
     *,
     output: Annotated[Path, typer.Option(help="Where the trace goes.")],
+    since: Annotated[str, typer.Option(help="Only what came from then on: an ISO time, or how long ago (24h).")] = "",
+    until: Annotated[str, typer.Option(help="Only what came before, said in the same ways.")] = "",
 ) -> None:
     """Turn the task table of a live system into a trace without prompts, pictures and names; reads only."""
-    from loadtest.traces.recorder import NoDatabase  # noqa: PLC0415 -- brings the database
-    from loadtest.traces.recorder import record as recorded  # noqa: PLC0415 -- as above
+    from deployments.clock import utc_now  # noqa: PLC0415 -- with the rest
+    from loadtest.traces.recorder import record as recorded  # noqa: PLC0415 -- brings the database
+    from loadtest.traces.span import UnreadableSpan, parse_span  # noqa: PLC0415 -- as above
+    from loadtest.traces.table import NoDatabase  # noqa: PLC0415 -- as above
 
     try:
-        orders = asyncio.run(recorded(database))
-    except NoDatabase as error:
-        console.print(str(error), markup=False)
-        sys.exit(UNUSABLE)
-    _written(output, orders, made_by="loadtest trace record")
+        span = parse_span(since, until, now=utc_now())
+        _check_writable(output)
+        orders = asyncio.run(recorded(database, span=span))
+    except (NoDatabase, UnreadableSpan) as error:
+        _refuse(str(error))
+    _written(output, orders, made_by="loadtest trace record", **span.named())
+
+
+def _check_writable(output: Path) -> None:
+    """Find out before the work whether a file can be written; one that is there stays as it is."""
+    is_new = not output.exists()
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with output.open("a", encoding="utf-8"):
+            pass
+        if is_new:
+            output.unlink()
+    except OSError as error:
+        _refuse(f"{output} cannot be written: {error.strerror}")
+
+
+def _refuse(reason: str) -> NoReturn:
+    console.print(reason, markup=False)
+    sys.exit(UNUSABLE)
 
 
 def _written(output: Path, orders: list[Any], *, made_by: str, **about: Any) -> None:
     from loadtest.traces.lines import write_trace  # noqa: PLC0415 -- as above
     from loadtest.traces.synthetic import statistics_of  # noqa: PLC0415 -- as above
 
-    output.parent.mkdir(parents=True, exist_ok=True)
+    if not orders:
+        _refuse("no order came in that time, so there is nothing to write")
     output.write_text("".join(f"{line}\n" for line in write_trace(orders, made_by=made_by, **about)), encoding="utf-8")
     console.print(f"{output}: {statistics_of(orders)}")

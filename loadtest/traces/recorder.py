@@ -1,6 +1,6 @@
 """From the task table of a live system to a trace: who asked for how much and when, but no prompt and no picture.
 
-Reads only, page by page. The service forgets what a task was to make soon after its success, so sizes are taken from
+Reads only, in one pass. The service forgets what a task was to make soon after its success, so sizes are taken from
 its pictures. What nobody noted any more is what fits its work units best: references, and of a task without pictures
 its size; where several counts of pictures fit, it is the fewest.
 Tenants become numbers in the order in which they first came.
@@ -8,90 +8,69 @@ Tenants become numbers in the order in which they first came.
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import product
-from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import Double, Integer, Row, and_, bindparam, make_url, or_, select
+from sqlalchemy import Row
 
-from deployments.database.database import Database, open_database
-from deployments.database.schema import tasks
-from deployments.database.sqlite import SqliteDatabase
-from deployments.errors import Unavailable
 from loadtest.openloop.order import Order
 from loadtest.openloop.speech import SPEECHES
+from loadtest.traces.span import Span
+from loadtest.traces.table import NoDatabase, rows_of
 from models.catalog import CATALOG, SIZE_PRESETS
 from models.cost import work_units
 from models.request import GenerationRequest, Reference, Role
 
-#: Rows that are read at once; each may hold pictures, where they are kept inline.
-PAGE = 200
-
-_LATER = or_(
-    tasks.c.created_at > bindparam("after_s", type_=Double),
-    and_(tasks.c.created_at == bindparam("after_s", type_=Double), tasks.c.id > bindparam("after_id")),
-)
-#: The next page of what callers asked for, in the order of arrival; what operators repeated is left out.
-READ_PAGE = (
-    select(
-        tasks.c.id,
-        tasks.c.tenant_id,
-        tasks.c.dialect,
-        tasks.c.model,
-        tasks.c.state,
-        tasks.c.steps_total,
-        tasks.c.work_units,
-        tasks.c.created_at,
-        tasks.c.finished_at,
-        tasks.c.outputs,
-    )
-    .where(_LATER, tasks.c.replay_of.is_(None))
-    .order_by(tasks.c.created_at, tasks.c.id)
-    .limit(bindparam("at_most", type_=Integer))
-)
+#: Who says a model's orders that came in a dialect which no load speaks: who has words for the same sizes, steps and
+#: roles of references. WaveSpeed would round the sizes of UNO, and has none for those of USO.
+STAND_INS: Mapping[str, str] = MappingProxyType({"uno": "runware", "uso": "fal"})
 
 
-class NoDatabase(Exception):
-    """There is nothing to record from; the message says why in one line."""
-
-
-async def record(url: str) -> list[Order]:
-    """Read every task of a database as orders; the first is due at 0.
+async def record(url: str, *, span: Span | None = None) -> list[Order]:
+    """Read every task of a database that came in a span as orders; the first is due at 0.
 
     Raises:
-        NoDatabase: when there is none, it cannot be reached, or it is not one of ours.
+        NoDatabase: when there is none, it cannot be reached, it is not one of ours, or nothing came.
     """
-    database = await _opened(url)
+    span = span or Span()
+    found = [
+        ((row.created_at, row.id), order_of(row, at_s=row.created_at, tenant=row.tenant_id))
+        async for row in rows_of(url, span)
+    ]
+    if not found:
+        ends = " ".join(f"{name} {end}" for name, end in span.named().items())
+        raise NoDatabase(f"nobody asked this database for a task {ends}".rstrip())
+    found.sort(key=lambda each: each[0])
+    return _without_names([order for _, order in found])
+
+
+def _without_names(orders: Sequence[Order]) -> list[Order]:
     numbers: dict[str, str] = {}
-    orders: list[Order] = []
-    started_s = None
-    try:
-        async for row in _rows(database):
-            started_s = row.created_at if started_s is None else started_s
-            tenant = numbers.setdefault(row.tenant_id, f"tenant-{len(numbers) + 1:03}")
-            orders.append(order_of(row, at_s=row.created_at - started_s, tenant=tenant))
-    except Unavailable as error:
-        raise NoDatabase(f"the database cannot be read: {error}") from error
-    finally:
-        await database.close()
-    return orders
+    return [
+        replace(
+            order,
+            at_s=order.at_s - orders[0].at_s,
+            tenant=numbers.setdefault(order.tenant, f"tenant-{len(numbers) + 1:03}"),
+        )
+        for order in orders
+    ]
 
 
 def order_of(row: Row[Any], *, at_s: float, tenant: str) -> Order:
     """Return the order that a task's row tells of."""
-    pictures = json.loads(row.outputs)
     roles = _roles(row.model, row.dialect)
     width, height, images, references = _fitting(
-        row.model, roles, row.steps_total, row.work_units, len(pictures), _size_of(pictures)
+        row.model, roles, row.steps_total, row.work_units, _pictures_of(row), _size_of(row)
     )
     was_cancelled = row.state == "cancelled" and row.finished_at is not None
     return Order(
         at_s=at_s,
         tenant=tenant,
-        dialect=row.dialect if row.dialect in SPEECHES else "wavespeed",
+        dialect=row.dialect if row.dialect in SPEECHES else STAND_INS[row.model],
         model=row.model,
         width=width,
         height=height,
@@ -102,33 +81,15 @@ def order_of(row: Row[Any], *, at_s: float, tenant: str) -> Order:
     )
 
 
-async def _opened(url: str) -> Database:
-    try:
-        if make_url(url).get_backend_name() != "sqlite":
-            return await open_database(url)
-        # Opened in the usual way, a file would be made or migrated; a recorder changes nothing.
-        _check_file(Path(make_url(url).database or ""))
-        return SqliteDatabase(url)
-    except (ValueError, Unavailable) as error:
-        raise NoDatabase(str(error)) from error
+def _pictures_of(row: Row[Any]) -> int:
+    """Count pictures: each is placed once for every sink of its task."""
+    placed: int = row.outputs
+    return -(-placed // len(row.sink.split(",")))
 
 
-def _check_file(path: Path) -> None:
-    if not path.is_file():
-        raise NoDatabase(f"there is no file {path}")
-
-
-async def _rows(database: Database) -> AsyncIterator[Row[Any]]:
-    after = {"after_s": 0.0, "after_id": ""}
-    while page := await database.rows(READ_PAGE, {**after, "at_most": PAGE}):
-        for row in page:
-            yield row
-        after = {"after_s": page[-1].created_at, "after_id": page[-1].id}
-
-
-def _size_of(pictures: Sequence[Any]) -> tuple[int, int] | None:
-    sizes = [(each.get("width"), each.get("height")) for each in pictures]
-    return sizes[0] if sizes and all(sizes[0]) else None
+def _size_of(row: Row[Any]) -> tuple[int, int] | None:
+    width, height = int(row.width or 0), int(row.height or 0)
+    return (width, height) if width and height else None
 
 
 def _roles(model: str, dialect: str) -> tuple[Role, ...]:

@@ -2,21 +2,55 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Engine, event, insert, update
+from sqlalchemy.exc import DBAPIError
+from typer.testing import CliRunner, Result
 
-from deployments.database.database import Database
+from deployments.database.database import Database, open_database
 from deployments.database.schema import tasks
+from deployments.tasks.rows import to_row
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Task
+from loadtest.exits import UNUSABLE
+from loadtest.trace_commands import app
 from loadtest.traces.lines import write_trace
-from loadtest.traces.recorder import NoDatabase, record
+from loadtest.traces.recorder import record
+from loadtest.traces.span import Span
+from loadtest.traces.table import PAGE, PASSES, rows_of
 from models.cost import work_units
 from models.request import GenerationRequest, Reference, Role
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+async def put(database: Database, made: list[Task], **columns: Any) -> None:
+    """Store tasks as they are, with other values in some columns, without the time that accepting each would take."""
+    rows = [to_row(task) | {"weight": 1.0} | columns for task in made]
+    await database.write(lambda transaction: transaction.execute(insert(tasks), rows))
+
+
+@contextmanager
+def listening() -> Iterator[list[str]]:
+    """Note every statement that is sent to any database."""
+    sent: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        sent.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield sent
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
 
 
 async def test_orders_come_as_they_came(
@@ -98,16 +132,164 @@ async def test_pictures_say_what_was_asked_for(
     assert [(each.width, each.height, each.images, each.steps) for each in orders] == [(768, 1152, 4, 12)]
 
 
-async def test_no_file_is_made(tmp_path: Path) -> None:
-    """A database that is not there is named and not made."""
-    with pytest.raises(NoDatabase, match="there is no file"):
-        await record(f"sqlite:///{tmp_path}/typo.db")
+async def test_a_picture_in_two_places_is_one_picture(
+    database: Database, database_url: str, make_task: Callable[..., Task]
+) -> None:
+    """What is placed in two sinks is told once, with the steps of as many pictures as were asked for."""
+    outputs = json.dumps([{"width": 512, "height": 512}] * 4)
+    await put(database, [make_task(steps_total=20, work_units=5.0)], sink="bucket,upload", outputs=outputs)
+
+    [order] = await record(database_url)
+
+    assert (order.images, order.steps) == (2, 10)
 
 
-async def test_a_file_that_is_none_of_ours_is_one_line(tmp_path: Path) -> None:
-    """A file without our tables is refused in our words."""
-    path = tmp_path / "other.db"
-    path.write_bytes(b"")
+@pytest.mark.parametrize(
+    ("dialect", "model", "told"),
+    [
+        ("aiml", "uno", "runware"),
+        ("kserve", "uno", "runware"),
+        ("aiml", "uso", "fal"),
+        ("wavespeed", "uno", "wavespeed"),
+    ],
+)
+async def test_a_dialect_that_no_load_speaks_has_a_stand_in(
+    sqlite_url: str, make_task: Callable[..., Task], dialect: str, model: str, told: str
+) -> None:
+    """It is told as one that has words for the same sizes and steps."""
+    database = await open_database(sqlite_url)
+    outputs = json.dumps([{"width": 624, "height": 880}])
+    await put(database, [make_task(dialect=dialect, model=model, steps_total=7)], outputs=outputs)
+    await database.close()
 
-    with pytest.raises(NoDatabase):
-        await record(f"sqlite:///{path}")
+    [order] = await record(sqlite_url)
+
+    assert (order.dialect, order.width, order.height, order.steps) == (told, 624, 880, 7)
+
+
+async def test_a_table_is_read_in_one_statement(
+    database: Database, database_url: str, make_task: Callable[..., Task]
+) -> None:
+    """However many tasks there are, one statement reads them all, and they are told in the order in which they came."""
+    made = [make_task(steps_total=4, work_units=1.0) for _ in range(2 * PAGE + 5)]
+    await put(database, made[::-1])
+
+    with listening() as sent:
+        orders = await record(database_url)
+
+    assert [statement.split()[0] for statement in sent if "tasks" in statement] == ["SELECT"]
+    assert "ORDER BY" not in "".join(sent)
+    assert [order.at_s for order in orders] == [float(number) for number in range(len(made))]
+
+
+async def test_no_picture_travels(database: Database, database_url: str, make_task: Callable[..., Task]) -> None:
+    """Of a picture that is kept inline, its sides come and nothing else."""
+    outputs = json.dumps([{"sink": "inline", "value": "A" * 1_000_000, "width": 640, "height": 480}])
+    await put(database, [make_task(steps_total=4, work_units=1.0)], sink="inline", outputs=outputs)
+
+    [row] = [row async for row in rows_of(database_url, Span())]
+
+    assert (row.outputs, row.width, row.height) == (1, "640", "480")
+    assert len(repr(row)) < 500
+
+
+async def test_only_what_came_in_a_span_is_told(
+    database: Database, database_url: str, make_task: Callable[..., Task]
+) -> None:
+    """The start is within and the end is not; the first of those between is due at 0."""
+    made = [make_task(created_at=NOON + timedelta(hours=hour), steps_total=4, work_units=1.0) for hour in range(6)]
+    await put(database, made)
+
+    orders = await record(database_url, span=Span(since=NOON + timedelta(hours=2), until=NOON + timedelta(hours=4)))
+
+    assert [order.at_s for order in orders] == [0.0, 3600.0]
+
+
+async def test_a_pass_cannot_write(database: Database, database_url: str, make_task: Callable[..., Task]) -> None:
+    """The connection itself refuses to change anything, whatever statement is given to it."""
+    await put(database, [make_task()])
+    [over] = [each for kind, each in PASSES.items() if database_url.startswith(kind)]
+    changing = update(tasks).values(model="uso").returning(tasks.c.id)
+
+    with pytest.raises(DBAPIError, match=r"read-?only"):
+        [row async for row in over(database_url, changing, {})]  # type: ignore[arg-type]  # it wants what reads
+
+
+def recorded(*words: str | Path) -> Result:
+    """Run the command."""
+    return CliRunner().invoke(app, ["record", *(str(word) for word in words)], env={"COLUMNS": "200"})
+
+
+async def test_yesterday_is_written(
+    database: Database, database_url: str, make_task: Callable[..., Task], tmp_path: Path
+) -> None:
+    """The command takes its address from the variable of the service, and says in the heading from when it told."""
+    await put(database, [make_task(created_at=NOON + timedelta(hours=hour), steps_total=4) for hour in range(3)])
+    output = tmp_path / "yesterday.jsonl"
+    words = ["record", "--since", "2026-11-20T13:00", "--output", str(output)]
+
+    asked = await asyncio.to_thread(CliRunner().invoke, app, words, env={"UXO_DATABASE_URL": database_url})
+
+    heading, *orders = map(json.loads, output.read_text(encoding="utf-8").splitlines())
+    assert asked.exit_code == 0
+    assert heading["since"] == "2026-11-20T13:00:00+00:00"
+    assert [order["at_s"] for order in orders] == [0.0, 3600.0]
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("nonsense:secret", "this is no address of a database"),
+        ("postgresql+asyncpg://uxo:secret@host:port/uxo", "this is no address of a database"),
+        ("mysql://uxo:secret@host/uxo", "nothing here reads a mysql database"),
+        ("sqlite:///{folder}/typo.db", "there is no file"),
+        ("sqlite:///{folder}/other.db", "no such table"),
+        ("sqlite://", "SQLite needs a file"),
+        ("postgresql://uxo:secret@127.0.0.1:9/uxo", "the database cannot be read"),
+    ],
+)
+def test_what_cannot_be_read_is_one_clear_line(tmp_path: Path, url: str, told: str) -> None:
+    """Nothing is made, nothing is written, and no password is repeated."""
+    (tmp_path / "other.db").write_bytes(b"")
+
+    asked = recorded(url.format(folder=tmp_path), "--output", tmp_path / "out.jsonl")
+
+    assert asked.exit_code == UNUSABLE
+    assert told in asked.output
+    assert asked.output.count("\n") == 1
+    assert "secret" not in asked.output
+    assert [path.name for path in tmp_path.iterdir()] == ["other.db"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--since", "noon"], "--since noon: no moment"),
+        (["--until", "24"], "--until 24: no moment"),
+        (["--since", "1h", "--until", "2h"], "--until 2h is not after --since 1h"),
+        (["--output", "{folder}"], "cannot be written: Is a directory"),
+        (["--output", "{folder}/other.db/out.jsonl"], "cannot be written: "),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_read(tmp_path: Path, words: list[str], told: str) -> None:
+    """Times and the file to write are looked at first: the database, which is not there, is not even asked."""
+    (tmp_path / "other.db").write_bytes(b"")
+    given = [word.format(folder=tmp_path) for word in words]
+
+    asked = recorded(f"sqlite:///{tmp_path}/typo.db", "--output", tmp_path / "out.jsonl", *given)
+
+    assert asked.exit_code == UNUSABLE
+    assert told in asked.output
+    assert asked.output.count("\n") == 1
+
+
+@pytest.mark.usefixtures("database")
+async def test_an_empty_table_is_no_trace(database_url: str, tmp_path: Path) -> None:
+    """Where nobody asked for anything, that is said, and nothing is written."""
+    output = tmp_path / "out.jsonl"
+
+    asked = await asyncio.to_thread(recorded, database_url, "--output", output)
+
+    assert (asked.exit_code, asked.output.count("\n")) == (UNUSABLE, 1)
+    assert "nobody asked this database for a task" in asked.output
+    assert not output.exists()

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from models.cost import cost_table, resident_bytes
-from models.pace import Pace
+from models.pace import OwnPace, Pace
 from models.pipeline import DeviceBroken, OutOfMemory, Pipeline
 from models.policy import Accounts, choose_group
 from models.report import Content, Preview, StepReport, StepTime
@@ -197,17 +197,18 @@ class Engine:
         self.at_work, began_s = frozenset({request_id}), self._clock()
         samples = self._samples(request_id, parked)
         arrived_s = parked.admitted_s - standing.waited_s
-        work_s = self._costs.request(request) * self._pace.factor / 1e3
+        table_s, pace = self._costs.request(request) / 1e3, self._pace.factor
         held = Resident(
             standing=standing,
             asked_s=arrived_s,
-            counts_from_s=self._accounts.arrive(standing.tenant, arrived_s=arrived_s, work_s=work_s),
-            work_s=work_s,
+            counts_from_s=self._accounts.arrive(standing.tenant, arrived_s=arrived_s, work_s=table_s * pace),
+            table_s=table_s,
+            pace=OwnPace(),
             size_bytes=resident_bytes(request),
             samples={sample.index: sample for sample in samples},
             stretches=longer({}, Stage.PREPARING, began_s, self._clock()),
         )
-        held.judge(self._costs, pace=self._pace.factor)
+        held.judge(self._costs, pace=pace)
         self._resident[request_id] = held
 
     def _samples(self, request_id: str, parked: _Parked) -> list[Sample]:
@@ -253,11 +254,9 @@ class Engine:
         stepped, failed = self._step_halving(group)
         ended_s = self._clock()
         self._check_device(shape.model, failed.values())
-        if not failed:
-            self._pace.learn(shape, count=count, took_s=ended_s - started_s)
+        times = None if failed else self._pace.learn(shape, count=count, took_s=ended_s - started_s)
         for request_id, samples in Counter(sample.request_id for sample in group).items():
-            held = self._resident[request_id]
-            held.stretches = longer(held.stretches, Stage.STEPPING, started_s, ended_s, share=samples / count)
+            self._resident[request_id].pay(started_s, ended_s, share=samples / count, times=times)
         gap_s = None if self._stepped_s is None else started_s - self._stepped_s
         self._stepped_s = ended_s
         return stepped, failed, StepTime(shape=shape, group=count, seconds=ended_s - started_s, gap_s=gap_s)

@@ -9,12 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from models.cost import STYLE_TOKENS, TEXT_TOKENS, CostTable, cost_table
 from models.policy import Candidate, outlook_of
 from models.request import GeneratedImage
 from models.sample import Sample, ShapeKey
+
+if TYPE_CHECKING:
+    from models.pace import OwnPace
 
 #: Pixels that a token of the picture stands for.
 TOKEN_PIXELS = 16 * 16
@@ -89,8 +92,10 @@ class Resident:
     asked_s: float
     #: Since when it counts as waiting, in seconds of the engine's clock.
     counts_from_s: float
-    #: Seconds of the device that it needs in all.
-    work_s: float
+    #: Seconds of the device that it needs in all, as the cost table has it.
+    table_s: float
+    #: How its own steps compare with the table.
+    pace: OwnPace
     #: Bytes that it keeps on the device.
     size_bytes: int
     #: Pictures that have steps to take, by their number.
@@ -125,13 +130,28 @@ class Resident:
         else:
             self.samples[sample.index] = sample
 
+    def pay(self, began_s: float, ended_s: float, *, share: float, times: float | None) -> None:
+        """Note a step in which it took part.
+
+        Args:
+            began_s: when the device began it, in seconds of the engine's clock.
+            ended_s: when it had done it.
+            share: its own part of those who stepped together.
+            times: as how many times longer than in the cost table it counts, for all of them alike; None where somebody
+                failed, so that it says nothing.
+        """
+        self.stretches = longer(self.stretches, Stage.STEPPING, began_s, ended_s, share=share)
+        if times is not None:
+            self.pace.learn(times)
+
     def judge(self, costs: CostTable, *, pace: float) -> None:
         """Tell the policy anew what is left.
 
         Args:
             costs: how long a step should take.
-            pace: how many times longer it takes here.
+            pace: how many times longer steps take here; of its own, those that it has taken tell more.
         """
+        factor = self.pace.factor(pace)
         left_ms = sum(
             sample.steps_left * costs.step(tokens_of(sample.shape), rows=sample.shape.rows)
             for sample in self.samples.values()
@@ -140,8 +160,9 @@ class Resident:
             costs.decode(sample.shape.target_tokens * TOKEN_PIXELS)
             for sample in (*self.samples.values(), *self.denoised.values())
         )
-        left_s = min(left_ms * pace / 1e3, self.work_s)
-        outlook = outlook_of(self.counts_from_s, asked_s=self.asked_s, work_s=self.work_s, left_s=left_s)
+        work_s = self.table_s * factor
+        left_s = min(left_ms * factor / 1e3, work_s)
+        outlook = outlook_of(self.counts_from_s, asked_s=self.asked_s, work_s=work_s, left_s=left_s)
         self.candidates = [
             Candidate(
                 request_id=sample.request_id,

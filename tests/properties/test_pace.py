@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from models.cost import cost_table
-from models.pace import MOST_SLOWER, Pace
+from models.pace import MOST_SLOWER, OwnPace, Pace
 from models.sample import ShapeKey
 
 SHAPE = ShapeKey(model="uno", target_tokens=1024, reference_tokens=0, styles=0)
@@ -57,3 +60,37 @@ def test_a_device_that_is_another_speed_is_known_in_time(first_s: float, ordinar
         pace.learn(SHAPE, count=1, took_s=ordinary_s)
 
     assert 0.9 * ordinary_s <= pace.usual_s(SHAPE, count=1) <= 1.1 * ordinary_s
+
+
+@given(expected=TIMES, own=TIMES, steps=st.integers(1, 40))
+def test_a_request_is_believed_more_with_each_of_its_steps(expected: float, own: float, steps: int) -> None:
+    """What it takes lies between what is expected and what its steps took, and nearer to these with every step."""
+    pace, distances = OwnPace(), [abs(expected - own)]
+
+    for _ in range(steps):
+        pace.learn(own)
+        distances.append(abs(pace.factor(expected) - own))
+
+    assert min(expected, own) * 0.999 <= pace.factor(expected) <= max(expected, own) * 1.001
+    assert all(later <= earlier + 1e-6 * own for earlier, later in itertools.pairwise(distances))
+
+
+@given(times=st.floats(1, MOST_SLOWER), before=st.integers(0, 40), after=st.integers(0, 40))
+def test_one_slow_step_makes_no_request_look_twice_as_long(times: float, before: int, after: int) -> None:
+    """However long one of its steps counts, what is expected of it and what its others took weigh more."""
+    pace = OwnPace()
+
+    for each in [*[1.0] * before, times, *[1.0] * after]:
+        pace.learn(each)
+
+    assert pace.factor(1.0) <= 2.0
+
+
+def test_a_first_step_that_misled_is_forgotten() -> None:
+    """A step that counts as a thousand, e.g. the first of a device that compiles, says no more once one was shorter."""
+    pace = OwnPace()
+    pace.learn(1000.0)
+
+    pace.learn(1.0)
+
+    assert pace.factor(1.0) == pytest.approx(1.0)

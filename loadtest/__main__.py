@@ -16,6 +16,7 @@ from deployments.clock import utc_now
 from loadtest import capacity_command, ceiling_command, trace_commands
 from loadtest.exits import MISSED, STOPPED, UNUSABLE
 from loadtest.options import finite
+from loadtest.place import NoPlace, check_folder
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 app.command()(capacity_command.find_capacity)
@@ -58,20 +59,21 @@ def _ran(asked: Mapping[str, Any], started_at: datetime, *, keys: Sequence[str],
     from loadtest.openloop.telling import tell_findings, watching  # noqa: PLC0415 -- as above
 
     try:
+        check_folder(output)
+        facts = {**asked, **_facts(started_at), "keys": len(keys)}
         goals = parse_slo(asked["slo"])
         load = load_of(asked["profile"], speed=asked["speed"], target=asked["target"], keys=keys)
         with watching(console, len(load.orders)) as watch:
             result = asyncio.run(perform(load, watch=watch))
-    except (UnreadableLoad, UnreadableSlo, UnusableTarget) as error:
+    except (NoPlace, UnreadableLoad, UnreadableSlo, UnusableTarget) as error:
         console.print(str(error), markup=False)
         return UNUSABLE
     except KeyboardInterrupt:
         console.print("stopped before the first order")
         return STOPPED
-    facts = {**asked, **_facts(started_at), "keys": len(keys), "was_stopped": result.was_stopped}
     found = result.found(goals)
-    write_report(output, facts=facts, found=found, records=result.records)
-    tell_findings(console, found, output)
+    facts["was_stopped"] = result.was_stopped
+    tell_findings(console, found, write_report(output, facts=facts, found=found, records=result.records))
     if result.was_stopped:
         return STOPPED
     is_met = all(each["is_met"] for each in found["slo"]) and found["error_share"] != 1.0

@@ -17,6 +17,7 @@ from rich.console import Console
 from loadtest.exits import MISSED, STOPPED, UNUSABLE
 from loadtest.findings import write_findings
 from loadtest.options import finite
+from loadtest.place import NoPlace, check_file, kept
 
 if TYPE_CHECKING:
     from loadtest.openloop.capacity import Bracket
@@ -62,17 +63,18 @@ def _searched(asked: Mapping[str, Any], keys: Sequence[str]) -> int:
     from loadtest.openloop.slo import UnreadableSlo, parse_slo  # noqa: PLC0415 -- as above
 
     try:
+        check_file(Path(asked["output"]))
         goals = parse_slo(asked["slo"])
         profile = long_enough(read_profile(asked["profile"]), goals)
-    except (UnreadableProfile, UnreadableSlo) as error:
+    except (NoPlace, UnreadableProfile, UnreadableSlo) as error:
         console.print(str(error), markup=False)
         return UNUSABLE
     search = Search(profile=profile, goals=goals, target=asked["target"], keys=keys)
     facts = {**asked, "command": command_of(asked, keys), **_facts(search)}
     console.print(f"  each rate takes {profile.seconds:g} s and the time that its last orders need")
     code, said, found = _ended(search, asked["start"])
-    _write(Path(asked["output"]), {**facts, **found}, search)
-    console.print(f"{said}; written to {asked['output']}", markup=False)
+    written = _written(Path(asked["output"]), {**facts, **found}, search)
+    console.print(f"{said}; written to {written}", markup=False)
     return code
 
 
@@ -176,6 +178,7 @@ def _facts(search: Search) -> dict[str, Any]:
     return {"commit": commit(), "machine": dict(machine()), "seconds_of_a_rate": search.profile.seconds}
 
 
-def _write(output: Path, found: Mapping[str, Any], search: Search) -> None:
+def _written(output: Path, found: Mapping[str, Any], search: Search) -> Path:
     took_s = round(time.monotonic() - search.started, 1)
-    write_findings(output, {**found, "took_s": took_s, "tries": search.tries})
+    whole = {**found, "took_s": took_s, "tries": search.tries}
+    return kept(output.parent, lambda folder: write_findings(folder / output.name, whole)) / output.name

@@ -17,6 +17,7 @@ from rich.console import Console
 from loadtest.exits import MISSED, STOPPED, UNUSABLE
 from loadtest.findings import write_findings
 from loadtest.options import finite
+from loadtest.place import NoPlace, check_file
 
 if TYPE_CHECKING:
     from loadtest.openloop.capacity import Bracket
@@ -43,10 +44,14 @@ def ceiling(
     console.print(f"offering orders to a server that does nothing, {seconds:g} s for each rate")
     facts = _facts()
     try:
+        check_file(output)
         found, tries = _searched(seconds, port)
     except KeyboardInterrupt:
         console.print("stopped before an end was found")
         sys.exit(STOPPED)
+    except NoPlace as error:
+        console.print(str(error), markup=False)
+        sys.exit(UNUSABLE)
     except OSError as error:
         console.print(f"{error}; choose another with --port", markup=False)
         sys.exit(UNUSABLE)

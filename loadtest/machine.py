@@ -17,6 +17,10 @@ HTTP_PACKAGES = ("ray", "fastapi", "uvicorn", "sqlalchemy", "asyncpg")
 MODEL_PACKAGES = ("torch", "diffusers", "transformers", "peft")
 #: How busy this machine was before a command made it so.
 LOAD_AT_START = os.getloadavg()[0]
+#: The commit where there is no git or no repository, as in an image.
+UNKNOWN = "unknown"
+
+_DESCRIBE = ("describe", "--always", "--dirty", "--abbrev=12")
 
 
 def machine(packages: Iterable[str] = HTTP_PACKAGES) -> Mapping[str, str | int | float]:
@@ -45,11 +49,20 @@ def cpu_model() -> str:
 
 
 def commit() -> str:
-    """Return the commit of this working tree, marked when files differ from it."""
-    found = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"],  # noqa: S607 -- wherever this machine keeps git
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return found.stdout.strip() or "before the first commit"
+    """Return the commit of this source, marked when files differ from it; where nobody knows it, a plain word."""
+    return commit_of(Path(__file__).parents[1])
+
+
+def commit_of(root: Path, *, git: str = "git") -> str:
+    """Return the commit of a source whose repository lies at its root; one further up is a stranger's."""
+    try:
+        found = subprocess.run(  # noqa: S603 -- git, with words of our own
+            [git, f"--git-dir={root / '.git'}", f"--work-tree={root}", *_DESCRIBE],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError:
+        return UNKNOWN
+    return found.stdout.strip() or UNKNOWN

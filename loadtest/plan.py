@@ -23,6 +23,7 @@ from loadtest.machine import commit
 from loadtest.openloop.slo import UnreadableSlo, parse_slo
 from loadtest.openloop.source import UnreadableLoad, load_of
 from loadtest.options import finite
+from loadtest.place import NoPlace, check_folder
 from loadtest.virtual.fleet_words import FleetWords, UnreadableFleet, parse_fleet
 from loadtest.virtual.outcome import series
 from loadtest.virtual.plan_page import COLUMNS, cells_of, plan_page
@@ -52,10 +53,11 @@ def plan(
 ) -> None:
     """Say how many GPUs a load needs and what they cost; exit with 1 when the goals are missed, 2 when it cannot."""
     try:
+        check_folder(output)
         words, table = parse_fleet(fleet), _costs(costs)
         works = _works(trace, table)
         question = Question(works=works, costs=table, goals=parse_slo(slo), gpu_hour=gpu_hour)
-    except (NothingToPlan, UnreadableCosts, UnreadableFleet, UnreadableLoad, UnreadableSlo) as error:
+    except (NoPlace, NothingToPlan, UnreadableCosts, UnreadableFleet, UnreadableLoad, UnreadableSlo) as error:
         console.print(str(error), markup=False)
         sys.exit(UNUSABLE)
     facts = {"trace": trace, "costs": table.device, "slo": slo, "fleet": fleet, "gpu_hour": gpu_hour}

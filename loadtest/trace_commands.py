@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from loadtest.exits import UNUSABLE
 from loadtest.options import finite
+from loadtest.place import NoPlace, check_file
 
 app = typer.Typer(no_args_is_help=True, help="Make a trace up, or record one from a task table.")
 console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -32,12 +33,12 @@ def make(
     from loadtest.openloop.profile import TooManyOrders  # noqa: PLC0415 -- as above
     from loadtest.traces.synthetic import synthetic  # noqa: PLC0415 -- as above
 
-    _check_writable(output)
     profile = synthetic(rate=rate, seconds=seconds, tenants=tenants, seed=seed, is_bursty=bursty)
     about = {"seed": seed, "rate": rate, "seconds": seconds, "bursty": bursty}
     try:
+        check_file(output)
         orders = orders_of(profile)
-    except TooManyOrders as error:
+    except (NoPlace, TooManyOrders) as error:
         console.print(str(error), markup=False)
         sys.exit(UNUSABLE)
     _written(output, orders, made_by="loadtest trace make", **about)
@@ -65,29 +66,12 @@ def record(
 
     try:
         span = parse_span(since, until, now=utc_now())
-        _check_writable(output)
+        check_file(output)
         orders = asyncio.run(recorded(database, span=span))
-    except (NoDatabase, UnreadableSpan) as error:
-        _refuse(str(error))
+    except (NoPlace, NoDatabase, UnreadableSpan) as error:
+        console.print(str(error), markup=False)
+        sys.exit(UNUSABLE)
     _written(output, orders, made_by="loadtest trace record", **span.named())
-
-
-def _check_writable(output: Path) -> None:
-    """Find out before the work whether a file can be written; one that is there stays as it is."""
-    is_new = not output.exists()
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with output.open("a", encoding="utf-8"):
-            pass
-        if is_new:
-            output.unlink()
-    except OSError as error:
-        _refuse(f"{output} cannot be written: {error.strerror}")
-
-
-def _refuse(reason: str) -> NoReturn:
-    console.print(reason, markup=False)
-    sys.exit(UNUSABLE)
 
 
 def _written(output: Path, orders: list[Any], *, made_by: str, **about: Any) -> None:
@@ -95,6 +79,7 @@ def _written(output: Path, orders: list[Any], *, made_by: str, **about: Any) -> 
     from loadtest.traces.synthetic import statistics_of  # noqa: PLC0415 -- as above
 
     if not orders:
-        _refuse("no order came in that time, so there is nothing to write")
+        console.print("no order came in that time, so there is nothing to write")
+        sys.exit(UNUSABLE)
     output.write_text("".join(f"{line}\n" for line in write_trace(orders, made_by=made_by, **about)), encoding="utf-8")
     console.print(f"{output}: {statistics_of(orders)}")

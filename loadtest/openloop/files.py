@@ -11,6 +11,7 @@ from typing import Any
 from loadtest.findings import write_findings
 from loadtest.openloop.page import page
 from loadtest.openloop.record import Record
+from loadtest.place import kept
 
 #: Columns of the CSV beside those of the order.
 _COLUMNS = ("lateness_s", "accepted_s", "started_s", "ended_s", "latency_s", "end", "error", "reads", "task_id")
@@ -18,8 +19,12 @@ _COLUMNS = ("lateness_s", "accepted_s", "started_s", "ended_s", "latency_s", "en
 
 def write_report(
     folder: Path, *, facts: Mapping[str, Any], found: Mapping[str, Any], records: Sequence[Record]
-) -> None:
-    """Write ``report.json``, ``orders.csv`` and ``report.html`` into a folder, which is made."""
+) -> Path:
+    """Write ``report.json``, ``orders.csv`` and ``report.html`` into a folder, or as ``kept`` does; return where."""
+    return kept(folder, lambda place: _write(place, facts=facts, found=found, records=records))
+
+
+def _write(folder: Path, *, facts: Mapping[str, Any], found: Mapping[str, Any], records: Sequence[Record]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_findings(folder / "report.json", {**facts, **found})
     (folder / "report.html").write_text(page(facts, found), encoding="utf-8")

@@ -90,6 +90,7 @@ MIXES: Mapping[str, Mix] = MappingProxyType(
         "bursts, load 0.8": Mix(load=0.8, is_bursty=True),
         "bursts, load 0.8, estimates off by 20 %": Mix(load=0.8, is_bursty=True, error=0.2),
         "calm, load 0.5": Mix(load=0.5),
+        "calm, load 0.5, estimates off by 20 %": Mix(load=0.5, error=0.2),
         "calm and one that floods": Mix(load=0.5, is_noisy=True),
         "calm and one that floods, estimates off by 20 %": Mix(load=0.5, is_noisy=True, error=0.2),
         "four pictures each, load 0.8": Mix(load=0.8, pictures=((4,), (1,))),

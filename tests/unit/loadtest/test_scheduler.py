@@ -257,6 +257,22 @@ def test_tuning_writes_a_row_for_every_try(tmp_path: Path) -> None:
     assert result.stdout.count("\n") == len(rows) + 2
 
 
+def test_a_flood_is_held_against_a_calm_like_it() -> None:
+    """What estimates that are off cost even without a flood is not counted as the flood's."""
+    p95 = {
+        "calm, load 0.5": 1.0,
+        "calm, load 0.5, estimates off by 20 %": 2.0,
+        "calm and one that floods": 1.1,
+        "calm and one that floods, estimates off by 20 %": 2.3,
+    }
+    figures = {"slowdown_p99": 1.0, "pictures_per_s": 1.0}
+    traces = {name: {"orders": {OURS: {**figures, "slowdown_p95": each}, FIFO: figures}} for name, each in p95.items()}
+
+    grown = [aim["value"] for aim in aims_of(traces, decision_us=1.0) if aim["aim"].startswith("growth")]
+
+    assert grown == [pytest.approx(1.1), pytest.approx(1.15)]
+
+
 def test_an_aim_that_is_missed_is_said_to_be() -> None:
     """Where ours is no better than first come, first served, the aims say so."""
     traces = {name: compared(name, COSTS, requests=4, seeds=[1]) for name in ("calm, load 0.5", "Poisson, load 0.8")}

@@ -31,6 +31,8 @@ VALUES: dict[str, dict[str, Any]] = {
     "post-migration": {"migration": {"post": True}},
 }
 EVERY = pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
+#: For how many seconds Ray lets a node end its work by itself after SIGTERM.
+DRAIN_TIMEOUT = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
 #: Variables that hold what nobody may read in a manifest.
 SECRET_VARIABLES = {
     "UXO_DATABASE_URL",
@@ -250,6 +252,25 @@ def test_a_gpu_pod_ends_its_work_before_it_is_stopped(values: dict[str, Any]) ->
 
     assert stops
     assert set(map(tuple, stops.values())) == {("uxo", "drain")}
+
+
+@EVERY
+def test_an_ingress_answers_what_it_holds_before_its_pod_ends(values: dict[str, Any]) -> None:
+    """Ray gives a gateway pod that Kubernetes ends as long as Serve gives its ingress, within what the pod has."""
+    manifests = render(values)
+    grace_s = serve_config_of(manifests)["applications"][0]["args"]["grace_s"]
+    spec = dict(pods_of(manifests))["gateway"]["spec"]
+
+    (told,) = [each for each in spec["containers"][0]["env"] if each["name"] == DRAIN_TIMEOUT]
+
+    assert float(told["value"]) == grace_s < spec["terminationGracePeriodSeconds"]
+
+
+def test_ray_still_reads_how_long_a_pod_drains() -> None:
+    """The variable by which a gateway pod is told its time is one that this Ray knows."""
+    from ray._private import ray_constants  # noqa: PLC0415 -- takes seconds
+
+    assert hasattr(ray_constants, DRAIN_TIMEOUT)
 
 
 @EVERY

@@ -34,7 +34,11 @@
             - {name: metrics, containerPort: 9464}
           livenessProbe: {{- include "uxo.liveness" . | nindent 12 }}
           readinessProbe: {{- include "uxo.readiness" . | nindent 12 }}
-          env: {{- include "uxo.environment" (dict "root" . "device" "cpu") | nindent 12 }}
+          env:
+            {{- include "uxo.environment" (dict "root" . "device" "cpu") | nindent 12 }}
+            # When Kubernetes ends the pod, Ray lets its ingress answer what it holds, and then ends everything: 30 s
+            # after, unless it is told otherwise here.
+            - {name: RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S, value: {{ .Values.serve.graceS | quote }}}
           volumeMounts: {{- include "uxo.mounts" . | nindent 12 }}
       volumes: {{- include "uxo.volumes" . | nindent 8 }}
 {{- end }}

@@ -58,7 +58,8 @@
         - name: ray-worker
           image: {{ .root.Values.images.engine }}
           imagePullPolicy: {{ .root.Values.images.pullPolicy }}
-          # Kubernetes does not ask Serve before it ends a pod, so the replica is told here to end what it has begun.
+          # Ray learns of the end of a pod and gives 30 s, but a replica waits for work on its own account: it is told here
+          # to claim no more and to end what it has begun. The 30 s come afterwards, within the minute that is left.
           lifecycle: {preStop: {exec: {command: [uxo, drain]}}}
           resources: {{- include "uxo.resources" .group | nindent 12 }}
           securityContext: {{- include "uxo.containerSecurity" . | nindent 12 }}

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from deployments.background import Background
 from deployments.database.database import Database, open_database
-from deployments.rounds import forever, run_until
+from deployments.rounds import Round, forever, run_until
 from deployments.settings import read_settings
 from deployments.tasks.backlog import Backlog, Run, read_backlog
 
@@ -180,7 +180,7 @@ class Lookout:
             self.has_looked.set()
 
         try:
-            await run_until(stopping, forever(look_once, every_s=self._every_s))
+            await run_until(stopping, forever(Round.BACKLOG, look_once, every_s=self._every_s))
         finally:
             if database is not None:
                 await database.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from deployments.rounds import forever, run_until
+from deployments.rounds import Round, forever, run_until
 from deployments.tasks.census import Census, Crowd, take_census
 from deployments.telemetry.metrics import (
     QUEUE_AGE,
@@ -36,7 +36,7 @@ class Gauging:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Look until told to stop."""
-        await run_until(stopping, forever(self.look_once, every_s=LOOK_EVERY_S))
+        await run_until(stopping, forever(Round.COUNT, self.look_once, every_s=LOOK_EVERY_S))
 
     async def look_once(self) -> Census:
         """Look, and show what was found."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from deployments.rounds import forever, run_until
+from deployments.rounds import Round, forever, run_until
 from deployments.telemetry.metrics import RESCUED
 
 if TYPE_CHECKING:
@@ -45,10 +45,10 @@ class Housekeeper:
         """Tidy until told to stop."""
         await run_until(
             stopping,
-            forever(self.rescue_once, every_s=RESCUE_EVERY_S),
-            forever(self.sweep_once, every_s=SWEEP_EVERY_S),
-            forever(self.erase_once, every_s=FORGET_EVERY_S),
-            forever(self.forget_once, every_s=FORGET_EVERY_S),
+            forever(Round.RESCUE, self.rescue_once, every_s=RESCUE_EVERY_S),
+            forever(Round.SWEEP, self.sweep_once, every_s=SWEEP_EVERY_S),
+            forever(Round.ERASE, self.erase_once, every_s=FORGET_EVERY_S),
+            forever(Round.FORGET, self.forget_once, every_s=FORGET_EVERY_S),
         )
 
     async def rescue_once(self) -> Rescued:

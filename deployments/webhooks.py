@@ -28,7 +28,7 @@ from deployments.clock import utc_now
 from deployments.dialects.dialect import Event, Letter, Telling
 from deployments.errors import NotReached, Unavailable, UxoError
 from deployments.operations.outcome import TaskOutcome
-from deployments.rounds import forever, run_until
+from deployments.rounds import Round, forever, run_until
 from deployments.tasks.outbox import Outbox, Room
 from deployments.tasks.webhook import DueWebhook, Told, WebhookState
 from deployments.telemetry.metrics import WEBHOOKS
@@ -237,7 +237,7 @@ class WebhookSender:
     async def run(self, stopping: asyncio.Event) -> None:
         """Send until told to stop; what is then under way has a moment to end, and is repeated if it does not."""
         try:
-            await run_until(stopping, forever(self.send_due, every_s=LOOK_EVERY_S))
+            await run_until(stopping, forever(Round.WEBHOOKS, self.send_due, every_s=LOOK_EVERY_S))
         finally:
             await self._take_leave()
 

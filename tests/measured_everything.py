@@ -10,7 +10,12 @@ from deployments.telemetry.instruments import Counter, Gauge, Histogram
 from deployments.telemetry.metrics import METRICS
 
 #: Values by label, of those that expressions ask for.
-LABELS = {"status": ("200", "402", "503"), "outcome": ("failed", "hit", "succeeded"), "move": ("quarantined",)}
+LABELS = {
+    "status": ("200", "402", "503"),
+    "outcome": ("failed", "hit", "succeeded"),
+    "move": ("quarantined",),
+    "round": ("rescue",),
+}
 
 
 def note_everything() -> None:

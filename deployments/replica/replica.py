@@ -32,7 +32,7 @@ from deployments.replica.holding import Held
 from deployments.replica.limits import Limits
 from deployments.replica.previewing import Previews
 from deployments.replica.step_metrics import note_content, note_step
-from deployments.rounds import forever, run_until
+from deployments.rounds import Round, forever, run_until
 from deployments.tasks.task import Claim
 from deployments.telemetry.metrics import CLAIM_DELAY
 from models.engine import Engine
@@ -87,11 +87,12 @@ class Replica:
             DeviceBroken: in a group, when it answers that it is lost, or nothing goes well on it any more.
         """
         drained = asyncio.Event()
-        work = [forever(once) for once in (self._step_once, self._beat_once, self._look_once)]
+        rounds = {Round.STEP: self._step_once, Round.BEAT: self._beat_once, Round.LOOK: self._look_once}
+        work = [forever(name, once) for name, once in rounds.items()]
         try:
             async with asyncio.TaskGroup() as working:
                 working.create_task(run_until(drained, *work, self._watch_device()))
-                await run_until(stopping, forever(self._claim_once))
+                await run_until(stopping, forever(Round.CLAIM, self._claim_once))
                 await self._drain()
                 drained.set()
         finally:

@@ -151,6 +151,18 @@ REPLICA_UP = Gauge(
     labels=("model",),
     merged="livesum",
 )
+ROUNDS_FAILED = Counter(
+    name="uxo_rounds_failed_total",
+    help="Rounds that failed and are done again, of a housekeeper (rescue, sweep, erase, forget, count, webhooks) or a "
+    "replica (claim, step, beat, look).",
+    labels=("round",),
+)
+ROUND_ENDED = Gauge(
+    name="uxo_round_ended_timestamp_seconds",
+    help="When such a round last ended well, in seconds since 1970, or the first began; a replica's may wait for work.",
+    labels=("round",),
+    merged="livemax",
+)
 DATABASE_ERRORS = Counter(
     name="uxo_database_errors_total",
     help="Statements and transactions that failed because the database could not be reached or stayed locked.",
@@ -189,6 +201,8 @@ METRICS: tuple[Instrument, ...] = (
     RESCUED,
     LEASES_LOST,
     REPLICA_UP,
+    ROUNDS_FAILED,
+    ROUND_ENDED,
     DATABASE_ERRORS,
     BUILD,
 )

@@ -7,6 +7,8 @@ import time
 import pytest
 from running_service import Service
 
+from deployments.rounds import TIDYING
+
 #: Seconds until what must come has come: the housekeeper looks every 5.
 PATIENCE_S = 90
 #: What only one kind of process can know, and how it begins.
@@ -18,6 +20,7 @@ BY_PROCESS = {
     "a replica that encoded": 'uxo_encodings_total{kind="text",outcome="miss"}',
     "a replica that delivered": 'uxo_deliveries_total{outcome="placed",sink="files"}',
     "housekeeper": 'uxo_queue_tasks{model="uso",tenant_class="usual"}',
+    **{f"housekeeper, {each}": f'uxo_round_ended_timestamp_seconds{{round="{each}"}}' for each in sorted(TIDYING)},
     "any": 'uxo_build_info{version="',
 }
 

@@ -72,6 +72,11 @@ def steps(*, last_hour_s: int) -> Series:
     }
 
 
+def ended_well(values: str, **labels: str) -> Series:
+    """Return when a housekeeper last ended a round."""
+    return series("uxo_round_ended_timestamp_seconds", values, round="rescue", **labels)
+
+
 def volume(claim: str, *, left: int) -> Series:
     """Return a volume of 100 bytes."""
     return {
@@ -89,6 +94,24 @@ GAP = "_x11"
 CASES: dict[str, Case] = {
     "UxoMetricsMissing": Case(fires=({}, {"uxo_build_info{namespace='others'}": "1x90"}), silent=(BUILD,)),
     "UxoNoHousekeeper": Case(fires=(BUILD,), silent=(BUILD | WAITING,)),
+    "UxoHousekeeperLate": Case(
+        fires=(ended_well("0x90"), ended_well("0+60x30 1800x60")),
+        silent=(
+            ended_well("0+60x90"),
+            # One of two does it.
+            ended_well("0x90", pod="one") | ended_well("0+60x90", pod="other"),
+            # A replica that has nothing to do.
+            series("uxo_round_ended_timestamp_seconds", "0x90", round="step"),
+        ),
+    ),
+    "UxoRoundsFail": Case(
+        fires=(series("uxo_rounds_failed_total", "0+1x90", round="sweep"),),
+        silent=(
+            series("uxo_rounds_failed_total", "0x90", round="sweep"),
+            # The database was away for a moment.
+            series("uxo_rounds_failed_total", "0x40 60x50", round="rescue"),
+        ),
+    ),
     "UxoNoReplica": Case(
         fires=(WAITING, WAITING | series("uxo_replica_up", "1x90", model="uso")),
         silent=(

@@ -15,6 +15,7 @@ from live_prometheus import Prometheus, prometheus_of
 from monitoring import METRIC, MONITORED, alerts, dashboard, dashboard_expressions
 from running_service import free_port
 
+from deployments.rounds import TIDYING
 from deployments.telemetry.metrics import METRICS
 
 SCRIPT = Path(__file__).parents[1] / "measured_everything.py"
@@ -56,6 +57,13 @@ def test_the_dashboard_shows_every_metric() -> None:
     shown = {metric_of(name) for each in dashboard_expressions() for name in METRIC.findall(each)}
 
     assert shown == set(BY_NAME)
+
+
+def test_no_round_of_a_housekeeper_is_left_out() -> None:
+    """The alert for late rounds, and the panel for them, watch all that some housekeeper has to end, and no others."""
+    watched = [re.search(r'round=~"([^"]*)"', each) for each in expressions()]
+
+    assert [set(found[1].split("|")) for found in watched if found] == [TIDYING, TIDYING]
 
 
 def test_panels_lie_side_by_side() -> None:

@@ -21,7 +21,6 @@ import pytest
 from running_service import free_port
 
 from loadtest.answers import answering
-from loadtest.capacity_command import Search, long_enough
 from loadtest.dialect_cost import KEY, SCENES, serving
 from loadtest.flood import Scene
 from loadtest.openloop.letterbox import Letterbox, receiving
@@ -29,6 +28,7 @@ from loadtest.openloop.order import Order
 from loadtest.openloop.profile import Profile, Steady
 from loadtest.openloop.record import Book, End
 from loadtest.openloop.run import Load, UnusableTarget, perform
+from loadtest.openloop.search import Search, long_enough
 from loadtest.openloop.slo import parse_slo
 from loadtest.openloop.speech import Ask, State
 from loadtest.openloop.wavespeed import WaveSpeed
@@ -206,7 +206,7 @@ async def test_a_search_remembers_what_it_tried() -> None:
     profile = Profile(seconds=1, arrivals=Steady(kind="steady", rate=1), poll_s=0.05)
 
     with answering(free_port()) as target:
-        search = Search(profile=profile, goals=parse_slo("p95=20s,errors=0%"), target=target, keys=["k"])
+        search = Search(profile=profile, goals=parse_slo("p95=20s,errors=0%"), target=target, keys=["k"], tell=print)
         await search.warm(5.0)
         is_carried = await search.carries(5.0, 0)
         strict = replace(search, goals=parse_slo("p50=0ms"), tries=search.tries)

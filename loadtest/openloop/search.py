@@ -1,0 +1,76 @@
+"""One search for a server's capacity: offers a profile at one rate after another, and judges each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from loadtest.openloop.profile import Profile
+from loadtest.openloop.run import Result, perform
+from loadtest.openloop.slo import Goal
+from loadtest.openloop.source import profile_load
+
+#: A rate is offered for so many times the longest goal at least: in less, a queue that grows is not seen to.
+WINDOWS = 3
+#: Seconds of the first rate that nobody judges: a server that was just started is slow at first.
+WARMING_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """One search, which remembers every rate that was tried."""
+
+    #: What is offered, at another rate each time.
+    profile: Profile
+    #: What has to be met.
+    goals: Sequence[Goal]
+    #: Start of every address.
+    target: str
+    #: Keys of tenants.
+    keys: Sequence[str]
+    #: Hears what came of each rate, in a line.
+    tell: Callable[[str], None]
+    #: What came of each rate.
+    tries: list[Mapping[str, Any]] = field(default_factory=list)
+    #: When the search began, on the monotonic clock.
+    started: float = field(default_factory=time.monotonic)
+
+    async def warm(self, rate: float) -> None:
+        """Offer a rate for a while, and judge nothing."""
+        seconds = min(WARMING_S, self.profile.seconds)
+        await self._offered(self.profile.model_copy(update={"seconds": seconds}), rate, seed=-1)
+
+    async def carries(self, rate: float, number: int) -> bool:
+        """Offer a rate, and say whether every goal was met."""
+        result = await self._offered(self.profile, rate, seed=number)
+        found = result.found(self.goals)
+        is_carried = bool(result.records) and all(each["is_met"] for each in found["slo"])
+        figures = {name: found[name] for name in ("orders", "latency_s", "lateness_s", "error_share")}
+        self.tries.append({"rate": rate, "number": number, "is_carried": is_carried, **figures})
+        verdict = "; ".join(each["text"] for each in found["slo"])
+        late_ms = 1e3 * (found["lateness_s"]["p99"] or 0.0)
+        self.tell(f"{rate:8.3f} a second, {found['orders']} orders: {verdict}; sent {late_ms:.0f} ms late")
+        return is_carried
+
+    async def _offered(self, profile: Profile, rate: float, *, seed: int) -> Result:
+        # What takes twice as long as it may has missed its goal; waiting on would only keep the next rate waiting.
+        patience_s = min(profile.patience_s, 2 * longest(self.goals, default=60.0) + 1)
+        asked = profile.at_rate(rate).model_copy(update={"seed": profile.seed + seed, "patience_s": patience_s})
+        load = profile_load(asked, speed=1.0, target=self.target, keys=self.keys)
+        result = await perform(load, watch=lambda _book: None, clears=True)
+        if result.was_stopped:
+            raise KeyboardInterrupt
+        return result
+
+
+def long_enough(profile: Profile, goals: Sequence[Goal]) -> Profile:
+    """Return a profile that lasts long enough for a queue that grows to miss the goals."""
+    seconds = max(profile.seconds, WINDOWS * longest(goals, default=0.0))
+    return profile.model_copy(update={"seconds": seconds})
+
+
+def longest(goals: Sequence[Goal], *, default: float) -> float:
+    """Return the seconds of the goal that allows most; ``default`` where none is of a time."""
+    return max((each.limit for each in goals if each.rank), default=default)

@@ -7,6 +7,7 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +22,7 @@ from loadtest.place import NoPlace, check_file, kept
 if TYPE_CHECKING:
     from loadtest.openloop.capacity import Bracket
     from loadtest.openloop.search import Search
+    from loadtest.openloop.slo import Goal
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -53,11 +55,11 @@ def command_of(asked: Mapping[str, Any], keys: Sequence[str]) -> str:
 def _searched(asked: Mapping[str, Any], keys: Sequence[str]) -> int:
     from loadtest.openloop.profile import UnreadableProfile, read_profile  # noqa: PLC0415 -- brings the HTTP client
     from loadtest.openloop.search import Search, long_enough  # noqa: PLC0415 -- as above
-    from loadtest.openloop.slo import UnreadableSlo, parse_slo  # noqa: PLC0415 -- as above
+    from loadtest.openloop.slo import UnreadableSlo  # noqa: PLC0415 -- as above
 
     try:
         check_file(Path(asked["output"]))
-        goals = parse_slo(asked["slo"])
+        goals = _goals(asked["slo"])
         profile = long_enough(read_profile(asked["profile"]), goals)
     except (NoPlace, UnreadableProfile, UnreadableSlo) as error:
         console.print(str(error), markup=False)
@@ -71,16 +73,26 @@ def _searched(asked: Mapping[str, Any], keys: Sequence[str]) -> int:
     return code
 
 
+def _goals(text: str) -> list[Goal]:
+    from loadtest.openloop.slo import UnreadableSlo, parse_slo  # noqa: PLC0415 -- brings the HTTP client
+
+    # Without a goal every rate would be carried, and the search double it to the end on somebody's server.
+    if goals := parse_slo(text):
+        return goals
+    raise UnreadableSlo("there is no capacity without a goal; write --slo p95=20s,errors=0.1%")
+
+
 def _ended(search: Search, start: float) -> tuple[int, str, Mapping[str, Any]]:
     """Search; return the exit code, what is said last, and what is written, however the search ended."""
     from loadtest.openloop.capacity import highest_rate  # noqa: PLC0415 -- brings the HTTP client
     from loadtest.openloop.profile import TooManyOrders  # noqa: PLC0415 -- as above
     from loadtest.openloop.run import UnusableTarget  # noqa: PLC0415 -- as above
 
-    nothing = {"carried_per_s": None, "missed_per_s": None, "is_settled": False}
+    nothing = {"carried_per_s": None, "missed_per_s": None, "is_settled": False, "doubt": ""}
     try:
         asyncio.run(search.warm(start))
         found = asyncio.run(highest_rate(search.carries, start=start))
+        found = replace(found, is_late=search.was_late_at(found.missed))
     except (TooManyOrders, UnusableTarget) as error:
         return UNUSABLE, str(error), {**nothing, "ended_by": str(error)}
     except KeyboardInterrupt:
@@ -93,6 +105,7 @@ def _ended(search: Search, start: float) -> tuple[int, str, Mapping[str, Any]]:
             "carried_per_s": found.carried,
             "missed_per_s": found.missed,
             "is_settled": found.is_settled,
+            "doubt": found.doubt.lstrip("; "),
             "ended_by": None,
         },
     )

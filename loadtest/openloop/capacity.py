@@ -31,6 +31,8 @@ class Bracket:
     missed: float
     #: Whether both ends were seen twice, or by two looks of three, or there is no end to see twice.
     is_settled: bool = False
+    #: Whether the generator itself was late at the rate that was missed.
+    is_late: bool = False
 
     @property
     def is_narrow(self) -> bool:
@@ -40,7 +42,11 @@ class Bracket:
     @property
     def doubt(self) -> str:
         """What is to be said behind the figures where they are not to be believed; empty where they are."""
-        return "" if self.is_settled else "; not settled: looks at one rate contradicted each other to the end"
+        doubts = {
+            "not settled: looks at one rate contradicted each other to the end": not self.is_settled,
+            "the generator itself was late at the rate that was missed, so the server may carry more": self.is_late,
+        }
+        return "".join(f"; {doubt}" for doubt, is_there in doubts.items() if is_there)
 
 
 async def highest_rate(carries: Carries, *, start: float) -> Bracket:

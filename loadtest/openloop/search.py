@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from loadtest.openloop.source import profile_load
 WINDOWS = 3
 #: Seconds of the first rate that nobody judges: a server that was just started is slow at first.
 WARMING_S = 5.0
+#: Where the generator's own lateness at p99 exceeds this share of the longest goal, a goal is missed by its fault, too.
+LATE_SHARE = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,16 +46,15 @@ class Search:
         await self._offered(self.profile.model_copy(update={"seconds": seconds}), rate, seed=-1)
 
     async def carries(self, rate: float, number: int) -> bool:
-        """Offer a rate, and say whether every goal was met."""
+        """Offer a rate, and say whether every goal was met and every accepted task kept."""
         result = await self._offered(self.profile, rate, seed=number)
-        found = result.found(self.goals)
-        is_carried = bool(result.records) and all(each["is_met"] for each in found["slo"])
-        figures = {name: found[name] for name in ("orders", "latency_s", "lateness_s", "error_share")}
-        self.tries.append({"rate": rate, "number": number, "is_carried": is_carried, **figures})
-        verdict = "; ".join(each["text"] for each in found["slo"])
-        late_ms = 1e3 * (found["lateness_s"]["p99"] or 0.0)
-        self.tell(f"{rate:8.3f} a second, {found['orders']} orders: {verdict}; sent {late_ms:.0f} ms late")
-        return is_carried
+        self.tries.append({"rate": rate, "number": number, **judged(result, self.goals)})
+        self.tell(line_of(self.tries[-1]))
+        return bool(self.tries[-1]["is_carried"])
+
+    def was_late_at(self, rate: float) -> bool:
+        """Say whether a look at a rate was one at the generator's own lateness, too."""
+        return any(each["is_late"] for each in self.tries if each["rate"] == rate)
 
     async def _offered(self, profile: Profile, rate: float, *, seed: int) -> Result:
         # What takes twice as long as it may has missed its goal; waiting on would only keep the next rate waiting.
@@ -63,6 +65,32 @@ class Search:
         if result.was_stopped:
             raise KeyboardInterrupt
         return result
+
+
+def judged(result: Result, goals: Sequence[Goal]) -> dict[str, Any]:
+    """Return what is kept of a look at one rate: its figures, and whether the server carried it."""
+    found = result.found(goals)
+    ledger = result.ledger
+    # What has no end yet is a matter of the goals; what was promised and is gone is not carried by any goal.
+    is_broken = bool(ledger.lost or ledger.doubled or ledger.changed)
+    late_s = found["lateness_s"]["p99"] or 0.0
+    return {
+        "is_carried": bool(result.records) and all(each["is_met"] for each in found["slo"]) and not is_broken,
+        "is_broken": is_broken,
+        "is_late": late_s > LATE_SHARE * longest(goals, default=math.inf),
+        "ledger": str(ledger),
+        "goals": [each["text"] for each in found["slo"]],
+        **{name: found[name] for name in ("orders", "latency_s", "lateness_s", "error_share")},
+    }
+
+
+def line_of(look: Mapping[str, Any]) -> str:
+    """Say in a line what came of a look at one rate."""
+    late_ms = 1e3 * (look["lateness_s"]["p99"] or 0.0)
+    verdicts = [*look["goals"], *[f"ledger {look['ledger']}"] * look["is_broken"]]
+    doubt = ", which is the generator's own fault and no longer small beside the goals" if look["is_late"] else ""
+    said = f"{look['rate']:8.3f} a second, {look['orders']} orders: {'; '.join(verdicts)}"
+    return f"{said}; sent {late_ms:.0f} ms late{doubt}"
 
 
 def long_enough(profile: Profile, goals: Sequence[Goal]) -> Profile:

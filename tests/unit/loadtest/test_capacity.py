@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,20 @@ from loadtest.__main__ import app
 from loadtest.capacity_command import said_of
 from loadtest.exits import UNUSABLE
 from loadtest.openloop.capacity import Bracket, Carries, highest_rate
+from loadtest.openloop.ledger import reckon
+from loadtest.openloop.order import Order
+from loadtest.openloop.profile import read_profile
+from loadtest.openloop.record import End, Record
+from loadtest.openloop.run import Result
+from loadtest.openloop.search import Search, judged, line_of
+from loadtest.openloop.slo import parse_slo
+
+
+def looked(*, lateness_s: float = 0.0, **broken: Sequence[str]) -> Result:
+    """Make what came of one order, which succeeded at once; its ledger may say what it likes."""
+    records = [Record(order=Order(at_s=0, tenant="a"), lateness_s=lateness_s, ended_s=0.1, end=End.SUCCEEDED)]
+    ledger = replace(reckon(records, again={}), accepted=1, **broken)
+    return Result(records=records, not_sent=0, wall_s=1.0, ledger=ledger, was_stopped=False)
 
 
 def server(capacity: float, asked: list[tuple[float, int]]) -> Carries:
@@ -115,6 +131,58 @@ def test_what_is_not_settled_is_said_so() -> None:
     assert "not settled" not in said_of(settled)
     assert said_of(doubted).startswith(said_of(settled))
     assert "not settled" in said_of(doubted)
+
+
+def test_a_generator_that_was_late_is_doubted() -> None:
+    """What was missed while orders were sent late may have been missed by the generator; the last line says so."""
+    found = Bracket(carried=2.0, missed=2.1, is_settled=True, is_late=True)
+
+    assert "the generator itself was late at the rate that was missed" in said_of(found)
+
+
+def test_lateness_that_is_no_longer_small_is_told_of() -> None:
+    """More than 5 % of the longest goal at p99 is said with the look, and remembered at its rate."""
+    goals = parse_slo("p95=1s,p50=200ms")
+    on_time, late = (judged(looked(lateness_s=seconds), goals) for seconds in (0.04, 0.06))
+    tries = [{"rate": 1.0, **on_time}, {"rate": 2.0, **late}]
+
+    search = Search(profile=read_profile("capacity"), goals=goals, target="", keys=["k"], tell=print, tries=tries)
+
+    assert [search.was_late_at(rate) for rate in (1.0, 2.0, 3.0)] == [False, True, False]
+    assert "the generator's own fault" not in line_of(tries[0])
+    assert line_of(tries[1]).endswith(
+        "sent 60 ms late, which is the generator's own fault and no longer small beside the goals"
+    )
+
+
+def test_without_a_goal_of_time_no_lateness_misses_it() -> None:
+    """What was sent late is no error, so a search for errors alone does not doubt it."""
+    assert not judged(looked(lateness_s=9.0), parse_slo("errors=0%"))["is_late"]
+
+
+@pytest.mark.parametrize("broken", ["lost", "doubled", "changed"])
+def test_a_rate_at_which_promises_are_broken_is_not_carried(broken: str) -> None:
+    """A task that was accepted and is gone makes up for no goal that was met; the line says which promise it was."""
+    look = {"rate": 1.0} | judged(looked(**{broken: ["task-1"]}), parse_slo("p95=20s,errors=50%"))
+
+    assert (look["is_carried"], look["is_broken"]) == (False, True)
+    assert f"ledger broken: 1 accepted, 1 {broken}" in line_of(look)
+
+
+def test_what_is_only_late_is_left_to_the_goals() -> None:
+    """One unfinished task of a load is an error like others, which the goal allows or not."""
+    assert judged(looked(unfinished=["task-1"]), parse_slo("p95=20s"))["is_carried"]
+
+
+@pytest.mark.parametrize("slo", ["", " , "])
+def test_a_search_without_a_goal_is_refused(slo: str) -> None:
+    """It would carry everything, and double its rate on somebody's server to the end."""
+    words = ["find-capacity", "capacity", "--target", "http://127.0.0.1:9", "--key", "k", "--slo", slo]
+
+    refused = CliRunner().invoke(app, words)
+
+    assert refused.exit_code == UNUSABLE
+    assert "there is no capacity without a goal" in refused.output
 
 
 def test_a_target_that_is_down_is_written_down(tmp_path: Path) -> None:

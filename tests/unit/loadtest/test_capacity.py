@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -24,7 +25,7 @@ from loadtest.openloop.search import Search, judged, line_of
 from loadtest.openloop.slo import parse_slo
 
 
-def looked(*, lateness_s: float = 0.0, **broken: Sequence[str]) -> Result:
+def looked(*, lateness_s: float = 0.0, **broken: Any) -> Result:
     """Make what came of one order, which succeeded at once; its ledger may say what it likes."""
     records = [Record(order=Order(at_s=0, tenant="a"), lateness_s=lateness_s, ended_s=0.1, end=End.SUCCEEDED)]
     ledger = replace(reckon(records, again={}), accepted=1, **broken)
@@ -144,7 +145,7 @@ def test_lateness_that_is_no_longer_small_is_told_of() -> None:
     """More than 5 % of the longest goal at p99 is said with the look, and remembered at its rate."""
     goals = parse_slo("p95=1s,p50=200ms")
     on_time, late = (judged(looked(lateness_s=seconds), goals) for seconds in (0.04, 0.06))
-    tries = [{"rate": 1.0, **on_time}, {"rate": 2.0, **late}]
+    tries: list[Mapping[str, Any]] = [{"rate": 1.0, **on_time}, {"rate": 2.0, **late}]
 
     search = Search(profile=read_profile("capacity"), goals=goals, target="", keys=["k"], tell=print, tries=tries)
 
@@ -163,7 +164,7 @@ def test_without_a_goal_of_time_no_lateness_misses_it() -> None:
 @pytest.mark.parametrize("broken", ["lost", "doubled", "changed"])
 def test_a_rate_at_which_promises_are_broken_is_not_carried(broken: str) -> None:
     """A task that was accepted and is gone makes up for no goal that was met; the line says which promise it was."""
-    look = {"rate": 1.0} | judged(looked(**{broken: ["task-1"]}), parse_slo("p95=20s,errors=50%"))
+    look = {"rate": 1.0} | judged(looked(**dict[str, Any]({broken: ["task-1"]})), parse_slo("p95=20s,errors=50%"))
 
     assert (look["is_carried"], look["is_broken"]) == (False, True)
     assert f"ledger broken: 1 accepted, 1 {broken}" in line_of(look)

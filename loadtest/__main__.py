@@ -15,7 +15,7 @@ from rich.console import Console
 from deployments.clock import utc_now
 from loadtest import capacity_command, ceiling_command, trace_commands
 from loadtest.exits import MISSED, STOPPED, UNUSABLE
-from loadtest.options import finite
+from loadtest.options import Keys, finite, keys_of
 from loadtest.place import NoPlace, check_folder
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
@@ -38,9 +38,7 @@ def run(
     *,
     speed: Annotated[float, typer.Option(min=0.001, callback=finite, help="How many times as fast orders come.")] = 1.0,
     target: Annotated[str, typer.Option(help="Start of every address.")] = "http://127.0.0.1:8000",
-    key: Annotated[
-        str, typer.Option("--key", "--tenants", help="Keys of tenants, with commas between; dealt in turn.")
-    ],
+    key: Keys,
     slo: Annotated[str, typer.Option(help="What has to be met, such as p95=20s,errors=0.1%.")] = "",
     output: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("var/loadtest"),
 ) -> None:
@@ -88,11 +86,6 @@ def _facts(started_at: datetime) -> dict[str, Any]:
         "commit": commit(),
         "machine": dict(machine()),
     }
-
-
-def keys_of(text: str) -> Sequence[str]:
-    """Take keys apart that are written with commas between them."""
-    return [key.strip() for key in text.split(",") if key.strip()] or [""]
 
 
 if __name__ == "__main__":

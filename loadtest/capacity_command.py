@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from rich.console import Console
 
 from loadtest.exits import MISSED, STOPPED, UNUSABLE
 from loadtest.findings import write_findings
-from loadtest.options import finite
+from loadtest.options import Keys, command_of, finite, keys_of
 from loadtest.place import NoPlace, check_file, kept
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ console = Console(highlight=False, soft_wrap=True)
 def find_capacity(
     profile: Annotated[str, typer.Argument(help="A profile: one of ours by name, or a YAML file.")],
     *,
-    key: Annotated[str, typer.Option("--key", "--tenants", help="Keys of tenants, with commas between.")],
+    key: Keys,
     slo: Annotated[str, typer.Option(help="What has to be met.")] = "p95=20s,errors=0.1%",
     target: Annotated[str, typer.Option(help="Start of every address.")] = "http://127.0.0.1:8000",
     start: Annotated[
@@ -41,15 +40,7 @@ def find_capacity(
     """Search the highest rate at which a server meets the goals; each rate takes as long as the profile says."""
     console.print(f"{profile} against {target}: looking for the highest rate with {slo}", markup=False)
     asked = {"profile": profile, "target": target, "slo": slo, "start": start, "output": str(output)}
-    sys.exit(_searched(asked, key.split(",")))
-
-
-def command_of(asked: Mapping[str, Any], keys: Sequence[str]) -> str:
-    """Write the command that does the same once more, without a secret: every key of a tenant is ``KEY``."""
-    options = {"key": ",".join("KEY" for _ in keys), **{name: asked[name] for name in ("slo", "target", "start")}}
-    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    command = ["python", "-m", "loadtest", "find-capacity", asked["profile"], *words, "--output", asked["output"]]
-    return shlex.join(command)
+    sys.exit(_searched(asked, keys_of(key)))
 
 
 def _searched(asked: Mapping[str, Any], keys: Sequence[str]) -> int:
@@ -65,7 +56,9 @@ def _searched(asked: Mapping[str, Any], keys: Sequence[str]) -> int:
         console.print(str(error), markup=False)
         return UNUSABLE
     search = Search(profile=profile, goals=goals, target=asked["target"], keys=keys, tell=_tell)
-    facts = {**asked, "command": command_of(asked, keys), **_facts(search)}
+    options = {name: asked[name] for name in ("slo", "target", "start", "output")}
+    command = command_of("find-capacity", asked["profile"], keys=keys, options=options)
+    facts = {**asked, "command": command, **_facts(search)}
     console.print(f"  each rate takes {profile.seconds:g} s and the time that its last orders need")
     code, said, found = _ended(search, asked["start"])
     written = _written(Path(asked["output"]), {**facts, **found}, search)

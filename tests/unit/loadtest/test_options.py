@@ -1,6 +1,8 @@
-"""Options of the load test's commands: what none of them takes."""
+"""Options of the load test's commands: what none of them takes, and how keys are given."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -8,6 +10,7 @@ from typer.testing import CliRunner
 from loadtest import plan
 from loadtest.__main__ import app
 from loadtest.exits import UNUSABLE
+from loadtest.options import keys_of
 
 
 @pytest.mark.parametrize("number", ["inf", "nan", "1e400"])
@@ -27,6 +30,29 @@ def test_what_is_no_number_is_refused(words: str, number: str) -> None:
 
     assert refused.exit_code == UNUSABLE
     assert "Invalid value" in refused.output
+
+
+@pytest.mark.parametrize("text", ["a,b", " a , b ,", "a\nb\n", "a, b"])
+def test_keys_are_taken_apart_alike(text: str) -> None:
+    """Commas, blanks after them, and a file with a key in each line all name the same keys."""
+    assert keys_of(text) == ["a", "b"]
+
+
+def test_no_key_is_one_that_is_empty() -> None:
+    """A server that asks for none is called all the same."""
+    assert keys_of(" ,") == [""]
+
+
+@pytest.mark.parametrize("command", ["run", "find-capacity"])
+def test_keys_may_come_from_the_environment(tmp_path: Path, command: str) -> None:
+    """What everybody sees in the list of processes is then without a secret."""
+    words = [command, "poisson", "--target", "http://127.0.0.1:9", "--output", str(tmp_path / "found")]
+
+    without = CliRunner(env={"WAVESPEED_API_KEY": None}).invoke(app, words)
+    asked = CliRunner(env={"WAVESPEED_API_KEY": "secret"}).invoke(app, words)
+
+    assert "WAVESPEED_API_KEY" in without.output
+    assert asked.output.splitlines()[-1].startswith("http://127.0.0.1:9: no connection")
 
 
 def test_a_price_without_end_is_refused() -> None:

@@ -30,6 +30,7 @@ def findings(
         "wall_s": round(wall_s, 3),
         "offered_per_s": _rate(len(records), max((each.order.at_s for each in records), default=0.0)),
         "succeeded_per_s": _rate(_count(records, End.SUCCEEDED), wall_s),
+        "calls_per_s": _rate(sum(1 + each.reads for each in records), wall_s),
         "latency_s": percentiles(latencies_of(records)),
         "endless": endless(records),
         "lateness_s": percentiles([each.lateness_s for each in records]),

@@ -76,6 +76,7 @@ def _figures(found: Mapping[str, Any]) -> str:
         ["succeeded per second", found["succeeded_per_s"]],
         *([f"latency {name}, s", _wait(value, found["endless"])] for name, value in found["latency_s"].items()),
         ["errors", "none" if not found["error_share"] else f"{found['error_share']:.2%}"],
+        ["own calls per second", found["calls_per_s"]],
         ["own lateness p99, ms", _ms(found["lateness_s"]["p99"])],
         ["fairness between tenants (Jain)", found["fairness"]],
     ]

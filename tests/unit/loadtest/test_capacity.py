@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from loadtest import ceiling_command
 from loadtest.__main__ import app
 from loadtest.capacity_command import said_of
 from loadtest.exits import UNUSABLE
@@ -199,3 +200,13 @@ def test_a_target_that_is_down_is_written_down(tmp_path: Path) -> None:
     assert found["command"].startswith("python -m loadtest find-capacity capacity --key KEY,KEY --slo p95=1s")
     assert (found["carried_per_s"], found["is_settled"], found["tries"]) == (None, False, [])
     assert "no connection" in found["ended_by"]
+
+
+def test_the_ceiling_is_told_in_calls() -> None:
+    """Who reads an order twenty times makes 21 calls for it, and is told how many a second that is."""
+    found = Bracket(carried=100.0, missed=105.0, is_settled=True)
+
+    assert ceiling_command.said_of(found, 1) == (
+        "made 200 calls a second in time, not 210: 100 orders a second with 2 calls each"
+    )
+    assert ceiling_command.said_of(found, 20).startswith("made 2100 calls a second in time, not 2205: 100 orders")

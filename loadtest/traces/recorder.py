@@ -19,9 +19,10 @@ from sqlalchemy import Row
 
 from loadtest.openloop.order import Order
 from loadtest.openloop.speech import SPEECHES
+from loadtest.roles import roles_of
 from loadtest.traces.span import Span
 from loadtest.traces.table import NoDatabase, rows_of
-from models.catalog import CATALOG, SIZE_PRESETS
+from models.catalog import SIZE_PRESETS
 from models.cost import work_units
 from models.request import GenerationRequest, Reference, Role
 
@@ -62,7 +63,7 @@ def _without_names(orders: Sequence[Order]) -> list[Order]:
 
 def order_of(row: Row[Any], *, at_s: float, tenant: str) -> Order:
     """Return the order that a task's row tells of."""
-    roles = _roles(row.model, row.dialect)
+    roles = roles_of(row.model, row.dialect)
     width, height, images, references = _fitting(
         row.model, roles, row.steps_total, row.work_units, _pictures_of(row), _size_of(row)
     )
@@ -90,14 +91,6 @@ def _pictures_of(row: Row[Any]) -> int:
 def _size_of(row: Row[Any]) -> tuple[int, int] | None:
     width, height = int(row.width or 0), int(row.height or 0)
     return (width, height) if width and height else None
-
-
-def _roles(model: str, dialect: str) -> tuple[Role, ...]:
-    """Return what each reference of a request is to a model, in the order in which its dialect takes them."""
-    allowed = CATALOG[model].max_references
-    if dialect == "wavespeed" and Role.STYLE in allowed:  # its USO takes styles and nothing else
-        return (Role.STYLE,) * allowed[Role.STYLE]
-    return tuple(role for role in Role for _ in range(allowed.get(role, 0)))
 
 
 @cache

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from loadtest.openloop.order import Order
+from loadtest.roles import roles_of
 from models.cost import CostTable, work_units
-from models.request import GenerationRequest, Reference, Role
+from models.request import GenerationRequest, Reference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,10 +69,11 @@ def _cost(wish: GenerationRequest, costs: CostTable) -> tuple[float, float]:
 
 def wish_of(order: Order) -> GenerationRequest:
     """Return what an order asks for, without prompt and pictures."""
+    roles = roles_of(order.model, order.dialect)
     return GenerationRequest(
         model=order.model,
         prompt="",
-        references=(Reference(role=Role.SUBJECT, source=""),) * order.references,
+        references=tuple(Reference(role=role, source="") for role in roles[: order.references]),
         width=order.width,
         height=order.height,
         num_images=order.images,

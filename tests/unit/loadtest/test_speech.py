@@ -14,6 +14,8 @@ from deployments.operations.operation import Batch, Submit
 from loadtest.openloop.order import Order
 from loadtest.openloop.source import askable
 from loadtest.openloop.speech import SPEECHES, Ask, speech_of
+from loadtest.virtual.work import wish_of
+from models.cost import cost_table, work_units
 from models.request import GenerationRequest
 
 #: Orders of every shape that a profile or a trace may hold, also such as no dialect has words for.
@@ -69,3 +71,17 @@ def test_what_can_be_asked_for_stays_as_it_is(dialect: str) -> None:
 
     assert orders[0] == usual
     assert askable(orders) == orders
+
+
+@pytest.mark.parametrize("dialect", SPEECHES)
+def test_the_planner_counts_what_the_service_counts(dialect: str) -> None:
+    """References are to the planner what they are to the service, styles among them: an order costs both the same."""
+    orders = askable([replace(order, dialect=dialect) for order in ORDERS])
+
+    sent = [
+        understood(speech_of(dialect).submission(order, reference="data:,x", webhook=""), dialect) for order in orders
+    ]
+
+    costs = cost_table()
+    assert [costs.request(wish_of(order)) for order in orders] == [costs.request(wish) for wish in sent]
+    assert [work_units(wish_of(order)) for order in orders] == [work_units(wish) for wish in sent]

@@ -15,7 +15,7 @@ from rich.console import Console
 from deployments.clock import utc_now
 from loadtest import capacity_command, ceiling_command, trace_commands
 from loadtest.exits import MISSED, STOPPED, UNUSABLE
-from loadtest.options import Keys, finite, keys_of
+from loadtest.options import Keys, command_of, finite, keys_of
 from loadtest.place import NoPlace, check_folder
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
@@ -58,7 +58,7 @@ def _ran(asked: Mapping[str, Any], started_at: datetime, *, keys: Sequence[str],
 
     try:
         check_folder(output)
-        facts = {**asked, **_facts(started_at), "keys": len(keys)}
+        facts = {**asked, **_facts(started_at), "keys": len(keys), "command": _command(asked, keys, output)}
         goals = parse_slo(asked["slo"])
         load = load_of(asked["profile"], speed=asked["speed"], target=asked["target"], keys=keys)
         with watching(console, len(load.orders)) as watch:
@@ -70,12 +70,17 @@ def _ran(asked: Mapping[str, Any], started_at: datetime, *, keys: Sequence[str],
         console.print("stopped before the first order")
         return STOPPED
     found = result.found(goals)
-    facts["was_stopped"] = result.was_stopped
+    facts |= {"was_stopped": result.was_stopped, "source": load.source}
     tell_findings(console, found, write_report(output, facts=facts, found=found, records=result.records))
     if result.was_stopped:
         return STOPPED
     is_met = all(each["is_met"] for each in found["slo"]) and found["error_share"] != 1.0
     return 0 if result.ledger.is_sound and is_met else MISSED
+
+
+def _command(asked: Mapping[str, Any], keys: Sequence[str], output: Path) -> str:
+    options = {name: asked[name] for name in ("slo", "target", "speed")} | {"output": output}
+    return command_of("run", asked["profile"], keys=keys, options=options)
 
 
 def _facts(started_at: datetime) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def _searched(asked: Mapping[str, Any], keys: Sequence[str]) -> int:
     search = Search(profile=profile, goals=goals, target=asked["target"], keys=keys, tell=_tell)
     options = {name: asked[name] for name in ("slo", "target", "start", "output")}
     command = command_of("find-capacity", asked["profile"], keys=keys, options=options)
-    facts = {**asked, "command": command, **_facts(search)}
+    facts = {**asked, "command": command, "source": profile.model_dump(mode="json"), **_facts(search)}
     console.print(f"  each rate takes {profile.seconds:g} s and the time that its last orders need")
     code, said, found = _ended(search, asked["start"])
     written = _written(Path(asked["output"]), {**facts, **found}, search)

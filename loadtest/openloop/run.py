@@ -9,9 +9,9 @@ import asyncio
 import signal
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tenacity import AsyncRetrying, retry_if_result, wait_fixed
@@ -57,6 +57,8 @@ class Load:
     patience_s: float
     #: Where the server reaches our receiver of webhooks, such as ``http://10.0.0.7:9000``; if empty, ends are read.
     webhooks_at: str = ""
+    #: What its orders were drawn or read from, as a report says it.
+    source: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,8 +37,8 @@ def load_of(name: str, *, speed: float, target: str, keys: Sequence[str]) -> Loa
     """
     try:
         if name.endswith(TRACE):
-            orders = hurried(askable(_trace(Path(name))), speed)
-            return Load(orders=orders, target=target, keys=keys, poll_s=None, patience_s=PATIENCE_S)
+            orders, source = hurried(askable(_trace(Path(name))), speed), {"sha256": _digest(Path(name))}
+            return Load(orders=orders, target=target, keys=keys, poll_s=None, patience_s=PATIENCE_S, source=source)
         return profile_load(read_profile(name), speed=speed, target=target, keys=keys)
     except (UnreadableProfile, UnreadableTrace) as error:
         raise UnreadableLoad(str(error)) from error
@@ -52,6 +53,7 @@ def profile_load(profile: Profile, *, speed: float, target: str, keys: Sequence[
         poll_s=profile.poll_s,
         patience_s=profile.patience_s,
         webhooks_at=profile.webhooks_at,
+        source=profile.model_dump(mode="json"),
     )
 
 
@@ -68,3 +70,8 @@ def _trace(path: Path) -> list[Order]:
         raise UnreadableTrace(f"{path} cannot be read: {error}") from error
     except UnreadableTrace as error:
         raise UnreadableTrace(f"{path}, {error}") from error
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from loadtest import plan
 from loadtest.__main__ import app
 from loadtest.exits import UNUSABLE
-from loadtest.options import keys_of
+from loadtest.options import command_of, keys_of
 
 
 @pytest.mark.parametrize("number", ["inf", "nan", "1e400"])
@@ -41,6 +41,13 @@ def test_keys_are_taken_apart_alike(text: str) -> None:
 def test_no_key_is_one_that_is_empty() -> None:
     """A server that asks for none is called all the same."""
     assert keys_of(" ,") == [""]
+
+
+def test_a_command_is_written_down_to_be_given_again() -> None:
+    """Every option stands there as a shell takes it, and no key does."""
+    command = command_of("run", "my load.yaml", keys=["one", "two"], options={"slo": "p95=20s", "speed": 2.0})
+
+    assert command == "python -m loadtest run 'my load.yaml' --key KEY,KEY --slo p95=20s --speed 2.0"
 
 
 @pytest.mark.parametrize("command", ["run", "find-capacity"])

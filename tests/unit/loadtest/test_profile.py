@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from loadtest.openloop.due import due_times, orders_of
 from loadtest.openloop.order import Order, hurried, tenants_of
 from loadtest.openloop.profile import PROFILES, Profile, TooManyOrders, UnreadableProfile, read_profile
-from loadtest.openloop.source import askable
+from loadtest.openloop.source import askable, load_of, profile_load
 
 
 def profile(**fields: object) -> Profile:
@@ -159,6 +161,26 @@ def test_a_profile_at_another_rate_keeps_its_shape() -> None:
     burst = profile(arrivals={"kind": "burst", "rate": 2, "peak": 10}).at_rate(6)
 
     assert (burst.arrivals.rate, burst.arrivals.model_dump()["peak"]) == (6, 30)
+
+
+def test_a_report_can_say_what_its_load_was() -> None:
+    """A profile is told of whole, with what it does not say itself, so that the same can be drawn once more."""
+    wanted = profile(seed=11, wishes={"steps": {12: 1}})
+
+    told = profile_load(wanted, speed=1.0, target="", keys=["k"]).source
+
+    assert told["seed"] == 11
+    assert Profile.model_validate(json.loads(json.dumps(told))) == wanted
+
+
+def test_a_trace_is_known_by_its_digest(tmp_path: Path) -> None:
+    """Two reports of one trace say that it was the same, and what was in it stays where it is."""
+    path = tmp_path / "day.jsonl"
+    path.write_text('{"trace": 1}\n{"at_s": 0, "tenant": "a"}\n', encoding="utf-8")
+
+    told = load_of(str(path), speed=1.0, target="", keys=["k"]).source
+
+    assert told == {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 def test_hurried_orders_come_sooner_and_are_else_the_same() -> None:

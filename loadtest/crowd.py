@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import json
 import multiprocessing
-import resource
 import sys
 import tempfile
 import time
@@ -30,6 +29,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from loadtest.closed_loop import closed_loop, connected, wire_call
 from loadtest.dialect_cost import KEY, SCENES, serving
 from loadtest.figures import percentile
+from loadtest.file_limit import raise_file_limit
 from loadtest.findings import write_findings
 from loadtest.machine import commit, machine
 
@@ -91,7 +91,7 @@ def crowd(
 
 async def run(url: str, *, sockets: int, seconds: float, port: int) -> tuple[list[Measured], dict[str, int]]:
     """Measure alone, then beside the crowd; also return what became of the crowd, by kind and fate."""
-    _raise_file_limit()
+    raise_file_limit()
     async with serving(url, SCENES["accepted"], port=port):
         alone = await measure("nobody", port=port, seconds=seconds)
         context = multiprocessing.get_context("spawn")
@@ -140,7 +140,7 @@ async def _exchange(socket: ClientConnection, task: dict[str, object]) -> None:
 
 def stand_about(conversation: Connection, port: int, sockets: int) -> None:
     """Be the crowd, in a process of its own: say when it stands, and in the end what became of it."""
-    _raise_file_limit()
+    raise_file_limit()
     asyncio.run(_stand_about(conversation, port, sockets))
 
 
@@ -184,11 +184,6 @@ async def _drip(kind: str, reader: asyncio.StreamReader, writer: asyncio.StreamW
                     if not await reader.read(4096):
                         break
     fates[f"{kind}: closed by the server"] += 1
-
-
-def _raise_file_limit() -> None:
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def markdown(measured: list[Measured], fates: dict[str, int]) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 from tenacity import AsyncRetrying, retry_if_result, wait_fixed
 
+from loadtest.file_limit import raise_file_limit
 from loadtest.openloop.drive import Follower, Manner, drive
 from loadtest.openloop.findings import findings
 from loadtest.openloop.ledger import Ledger, reckon
@@ -93,6 +94,7 @@ async def perform(load: Load, *, watch: Callable[[Book], None], clears: bool = F
     Raises:
         UnusableTarget: when the target is down, refuses a key, or speaks another language.
     """
+    raise_file_limit()
     book = Book(load.orders)
     async with _ways(load) as (wire, manner):
         await _greet(wire, manner, load)

@@ -6,12 +6,15 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from errno import EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, errorcode
 from typing import Any
 
 import aiohttp
 
 from loadtest.openloop.speech import Ask, mapping
 
+#: What a connection fails with that this machine has no files, ports or memory left for; no server is to blame for it.
+OWN_LIMITS = frozenset({EMFILE, ENFILE, EADDRNOTAVAIL, ENOBUFS})
 #: Bytes of an answer that are read; a picture in base64 has room.
 MAX_BYTES = 64 * 2**20
 
@@ -57,7 +60,7 @@ class Wire:
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, ValueError) as error:
             raise NoAnswer("no address that can be called; write http://HOST:PORT") from error
         except aiohttp.ClientConnectorError as error:
-            raise NoAnswer("no connection") from error
+            raise NoAnswer(_unconnected(error)) from error
         except TimeoutError as error:
             raise NoAnswer("no answer in time") from error
         except (aiohttp.ClientError, OSError) as error:
@@ -80,6 +83,12 @@ async def _whole(stream: aiohttp.StreamReader) -> bytes:
         if len(content) > MAX_BYTES:
             raise NoAnswer("an answer that is too long")
     return bytes(content)
+
+
+def _unconnected(error: aiohttp.ClientConnectorError) -> str:
+    """Say whose fault it is that there is no connection."""
+    code = error.os_error.errno
+    return f"the load generator's own: no socket left ({errorcode[code]})" if code in OWN_LIMITS else "no connection"
 
 
 def _object(content: bytes) -> Mapping[str, Any]:

@@ -23,7 +23,6 @@ from loadtest.openloop.order import Order
 from loadtest.openloop.record import End, Record
 from loadtest.openloop.speech import SPEECHES, Ask, Seen, Speech, State
 from loadtest.openloop.wire import Answer, NoAnswer, Wire
-from loadtest.reference import small_reference
 
 #: Of how many calls one holds the line, and two submit.
 ROUND = 40
@@ -69,7 +68,6 @@ class Steady:
         self._key = key
         self._rate = rate
         self._speeches = cycle([(name, resolve_name(path)()) for name, path in SPEECHES.items()])
-        self._reference = small_reference()
         self._tasks: dict[str, Followed] = {}
         self._open: deque[str] = deque()
         #: Every call that was answered or given up.
@@ -116,7 +114,7 @@ class Steady:
 
     async def _submit(self, due_s: float) -> None:
         name, speech = next(self._speeches)
-        ask = speech.submission(replace(TINY, dialect=name), reference=self._reference, webhook="")
+        ask = speech.submission(replace(TINY, dialect=name), webhook="")
         answer = await self._answer("submit", ask, due_s, scheme=speech.scheme)
         task_id = speech.accepted(answer.body) if answer else None
         if task_id:
@@ -126,7 +124,7 @@ class Steady:
 
     async def _hold(self, due_s: float) -> None:
         speech: Speech = resolve_name(SPEECHES["wavespeed"])()
-        ask = speech.submission(TINY, reference=self._reference, webhook="")
+        ask = speech.submission(TINY, webhook="")
         body: dict[str, Any] = json.loads(ask.body) | {"enable_sync_mode": True}
         answer = await self._answer("hold", replace(ask, body=json.dumps(body).encode()), due_s)
         task_id = speech.accepted(answer.body) if answer else None

@@ -39,8 +39,6 @@ class Manner:
     keys: Mapping[str, str]
     #: Each dialect's words.
     speeches: Mapping[str, Speech]
-    #: A data URI that stands for every reference picture.
-    reference: str
     #: Seconds between two reads; None means as each provider's package does it.
     poll_s: float | None
     #: Seconds after its due time at which an order is given up.
@@ -85,9 +83,7 @@ class Follower:
     async def _submit(self, number: int, order: Order) -> str | None:
         speech = self._manner.speeches[order.dialect]
         letterbox = self._manner.letterbox
-        ask = speech.submission(
-            order, reference=self._manner.reference, webhook=letterbox.address(order.dialect) if letterbox else ""
-        )
+        ask = speech.submission(order, webhook=letterbox.address(order.dialect) if letterbox else "")
         try:
             answer = await self._wire.send(ask, authorization=self._authorization(order))
         except NoAnswer as error:

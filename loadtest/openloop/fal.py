@@ -10,8 +10,9 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
+from loadtest.openloop.motif import pictures_of, prompt_of
 from loadtest.openloop.order import Order, bounded
-from loadtest.openloop.speech import PROMPT, Ask, Seen, State, mapping, wire
+from loadtest.openloop.speech import Ask, Seen, State, mapping, wire
 
 _QUEUE = "/fal/queue/fal-ai/uso"
 
@@ -26,16 +27,16 @@ class Fal:
         """Ask USO, whatever the model; a size may be any."""
         return replace(bounded(order, images=4, references=(1, 3)), model="uso")
 
-    def submission(self, order: Order, *, reference: str, webhook: str) -> Ask:
+    def submission(self, order: Order, *, webhook: str) -> Ask:
         """Queue an order; what is bad asks for more pictures than there can be."""
         query = f"?fal_webhook={quote(webhook, safe='')}" if webhook else ""
         body = {
-            "prompt": PROMPT,
-            "input_image_urls": [reference] * order.references,
+            "prompt": prompt_of(order.motif),
+            "input_image_urls": pictures_of(order.motif, order.references),
             "image_size": {"width": order.width, "height": order.height},
             "num_images": 99 if order.is_bad else order.images,
             "num_inference_steps": order.steps,
-            "seed": 7,
+            "seed": order.seed,
         }
         return Ask(method="POST", path=_QUEUE + query, body=wire(body))
 

@@ -30,6 +30,10 @@ class Order:
     steps: int = 28
     #: Pictures.
     images: int = 1
+    #: What its pictures show: orders of one motif have the same prompt and the same references.
+    motif: int = 0
+    #: What its first picture is drawn from.
+    seed: int = 7
     #: Seconds after acceptance at which it is cancelled; None means never.
     cancel_after_s: float | None = None
     #: Whether it is asked in a way that has to be refused.

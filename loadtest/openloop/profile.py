@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
 
+from loadtest.openloop.motif import REPEATS
 from loadtest.scheduler.arrivals import PICTURES, REFERENCES, SIZES, STEPS
 
 #: Where profiles lie that are asked for by name.
@@ -128,6 +129,8 @@ class Profile(_Strict):
     dialects: dict[DialectName, Weight] = {"wavespeed": 1.0}
     #: What is asked for.
     wishes: Wishes = Wishes()
+    #: How many of all orders show what their tenant's order before, or one not long before, has shown.
+    repeats: Share = REPEATS
     #: What is taken back.
     cancels: Cancels | None = None
     #: How many of all orders have to be refused.

@@ -26,7 +26,6 @@ from loadtest.openloop.record import Book, End, Record
 from loadtest.openloop.slo import Goal, verdicts
 from loadtest.openloop.speech import Seen, State, speeches_of
 from loadtest.openloop.wire import NoAnswer, Wire, connected
-from loadtest.reference import small_reference
 
 #: Seconds after which a target that says nothing to a greeting is given up.
 GREETING_S = 10.0
@@ -119,7 +118,6 @@ async def _ways(load: Load) -> AsyncIterator[tuple[Wire, Manner]]:
     manner = Manner(
         keys={tenant: load.keys[number % len(load.keys)] for number, tenant in enumerate(tenants)},
         speeches=speeches,
-        reference=small_reference(),
         poll_s=load.poll_s,
         patience_s=load.patience_s,
     )

@@ -9,8 +9,9 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from loadtest.openloop.motif import pictures_of, prompt_of
 from loadtest.openloop.order import Order, bounded
-from loadtest.openloop.speech import PROMPT, Ask, Seen, State, mapping, wire
+from loadtest.openloop.speech import Ask, Seen, State, mapping, wire
 from models.catalog import CATALOG, MAX_IMAGES
 
 _MODELS = {"uno": "bytedance:uno@1", "uso": "bytedance:uso@1"}
@@ -28,19 +29,19 @@ class Runware:
         most = sum(CATALOG[order.model].max_references.values())
         return bounded(order, images=MAX_IMAGES, references=(0, most))
 
-    def submission(self, order: Order, *, reference: str, webhook: str) -> Ask:
+    def submission(self, order: Order, *, webhook: str) -> Ask:
         """Ask for an order under a UUID of its own; what is bad has an empty prompt."""
         task = {
             "taskType": "imageInference",
             "taskUUID": str(uuid.uuid4()),
             "model": _MODELS[order.model],
-            "positivePrompt": "" if order.is_bad else PROMPT,
-            "inputs": {"referenceImages": [reference] * order.references} if order.references else {},
+            "positivePrompt": "" if order.is_bad else prompt_of(order.motif),
+            "inputs": {"referenceImages": pictures_of(order.motif, order.references)} if order.references else {},
             "width": order.width,
             "height": order.height,
             "steps": order.steps,
             "numberResults": order.images,
-            "seed": 7,
+            "seed": order.seed,
             "deliveryMethod": "async",
         }
         return Ask(method="POST", path="/v1", body=wire([task | ({"webhookURL": webhook} if webhook else {})]))

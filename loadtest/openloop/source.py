@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from loadtest.openloop.due import orders_of
+from loadtest.openloop.motif import REPEATS, varied
 from loadtest.openloop.order import Order, hurried
 from loadtest.openloop.profile import Profile, UnreadableProfile, read_profile
 from loadtest.openloop.run import Load
@@ -37,7 +38,8 @@ def load_of(name: str, *, speed: float, target: str, keys: Sequence[str]) -> Loa
     """
     try:
         if name.endswith(TRACE):
-            orders, source = hurried(askable(_trace(Path(name))), speed), {"sha256": _digest(Path(name))}
+            orders = hurried(varied(askable(_trace(Path(name))), repeats=REPEATS, seed=name), speed)
+            source = {"sha256": _digest(Path(name))}
             return Load(orders=orders, target=target, keys=keys, poll_s=None, patience_s=PATIENCE_S, source=source)
         return profile_load(read_profile(name), speed=speed, target=target, keys=keys)
     except (UnreadableProfile, UnreadableTrace) as error:
@@ -46,8 +48,11 @@ def load_of(name: str, *, speed: float, target: str, keys: Sequence[str]) -> Loa
 
 def profile_load(profile: Profile, *, speed: float, target: str, keys: Sequence[str]) -> Load:
     """Return what a profile asks for."""
+    # Of another rate it is another load, which is not to find what was encoded for this one.
+    seed = f"motifs {profile.seed} {profile.arrivals}"
+    orders = varied(askable(orders_of(profile)), repeats=profile.repeats, seed=seed)
     return Load(
-        orders=hurried(askable(orders_of(profile)), speed),
+        orders=hurried(orders, speed),
         target=target,
         keys=keys,
         poll_s=profile.poll_s,

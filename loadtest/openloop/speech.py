@@ -16,8 +16,6 @@ from typing import Any, Protocol
 
 from loadtest.openloop.order import Order
 
-PROMPT = "two mugs on a table"
-
 
 class State(StrEnum):
     """Where a task is, as a caller sees it."""
@@ -73,14 +71,8 @@ class Speech(Protocol):
     def askable(self, order: Order) -> Order:
         """Return what is nearest to an order and can be asked for; what can be, comes back as it is."""
 
-    def submission(self, order: Order, *, reference: str, webhook: str) -> Ask:
-        """Ask for an order that ``askable`` made; bad orders are bad here.
-
-        Args:
-            order: what is asked for, no more and no less.
-            reference: a data URI.
-            webhook: an address, or empty.
-        """
+    def submission(self, order: Order, *, webhook: str) -> Ask:
+        """Ask for an order that ``askable`` made; bad orders are bad here. ``webhook`` is an address or empty."""
 
     def accepted(self, body: Mapping[str, Any]) -> str | None:
         """Return the id of the task that a 2xx answer to a submission names."""

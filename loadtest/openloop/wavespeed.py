@@ -11,8 +11,9 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
+from loadtest.openloop.motif import pictures_of, prompt_of
 from loadtest.openloop.order import Order, bounded
-from loadtest.openloop.speech import PROMPT, Ask, Seen, State, mapping, wire
+from loadtest.openloop.speech import Ask, Seen, State, mapping, wire
 from models.catalog import SIZE_PRESETS, USO
 
 _PATHS = {"uno": "/api/v3/wavespeed-ai/uno", "uso": "/api/v3/bytedance/uso"}
@@ -42,10 +43,10 @@ class WaveSpeed:
         width, height = SIZE_PRESETS["square_hd"]
         return replace(near, width=width, height=height, steps=USO.default_steps, images=1)
 
-    def submission(self, order: Order, *, reference: str, webhook: str) -> Ask:
+    def submission(self, order: Order, *, webhook: str) -> Ask:
         """Ask for an order; what is bad lacks its pictures."""
         query = f"?webhook={quote(webhook, safe='')}" if webhook else ""
-        body = _uno(order, reference) if order.model == "uno" else _uso(order, reference)
+        body = _uno(order) if order.model == "uno" else _uso(order)
         return Ask(method="POST", path=_PATHS[order.model] + query, body=wire(body))
 
     def accepted(self, body: Mapping[str, Any]) -> str | None:
@@ -73,21 +74,20 @@ class WaveSpeed:
         return (str(body.get("id")), seen) if seen else None
 
 
-def _uno(order: Order, reference: str) -> dict[str, Any]:
-    body = {
-        "prompt": PROMPT,
-        "images": [reference] * order.references,
+def _uno(order: Order) -> dict[str, Any]:
+    return {
+        "prompt": prompt_of(order.motif),
+        "images": [] if order.is_bad else pictures_of(order.motif, order.references),
         "image_size": nearest_preset(order.width, order.height),
         "num_images": order.images,
         "num_inference_steps": order.steps,
-        "seed": 7,
+        "seed": order.seed,
     }
-    return body | ({"images": []} if order.is_bad else {})
 
 
-def _uso(order: Order, reference: str) -> dict[str, Any]:
-    count = 0 if order.is_bad else order.references
-    return {"prompt": PROMPT, "reference_images": [reference] * count, "seed": 7}
+def _uso(order: Order) -> dict[str, Any]:
+    pictures = [] if order.is_bad else pictures_of(order.motif, order.references)
+    return {"prompt": prompt_of(order.motif), "reference_images": pictures, "seed": order.seed}
 
 
 def nearest_preset(width: int, height: int) -> str:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from dataclasses import replace
 from itertools import product
 
 import pytest
 from dialect_golden import made_call
+from PIL import Image
 
 from deployments.dialects import DIALECTS
 from deployments.operations.operation import Batch, Submit
+from loadtest.openloop.motif import pictures_of, varied
 from loadtest.openloop.order import Order
 from loadtest.openloop.source import askable
 from loadtest.openloop.speech import SPEECHES, Ask, speech_of
@@ -55,7 +59,7 @@ def test_an_order_is_what_is_sent(dialect: str) -> None:
     speech = speech_of(dialect)
     orders = askable([replace(order, dialect=dialect) for order in ORDERS])
 
-    sent = [understood(speech.submission(order, reference="data:,x", webhook=""), dialect) for order in orders]
+    sent = [understood(speech.submission(order, webhook=""), dialect) for order in orders]
 
     assert [
         (wish.model, wish.width, wish.height, len(wish.references), wish.num_inference_steps, wish.num_images)
@@ -78,10 +82,51 @@ def test_the_planner_counts_what_the_service_counts(dialect: str) -> None:
     """References are to the planner what they are to the service, styles among them: an order costs both the same."""
     orders = askable([replace(order, dialect=dialect) for order in ORDERS])
 
-    sent = [
-        understood(speech_of(dialect).submission(order, reference="data:,x", webhook=""), dialect) for order in orders
-    ]
+    sent = [understood(speech_of(dialect).submission(order, webhook=""), dialect) for order in orders]
 
     costs = cost_table()
     assert [costs.request(wish_of(order)) for order in orders] == [costs.request(wish) for wish in sent]
     assert [work_units(wish_of(order)) for order in orders] == [work_units(wish) for wish in sent]
+
+
+@pytest.mark.parametrize("dialect", SPEECHES)
+def test_what_is_new_to_the_load_is_new_to_the_server(dialect: str) -> None:
+    """Two motifs share neither prompt nor picture; a tenant who repeats sends both again, with another seed."""
+    order = Order(at_s=0, tenant="a", dialect=dialect, model="uso", references=3, motif=1, seed=5)
+    speech = speech_of(dialect)
+
+    first, again, other = (
+        understood(speech.submission(each, webhook=""), dialect)
+        for each in (order, replace(order, seed=6), replace(order, motif=2))
+    )
+
+    assert (again.prompt, again.references) == (first.prompt, first.references)
+    assert (first.seed, again.seed) == (5, 6)
+    assert other.prompt != first.prompt
+    assert len({each.source for each in (*first.references, *other.references)}) == 6
+
+
+def test_a_load_repeats_as_often_as_it_says() -> None:
+    """About so many orders show what their own tenant had before; no tenant has another's, and seeds never repeat."""
+    orders = [Order(at_s=number, tenant="abc"[number % 3]) for number in range(3000)]
+
+    given = varied(orders, repeats=0.4, seed="x")
+
+    assert 0.57 < len({order.motif for order in given}) / 3000 < 0.63
+    assert len({(order.tenant, order.motif) for order in given}) == len({order.motif for order in given})
+    assert len({order.seed for order in given}) == 3000
+    assert varied(orders, repeats=0.4, seed="x") == given
+
+
+def test_references_are_pictures() -> None:
+    """Every reference can be opened, has as many colours as squares, and is unlike all others."""
+    pictures = [opened(uri) for motif in (1, 2) for uri in pictures_of(motif, 2)]
+
+    assert {picture.size for picture in pictures} == {(64, 64)}
+    assert [len(picture.getcolors() or []) for picture in pictures] == [16] * 4
+    assert len({picture.tobytes() for picture in pictures}) == 4
+
+
+def opened(uri: str) -> Image.Image:
+    """Decode a data URI."""
+    return Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2], validate=True))).convert("RGB")

@@ -12,12 +12,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from loadtest.openloop.letterbox import Letterbox
 from loadtest.openloop.order import Order
 from loadtest.openloop.record import Book, End
-from loadtest.openloop.speech import Seen, Speech, State
+from loadtest.openloop.speech import Ask, Seen, Speech, State
 from loadtest.openloop.wire import Answer, NoAnswer, Wire
 
 #: Seconds after which one read is given up and made again.
@@ -101,24 +101,23 @@ class Follower:
     async def _follow(self, number: int, order: Order, task_id: str) -> None:
         speech = self._manner.speeches[order.dialect]
         if order.cancel_after_s is None or speech.cancelling(task_id) is None:
-            seen = await self._end_of(number, order, task_id)
-            return self._note_end(number, ENDS[seen.state], seen.error)
+            return self._note_end(number, await self._end_of(number, order, task_id))
         early = await self._end_within(order.cancel_after_s, number, order, task_id)
         if early is not None:  # there is nothing left to take back
-            return self._note_end(number, ENDS[early.state], early.error)
+            return self._note_end(number, early)
         await self.take_back(order, task_id)
         # Of a task that was taken back no webhook tells, so it is read.
         seen = await self._read_until_end(number, order, task_id)
-        return self._note_end(number, End.CANCELLED if seen.state is State.GONE else ENDS[seen.state], seen.error)
+        return self._note_end(number, replace(seen, state=State.CANCELLED) if seen.state is State.GONE else seen)
 
-    def _note_end(self, number: int, end: End, error: str) -> None:
-        known = self._book.note(number)
+    def _note_end(self, number: int, seen: Seen) -> None:
+        known, end, error = self._book.note(number), ENDS[seen.state], seen.error
         started_s = self._now() if known.started_s is None else known.started_s
         if end is End.SUCCEEDED and known.order.is_bad:
             error = "bad input was carried out"
         if end is End.LOST:
             error = "the server lost it"
-        self._book.note(number, end=end, error=error, ended_s=self._now(), started_s=started_s)
+        self._book.note(number, end=end, error=error, ended_s=self._now(), started_s=started_s, pictures=seen.pictures)
 
     async def _end_within(self, seconds: float | None, number: int, order: Order, task_id: str) -> Seen | None:
         with suppress(TimeoutError):  # the order's own patience ends as a cancellation, which goes through here
@@ -144,22 +143,30 @@ class Follower:
             await asyncio.sleep(self._manner.poll_s or speech.poll_s)
 
     async def read(self, order: Order, task_id: str) -> Seen | None:
-        """Read once where a task is; None when no answer says it."""
+        """Read once where a task is, and its pictures when it has succeeded; None when no answer says it."""
         speech = self._manner.speeches[order.dialect]
+        answer = await self._ask(speech.reading(task_id), order)
+        seen = speech.seen(answer.status, answer.body) if answer else None
+        showing = speech.showing(task_id)
+        if seen is None or seen.state is not State.SUCCEEDED or showing is None:
+            return seen
+        shown = await self._ask(showing, order)
+        # A server in trouble says nothing of the task; one that is not and shows no pictures has none.
+        if shown is None or shown.status >= 500 or shown.status == 429:
+            return None
+        return replace(seen, pictures=speech.shown(shown.body))
+
+    async def _ask(self, ask: Ask, order: Order) -> Answer | None:
         try:
-            answer = await self._wire.send(
-                speech.reading(task_id), authorization=self._authorization(order), timeout_s=READ_TIMEOUT_S
-            )
+            return await self._wire.send(ask, authorization=self._authorization(order), timeout_s=READ_TIMEOUT_S)
         except NoAnswer:
             return None
-        return speech.seen(answer.status, answer.body)
 
     async def take_back(self, order: Order, task_id: str) -> None:
         """Ask once for the end of a task, where the provider has words for that."""
         ask = self._manner.speeches[order.dialect].cancelling(task_id)
         if ask is not None:
-            with suppress(NoAnswer):
-                await self._wire.send(ask, authorization=self._authorization(order), timeout_s=READ_TIMEOUT_S)
+            await self._ask(ask, order)
 
     def _authorization(self, order: Order) -> str:
         return f"{self._manner.speeches[order.dialect].scheme} {self._manner.keys[order.tenant]}"

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from loadtest.openloop.motif import pictures_of, prompt_of
 from loadtest.openloop.order import Order, bounded
-from loadtest.openloop.speech import Ask, Seen, State, mapping, wire
+from loadtest.openloop.speech import Ask, Seen, State, links, mapping, wire
 
 _QUEUE = "/fal/queue/fal-ai/uso"
 
@@ -62,6 +62,14 @@ class Fal:
                 return _ended(body)
         return None
 
+    def showing(self, task_id: str) -> Ask:
+        """Ask for the result, as the provider's package does when the state says that there is one."""
+        return Ask(method="GET", path=f"{_QUEUE}/requests/{task_id}")
+
+    def shown(self, body: Mapping[str, Any]) -> int:
+        """Count the links of the pictures."""
+        return _pictures(body)
+
     def cancelling(self, task_id: str) -> Ask:
         """Ask for the end of a request."""
         return Ask(method="PUT", path=f"{_QUEUE}/requests/{task_id}/cancel")
@@ -74,7 +82,9 @@ class Fal:
         )
         if state is None or not isinstance(task_id, str):
             return None
-        return task_id, Seen(state=state, error="" if state is State.SUCCEEDED else _word(mapping(body)))
+        if state is State.FAILED:
+            return task_id, Seen(state=state, error=_word(body))
+        return task_id, Seen(state=state, pictures=_pictures(mapping(body.get("payload"))))
 
 
 def _ended(body: Mapping[str, Any]) -> Seen:
@@ -83,6 +93,11 @@ def _ended(body: Mapping[str, Any]) -> Seen:
     if "cancel" in str(body.get("error_type", "")) or "cancel" in str(body["error"]):
         return Seen(state=State.CANCELLED)
     return Seen(state=State.FAILED, error=_word(body))
+
+
+def _pictures(body: Mapping[str, Any]) -> int:
+    images = body.get("images")
+    return links([mapping(each).get("url") for each in images] if isinstance(images, list) else None)
 
 
 def _word(body: Mapping[str, Any]) -> str:

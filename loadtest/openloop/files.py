@@ -14,7 +14,18 @@ from loadtest.openloop.record import Record
 from loadtest.place import kept
 
 #: Columns of the CSV beside those of the order.
-_COLUMNS = ("lateness_s", "accepted_s", "started_s", "ended_s", "latency_s", "end", "error", "reads", "task_id")
+_COLUMNS = (
+    "lateness_s",
+    "accepted_s",
+    "started_s",
+    "ended_s",
+    "latency_s",
+    "end",
+    "error",
+    "pictures",
+    "reads",
+    "task_id",
+)
 
 
 def write_report(

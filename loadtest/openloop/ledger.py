@@ -1,4 +1,4 @@
-"""The reckoning at the end of a load: every accepted task has exactly one end, nothing is lost or doubled. Pure."""
+"""The reckoning after a load: every accepted task has one end and its pictures, none is lost or doubled. Pure."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ class Ledger:
     doubled: Sequence[str]
     #: Tasks that had another end when they were read again, or were told of with two ends.
     changed: Sequence[str]
+    #: Tasks that succeeded with fewer pictures than were asked for.
+    incomplete: Sequence[str]
     #: Tasks without an end when patience was at an end.
     unfinished: Sequence[str]
     #: Ended tasks whose second reading was not answered, so that nobody knows whether they are lost.
@@ -49,7 +51,7 @@ class Ledger:
     @property
     def is_broken(self) -> bool:
         """Whether a promise was seen to be broken."""
-        return bool(self.lost or self.doubled or self.changed or self.unfinished)
+        return bool(self.lost or self.doubled or self.changed or self.incomplete or self.unfinished)
 
     def __str__(self) -> str:
         """Say it in a line."""
@@ -82,6 +84,7 @@ def reckon(
         changed=sorted(
             two_ends | {record.task_id for record in accepted if _is_changed(record, again.get(record.task_id))}
         ),
+        incomplete=[record.task_id for record in accepted if _is_incomplete(record, again.get(record.task_id))],
         unfinished=[record.task_id for record in accepted if record.end is End.UNFINISHED],
         unchecked=[record.task_id for record in accepted if record.end in _AGAIN and again.get(record.task_id) is None],
         in_flight=sum(record.end is End.IN_FLIGHT for record in records),
@@ -98,3 +101,10 @@ def _is_changed(record: Record, seen: Seen | None) -> bool:
     if record.end not in _AGAIN or seen is None or seen.state is State.GONE:
         return False
     return seen.state not in _AGAIN[record.end]
+
+
+def _is_incomplete(record: Record, seen: Seen | None) -> bool:
+    # What was seen first counts: a server may forget links when their time is over.
+    again = seen.pictures if seen is not None else None
+    pictures = again if record.pictures is None else record.pictures
+    return record.end is End.SUCCEEDED and pictures is not None and pictures < record.order.images

@@ -11,7 +11,7 @@ from typing import Any
 
 from loadtest.openloop.motif import pictures_of, prompt_of
 from loadtest.openloop.order import Order, bounded
-from loadtest.openloop.speech import Ask, Seen, State, mapping, wire
+from loadtest.openloop.speech import Ask, Seen, State, links, mapping, wire
 from models.catalog import CATALOG, MAX_IMAGES
 
 _MODELS = {"uno": "bytedance:uno@1", "uso": "bytedance:uso@1"}
@@ -63,8 +63,22 @@ class Runware:
         # A failed task is told with 500, which is also what a server in trouble says; its code tells them apart.
         if error.get("code") == "inferenceError" or (error and status < 500 and status != 429):
             return Seen(state=State.FAILED, error=f"failed with {error.get('code')}")
-        state = _STATES.get(str(_first(body, "data").get("status")))
-        return Seen(state=state, error="failed" if state is State.FAILED else "") if state else None
+        match _STATES.get(str(_first(body, "data").get("status"))):
+            case State.SUCCEEDED:
+                return Seen(state=State.SUCCEEDED, pictures=self.shown(body))
+            case State.FAILED:
+                return Seen(state=State.FAILED, error="failed")
+            case State() as state:
+                return Seen(state=state)
+        return None
+
+    def showing(self, _task_id: str) -> None:
+        """Say nothing: what was read shows the pictures. A webhook tells of one each, so it is no answer to this."""
+
+    def shown(self, body: Mapping[str, Any]) -> int:
+        """Count the links of all items."""
+        found = body.get("data")
+        return links([mapping(each).get("imageURL") for each in found] if isinstance(found, list) else None)
 
     def cancelling(self, _task_id: str) -> None:
         """Say nothing, for there are no words for it."""

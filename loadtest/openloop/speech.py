@@ -46,6 +46,8 @@ class Seen:
     state: State
     #: Why it failed, shortened to what can be counted.
     error: str = ""
+    #: How many pictures a success has links to, each counted once; None where that was not said.
+    pictures: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +85,12 @@ class Speech(Protocol):
     def seen(self, status: int, body: Mapping[str, Any]) -> Seen | None:
         """Understand an answer to ``reading``; None when it says nothing of the task, as a 503 does not."""
 
+    def showing(self, task_id: str) -> Ask | None:
+        """Ask for the pictures of a success; None where ``reading`` shows them."""
+
+    def shown(self, body: Mapping[str, Any]) -> int:
+        """Count the pictures in an answer to ``showing``."""
+
     def cancelling(self, task_id: str) -> Ask | None:
         """Take a task back; None where the provider has no words for that."""
 
@@ -115,6 +123,12 @@ def speech_of(name: str) -> Speech:
 def wire(content: object) -> bytes:
     """Write a body as JSON."""
     return json.dumps(content).encode("ascii")
+
+
+def links(values: object) -> int:
+    """Count the addresses in a list, or data URIs; what comes twice is one picture."""
+    found = values if isinstance(values, list) else []
+    return len({each for each in found if isinstance(each, str) and each.startswith(("http://", "https://", "data:"))})
 
 
 def mapping(value: object) -> Mapping[str, Any]:

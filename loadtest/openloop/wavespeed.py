@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from loadtest.openloop.motif import pictures_of, prompt_of
 from loadtest.openloop.order import Order, bounded
-from loadtest.openloop.speech import Ask, Seen, State, mapping, wire
+from loadtest.openloop.speech import Ask, Seen, State, links, mapping, wire
 from models.catalog import SIZE_PRESETS, USO
 
 _PATHS = {"uno": "/api/v3/wavespeed-ai/uno", "uso": "/api/v3/bytedance/uso"}
@@ -64,6 +64,13 @@ class WaveSpeed:
             return Seen(state=State.GONE)
         return _seen(mapping(body.get("data"))) if status == 200 else None
 
+    def showing(self, _task_id: str) -> None:
+        """Say nothing: what was read shows the pictures."""
+
+    def shown(self, body: Mapping[str, Any]) -> int:
+        """Count the links below ``data``."""
+        return links(mapping(body.get("data")).get("outputs"))
+
     def cancelling(self, task_id: str) -> Ask:
         """Delete the task."""
         return Ask(method="DELETE", path=f"/api/v3/predictions/{task_id}")
@@ -104,4 +111,5 @@ def _seen(task: Mapping[str, Any]) -> Seen | None:
     state = _STATES.get(str(task.get("status")))
     if state is None:
         return None
-    return Seen(state=state, error=f"failed with code {task.get('code', 0)}" if state is State.FAILED else "")
+    error = f"failed with code {task.get('code', 0)}" if state is State.FAILED else ""
+    return Seen(state=state, error=error, pictures=links(task.get("outputs")) if state is State.SUCCEEDED else None)

@@ -82,6 +82,7 @@ async def test_every_dialect_is_carried_out(tmp_path: Path) -> None:
     assert result.ledger.is_sound
     assert not any(record.is_error for record in result.records), [record.error for record in result.records]
     assert Counter(record.end for record in result.records) == {End.SUCCEEDED: 6, End.REJECTED: 2, End.FAILED: 1}
+    assert {record.pictures for record in result.records if record.end is End.SUCCEEDED} == {1}
     found = result.found(parse_slo("p95=20s,errors=0%"))
     assert [each["is_met"] for each in found["slo"]] == [True, True]
 

@@ -67,6 +67,22 @@ def test_two_ends_told_of_are_a_change() -> None:
     assert list(ledger.changed) == ["1"]
 
 
+@pytest.mark.parametrize(
+    ("first", "again", "is_broken"),
+    [(2, 2, False), (1, 2, True), (2, 0, False), (None, 1, True), (None, None, False), (3, 3, False)],
+)
+def test_a_success_has_all_its_pictures(first: int | None, again: int | None, *, is_broken: bool) -> None:
+    """Whoever asked for two and was shown one was not given what a success promises; links may end later."""
+    order = Order(at_s=0, tenant="a", images=2)
+    seen = Seen(state=State.SUCCEEDED, pictures=again)
+
+    ledger = reckon([Record(order=order, task_id="1", end=End.SUCCEEDED, pictures=first)], again={"1": seen})
+
+    assert list(ledger.incomplete) == ["1"] * is_broken
+    assert ledger.is_broken == is_broken
+    assert (str(ledger) == "broken: 1 accepted, 1 incomplete") == is_broken
+
+
 def test_what_was_not_accepted_breaks_nothing() -> None:
     """A refusal leaves no task; a task that was stopped on its way is counted, not condemned."""
     records = [record("", End.REFUSED), record("", End.UNANSWERED), record("1", End.IN_FLIGHT)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Annotated, Any
 
 import typer
@@ -35,6 +36,8 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 console = Console(highlight=False, soft_wrap=True)
 #: Columns of a terminal that the table of fleets needs.
 WIDE = 150
+#: Letters that the answer has for where its cost table is from; the plan's JSON has all of it.
+MOST_TOLD = 120
 
 
 class NothingToPlan(ValueError):
@@ -60,7 +63,8 @@ def plan(
     except (NoPlace, NothingToPlan, UnreadableCosts, UnreadableFleet, UnreadableLoad, UnreadableSlo) as error:
         console.print(str(error), markup=False)
         sys.exit(UNUSABLE)
-    facts = {"trace": trace, "costs": table.device, "slo": slo, "fleet": fleet, "gpu_hour": gpu_hour}
+    costs_of = {"costs": table.device, "costs_source": table.source}
+    facts = {"trace": trace, **costs_of, "slo": slo, "fleet": fleet, "gpu_hour": gpu_hour}
     answers = _answers(question, words)
     report = _report(question, answers, facts=facts, words=words)
     _write(output, report)
@@ -100,13 +104,14 @@ def _report(
 ) -> dict[str, Any]:
     first = answers[0]
     rows = [each.row(question.gpu_hour) for each in answers]
+    is_searched = not words.replicas and words.scaling == "fixed"
     return {
         **facts,
         "planned_at": utc_now().isoformat(timespec="seconds"),
         "commit": commit(),
         "command": " ".join(["python -m loadtest.plan", *sys.argv[1:]]),
         "is_met": first.meets_all,
-        "answer": _sentence(first, rows[0], is_searched=not words.replicas and words.scaling == "fixed"),
+        "answer": f"{_sentence(first, rows[0], is_searched=is_searched)}. {_believed(question.costs)}",
         "verdicts": [str(each) for each in first.verdicts],
         "device_hours": round(sum(work.device_s for work in question.works) / 3600, 4),
         "fleets": rows,
@@ -123,6 +128,11 @@ def _sentence(first: Answer, row: Mapping[str, Any], *, is_searched: bool) -> st
     if not first.meets_all:
         return f"No fleet of up to {first.words.replicas} replicas meets the goals. {goals}"
     return f"{first.words.replicas} replicas are the fewest that meet the goals: {told}"
+
+
+def _believed(costs: CostTable) -> str:
+    """Say whose word the answer is: it is no better than its table."""
+    return f"By the cost table of {costs.device}: {shorten(costs.source or 'nobody said where from', MOST_TOLD)}"
 
 
 def _write(folder: Path, report: Mapping[str, Any]) -> None:

@@ -74,6 +74,8 @@ class CostTable:
     reference_ms: float
     #: Encoding a style picture.
     style_ms: float
+    #: Where the figures are from, such as a command on a machine, or that they were only computed.
+    source: str = ""
 
     def step(self, tokens: int, *, rows: int = 1) -> float:
         """Return milliseconds of one step of a group.
@@ -167,11 +169,12 @@ def read_costs(text: str) -> CostTable:
     found = json.loads(text)
     if not isinstance(found, dict) or found.get("form") != FORM:
         raise UnreadableCosts(f"not a cost table of form {FORM}")
-    return CostTable(device=str(found.get("device", "")), **_figures(found.get("costs")))
+    device, source = str(found.get("device", "")), str(found.get("source", ""))
+    return CostTable(device=device, source=source, **_figures(found.get("costs")))
 
 
 def _figures(found: object) -> Mapping[str, Any]:
-    names = {field.name for field in fields(CostTable)} - {"device"}
+    names = {field.name for field in fields(CostTable)} - {"device", "source"}
     if not isinstance(found, dict) or found.keys() != names:
         raise UnreadableCosts(f"costs are exactly {', '.join(sorted(names))}")
     for name, value in found.items():

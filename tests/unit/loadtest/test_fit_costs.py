@@ -22,6 +22,7 @@ TRUTH = CostTable(
     text_ms=6,
     reference_ms=4,
     style_ms=0,
+    source="made up",
 )
 
 

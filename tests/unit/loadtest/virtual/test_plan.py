@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from typer.testing import CliRunner, Result
 from loadtest.exits import MISSED, UNUSABLE
 from loadtest.plan import app
 from loadtest.virtual.fleet_words import UnreadableFleet, parse_fleet
+from models.cost import cost_table
 
 TRACE = '{"trace": 1, "made_by": "a test"}\n' + "".join(
     json.dumps({"at_s": number * 2.0, "tenant": f"t{number % 3}", "width": 512, "height": 512}) + "\n"
@@ -49,6 +51,19 @@ def test_the_smallest_fleet_is_found(trace: Path, tmp_path: Path) -> None:
     assert {"1.5x the load", "by backlog, cold 60 s", "by calls, cold 300 s"} <= {each["fleet"] for each in others}
     assert page.count("<svg") == 4
     assert "http" not in re.sub(r"xmlns[^>]*", "", page)
+
+
+def test_a_plan_says_whose_word_it_is(trace: Path, tmp_path: Path) -> None:
+    """What no device was measured for is said where the answer is, and told in full beside it and on the page."""
+    asked = planned(trace, "--fleet", "replicas=2", "--output", tmp_path)
+
+    report = json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))
+    told = asked.output.splitlines()[0]
+    assert "per 1,000 images" in told
+    assert "By the cost table of H100, tile model: Computed, not measured" in told
+    assert report["answer"] == told
+    assert report["costs_source"] == cost_table().source
+    assert escape(report["answer"]) in (tmp_path / "plan.html").read_text(encoding="utf-8")
 
 
 def test_a_fleet_may_be_named(trace: Path, tmp_path: Path) -> None:

@@ -25,12 +25,13 @@ from loadtest.openloop.slo import UnreadableSlo, parse_slo
 from loadtest.openloop.source import UnreadableLoad, load_of
 from loadtest.options import finite
 from loadtest.place import NoPlace, check_folder
+from loadtest.virtual.calibration import UnreadablePace, calibrated, hurried_costs, named_costs
 from loadtest.virtual.fleet_words import FleetWords, UnreadableFleet, parse_fleet
 from loadtest.virtual.outcome import series
 from loadtest.virtual.plan_page import COLUMNS, cells_of, plan_page
 from loadtest.virtual.planning import Answer, Question, answer, smallest, what_ifs
 from loadtest.virtual.work import Work, works_of
-from models.cost import USUAL_TABLE, CostTable, UnreadableCosts, cost_table, read_costs
+from models.cost import USUAL_TABLE, CostTable, UnreadableCosts
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 console = Console(highlight=False, soft_wrap=True)
@@ -42,6 +43,10 @@ MOST_TOLD = 120
 
 class NothingToPlan(ValueError):
     """There is no load to plan for; the message says why in one line."""
+
+
+#: What may be wrong with what was asked.
+REFUSED = (NoPlace, NothingToPlan, UnreadableCosts, UnreadableFleet, UnreadableLoad, UnreadablePace, UnreadableSlo)
 
 
 @app.command()
@@ -57,10 +62,12 @@ def plan(
     """Say how many GPUs a load needs and what they cost; exit with 1 when the goals are missed, 2 when it cannot."""
     try:
         check_folder(output)
-        words, table = parse_fleet(fleet), _costs(costs)
-        works = _works(trace, table)
+        table = named_costs(costs)
+        words = calibrated(parse_fleet(fleet), table)
+        table = hurried_costs(table, 1 / words.pace)
+        works = _works(trace, table, group=words.group)
         question = Question(works=works, costs=table, goals=parse_slo(slo), gpu_hour=gpu_hour)
-    except (NoPlace, NothingToPlan, UnreadableCosts, UnreadableFleet, UnreadableLoad, UnreadableSlo) as error:
+    except REFUSED as error:
         console.print(str(error), markup=False)
         sys.exit(UNUSABLE)
     costs_of = {"costs": table.device, "costs_source": table.source}
@@ -72,17 +79,9 @@ def plan(
     sys.exit(0 if report["is_met"] else MISSED)
 
 
-def _costs(name: str) -> CostTable:
-    path = Path(name)
-    try:
-        return read_costs(path.read_text(encoding="utf-8")) if path.suffix == ".json" else cost_table(name)
-    except (OSError, ValueError) as error:
-        raise UnreadableCosts(f"{name}: no cost table can be read there: {error}") from error
-
-
-def _works(trace: str, costs: CostTable) -> list[Work]:
+def _works(trace: str, costs: CostTable, *, group: int) -> list[Work]:
     orders = load_of(trace, speed=1.0, target="", keys=[""]).orders
-    works = works_of(orders, costs)
+    works = works_of(orders, costs, group=group)
     if not works:
         raise NothingToPlan(f"{trace}: nothing in it asks for a picture")
     return works
@@ -111,7 +110,7 @@ def _report(
         "commit": commit(),
         "command": " ".join(["python -m loadtest.plan", *sys.argv[1:]]),
         "is_met": first.meets_all,
-        "answer": f"{_sentence(first, rows[0], is_searched=is_searched)}. {_believed(question.costs)}",
+        "answer": f"{_sentence(first, rows[0], is_searched=is_searched)}. {_believed(question.costs, words)}",
         "verdicts": [str(each) for each in first.verdicts],
         "device_hours": round(sum(work.device_s for work in question.works) / 3600, 4),
         "fleets": rows,
@@ -130,9 +129,11 @@ def _sentence(first: Answer, row: Mapping[str, Any], *, is_searched: bool) -> st
     return f"{first.words.replicas} replicas are the fewest that meet the goals: {told}"
 
 
-def _believed(costs: CostTable) -> str:
-    """Say whose word the answer is: it is no better than its table."""
-    return f"By the cost table of {costs.device}: {shorten(costs.source or 'nobody said where from', MOST_TOLD)}"
+def _believed(costs: CostTable, words: FleetWords) -> str:
+    """Say whose word the answer is: it is no better than its table and what was measured beside it."""
+    times = "" if words.pace == 1 else f", {words.pace:.3g} times as long"
+    source = shorten(costs.source or "nobody said where from", MOST_TOLD)
+    return f"By the cost table of {costs.device}{times}: {source}"
 
 
 def _write(folder: Path, report: Mapping[str, Any]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
@@ -49,6 +50,12 @@ class FleetWords(BaseModel):
     #: Seconds that a task needs before the device, and after it.
     fetch: NonNegativeFloat = 0.0
     deliver: NonNegativeFloat = 0.0
+    #: How many times as long as by its table a device takes.
+    pace: PositiveFloat = 1.0
+    #: A file of ``loadtest.plan_check`` whose pace and seconds beside the device hold where no word says them.
+    like: str = ""
+    #: Pictures of one request that share a call of the transformer, at most; ``UXO_MAX_GROUP`` where they do.
+    group: Annotated[int, Field(ge=1, le=16)] = 1
     #: How often callers look for their pictures, in seconds; 0 means that they are told.
     poll: NonNegativeFloat = 0.0
     #: Nodes lost per hour, and replicas of each.

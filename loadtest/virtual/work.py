@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from loadtest.openloop.order import Order
 from loadtest.roles import roles_of
-from models.cost import CostTable, work_units
+from models.cost import CostTable, rows_of, tokens_of, work_units
 from models.request import GenerationRequest, Reference
 
 
@@ -34,12 +34,18 @@ class Work:
     cancel_after_s: float | None = None
 
 
-def works_of(orders: Sequence[Order], costs: CostTable) -> list[Work]:
-    """Return what orders ask of devices of one kind; bad ones ask for nothing, for they are refused."""
+def works_of(orders: Sequence[Order], costs: CostTable, *, group: int = 1) -> list[Work]:
+    """Return what orders ask of devices of one kind; bad ones ask for nothing, for they are refused.
+
+    Args:
+        orders: in any order.
+        costs: how long everything takes.
+        group: how many pictures of one request share a call of the transformer at most.
+    """
     works: list[Work] = []
     for order in sorted(orders, key=lambda each: each.at_s):
         if not order.is_bad:
-            units, device_s = _cost(wish_of(order), costs)
+            units, device_s = _cost(wish_of(order), costs, group)
             works.append(_work(order, number=len(works), units=units, device_s=device_s))
     return works
 
@@ -63,8 +69,22 @@ def _work(order: Order, *, number: int, units: float, device_s: float) -> Work:
 
 
 @lru_cache(maxsize=10_000)
-def _cost(wish: GenerationRequest, costs: CostTable) -> tuple[float, float]:
-    return work_units(wish), costs.request(wish) / 1e3
+def _cost(wish: GenerationRequest, costs: CostTable, group: int) -> tuple[float, float]:
+    return work_units(wish), (costs.request(wish) - _shared_ms(wish, costs, group)) / 1e3
+
+
+def _shared_ms(wish: GenerationRequest, costs: CostTable, group: int) -> float:
+    """Return the milliseconds that a request is spared where its pictures share calls.
+
+    Its own are all that do: strangers share from seven waiting requests on, and a replica holds four.
+    """
+    tokens, rows = tokens_of(wish), rows_of(wish)
+    full, rest = divmod(wish.num_images, group)
+    # The first ones of a request step together until they are done, then the next.
+    groups = [group] * full + [rest] * bool(rest)
+    alone_ms = wish.num_images * costs.step(tokens, rows=rows)
+    together_ms = sum(costs.step(tokens, rows=rows * pictures) for pictures in groups)
+    return wish.num_inference_steps * (alone_ms - together_ms)
 
 
 def wish_of(order: Order) -> GenerationRequest:

@@ -87,6 +87,28 @@ def test_no_fleet_may_be_enough(trace: Path, tmp_path: Path) -> None:
     assert "No fleet of up to 3 replicas meets the goals" in asked.output
 
 
+def test_a_slower_device_is_planned_as_slow(trace: Path, tmp_path: Path) -> None:
+    """A pace makes every hour longer, and the answer says so."""
+    hours = []
+    for pace in ("1", "2"):
+        asked = planned(trace, "--fleet", f"replicas=4,pace={pace}", "--output", tmp_path)
+        hours.append(json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))["device_hours"])
+
+    assert hours[1] == pytest.approx(hours[0] * 2, rel=1e-2)
+    assert "H100, tile model, 2 times as long: Computed" in asked.output
+
+
+def test_pictures_that_share_calls_take_less(tmp_path: Path) -> None:
+    """Orders of four pictures need fewer hours where four share a call."""
+    path, hours = tmp_path / "fours.jsonl", []
+    path.write_text(TRACE.replace('"width"', '"images": 4, "width"'), encoding="utf-8")
+    for group in ("1", "4"):
+        planned(path, "--fleet", f"replicas=8,group={group}", "--output", tmp_path)
+        hours.append(json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))["device_hours"])
+
+    assert hours[1] < 0.95 * hours[0]
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -94,6 +116,8 @@ def test_no_fleet_may_be_enough(trace: Path, tmp_path: Path) -> None:
         (["poisson", "--fleet", "replica=4"], "replica: Extra inputs are not permitted"),
         (["poisson", "--fleet", "cold=soon"], "cold: Input should be a valid number"),
         (["poisson", "--fleet", "scaling=by feel"], "scaling: Input should be 'fixed', 'backlog' or 'calls'"),
+        (["poisson", "--fleet", "like=nowhere.json"], "nowhere.json: no pace can be read there"),
+        (["poisson", "--fleet", "group=17"], "group: Input should be less than or equal to 16"),
         (["poisson", "--slo", "fast"], "'fast' is no goal"),
         (["poisson", "--costs", "gtx"], "gtx: no cost table can be read there"),
         (["poisson", "--costs", "gtx.json"], "gtx.json: no cost table can be read there"),

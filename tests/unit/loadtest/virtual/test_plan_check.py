@@ -9,14 +9,26 @@ import pytest
 from typer.testing import CliRunner
 
 from loadtest.exits import UNUSABLE
-from loadtest.plan_check import Pace, app, hurried_costs, pace_of
+from loadtest.openloop.order import Order
+from loadtest.plan_check import app, compared, far_off, pace_of, planned
+from loadtest.virtual.calibration import Pace, UnreadablePace, calibrated, hurried_costs, read_pace
+from loadtest.virtual.fleet import live
+from loadtest.virtual.fleet_words import parse_fleet
+from loadtest.virtual.lived import Setting
+from loadtest.virtual.replica import Habits
+from loadtest.virtual.scaling import Fixed
+from loadtest.virtual.work import works_of
 from models.cost import UNIT_TOKENS, cost_table
+
+#: How far off a plan may be here, where others take the cores: ten times as much, or a tenth.
+WIDE = 9.0
+LATENCIES = ["latency_mean_s", "latency_p50_s", "latency_p95_s"]
 
 
 def test_a_short_load_is_lived_through_and_planned(tmp_path: Path) -> None:
-    """Every order of a load ends in both worlds, and the report holds both."""
+    """Every order of a load ends in both worlds, and no figure of one is ten times the other's."""
     output = tmp_path / "plan_paced.json"
-    size = ["--seconds", "1", "--replicas", "1", "--load", "2", "--faster", "100"]
+    size = ["--seconds", "1", "--replicas", "1", "--load", "1.5", "--faster", "80"]
 
     asked = CliRunner().invoke(app, ["paced", *size, "--output", str(output)])
 
@@ -24,7 +36,61 @@ def test_a_short_load_is_lived_through_and_planned(tmp_path: Path) -> None:
     assert asked.exit_code == 0
     assert found["lived_through"].keys() == found["planned"].keys()
     assert found["lived_through"]["orders"] == found["planned"]["orders"] > 5
+    assert not far_off(found["planned_per_lived"], share=WIDE)
     assert "planned / lived" in asked.output
+
+
+@pytest.mark.parametrize(
+    ("pace", "missed"),
+    [
+        (Pace(slower=1.0, beside_s=0.1), []),
+        (Pace(slower=1000.0, beside_s=0.1), [*LATENCIES, "per_s"]),
+        (Pace(slower=15.0, beside_s=0.1), LATENCIES),
+        (Pace(slower=0.02, beside_s=0.0), LATENCIES),
+        (Pace(slower=1.0, beside_s=40.0), LATENCIES),
+    ],
+)
+def test_a_wrong_prediction_is_found_wrong(pace: Pace, missed: list[str]) -> None:
+    """What was lived through at one pace is foretold by that pace alone; another misses even a wide bound."""
+    costs, orders = cost_table(), [Order(at_s=number * 2.0, tenant="a", width=512) for number in range(60)]
+    truth = Habits(capacity=4, deliver_s=Pace(slower=1.0, beside_s=0.1).deliver_s)
+    real = planned(live(works_of(orders, costs), Setting(warm=2, habits=truth), Fixed(replicas=2)))
+
+    found = compared(real, orders=orders, costs=costs, pace=pace, replicas=2)
+
+    assert far_off(found["planned_per_lived"], share=WIDE) == missed
+    assert bool(found["off_by_more"]) == bool(missed)
+
+
+def test_a_plan_may_be_like_what_was_measured(tmp_path: Path) -> None:
+    """The measured pace and seconds beside the device become the fleet's, but for what is said in words."""
+    path = tmp_path / "plan_live.json"
+    path.write_text(json.dumps({"costs": cost_table().device, "pace": {"slower": 1.5, "beside_s": 0.513}}))
+
+    like, said = (calibrated(parse_fleet(f"like={path}{more}"), cost_table()) for more in ("", ",deliver=2"))
+
+    assert (like.pace, like.deliver) == pytest.approx((1.5, 0.5))
+    assert (said.pace, said.deliver) == (1.5, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{}", "no pace can be read there"),
+        ("[]", "no pace can be read there"),
+        ('{"pace": {"slower": "fast", "beside_s": 1}}', "no pace can be read there"),
+        ('{"pace": {"slower": 0, "beside_s": 1}}', "nothing works at a pace of 0.0"),
+        ('{"pace": {"slower": NaN, "beside_s": 1}}', "nothing works at a pace of nan"),
+        ('{"costs": "B200", "pace": {"slower": 1, "beside_s": 1}}', "was measured beside the table of 'B200'"),
+    ],
+)
+def test_what_is_no_pace_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    """A file without a pace, or one of another device's table, is named."""
+    path = tmp_path / "other.json"
+    path.write_text(text, encoding="utf-8")
+
+    with pytest.raises(UnreadablePace, match=told):
+        read_pace(path, cost_table())
 
 
 def test_a_server_that_is_not_there_is_one_clear_line() -> None:

@@ -34,16 +34,18 @@ def load_of(name: str, *, speed: float, target: str, keys: Sequence[str]) -> Loa
         keys: keys of tenants.
 
     Raises:
-        UnreadableLoad: when it cannot be read.
+        UnreadableLoad: when it cannot be read, or has no orders.
     """
     try:
         if name.endswith(TRACE):
-            orders = hurried(varied(askable(_trace(Path(name))), repeats=REPEATS, seed=name), speed)
-            source = {"sha256": _digest(Path(name))}
-            return Load(orders=orders, target=target, keys=keys, poll_s=None, patience_s=PATIENCE_S, source=source)
-        return profile_load(read_profile(name), speed=speed, target=target, keys=keys)
+            load = _trace_load(Path(name), speed=speed, target=target, keys=keys)
+        else:
+            load = profile_load(read_profile(name), speed=speed, target=target, keys=keys)
     except (UnreadableProfile, UnreadableTrace) as error:
         raise UnreadableLoad(str(error)) from error
+    if not load.orders:
+        raise UnreadableLoad(f"{name}: no orders; there is nothing to send")
+    return load
 
 
 def profile_load(profile: Profile, *, speed: float, target: str, keys: Sequence[str]) -> Load:
@@ -65,6 +67,12 @@ def profile_load(profile: Profile, *, speed: float, target: str, keys: Sequence[
 def askable(orders: Sequence[Order]) -> list[Order]:
     """Return orders as their dialects can ask for them, so that what is written of a load is what was sent."""
     return [speech_of(order.dialect).askable(order) for order in orders]
+
+
+def _trace_load(path: Path, *, speed: float, target: str, keys: Sequence[str]) -> Load:
+    orders = hurried(varied(askable(_trace(path)), repeats=REPEATS, seed=str(path)), speed)
+    source = {"sha256": _digest(path)}
+    return Load(orders=orders, target=target, keys=keys, poll_s=None, patience_s=PATIENCE_S, source=source)
 
 
 def _trace(path: Path) -> list[Order]:

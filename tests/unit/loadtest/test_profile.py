@@ -12,7 +12,7 @@ import pytest
 from loadtest.openloop.due import due_times, orders_of
 from loadtest.openloop.order import Order, hurried, tenants_of
 from loadtest.openloop.profile import PROFILES, Profile, TooManyOrders, UnreadableProfile, read_profile
-from loadtest.openloop.source import askable, load_of, profile_load
+from loadtest.openloop.source import UnreadableLoad, askable, load_of, profile_load
 
 
 def profile(**fields: object) -> Profile:
@@ -181,6 +181,17 @@ def test_a_trace_is_known_by_its_digest(tmp_path: Path) -> None:
     told = load_of(str(path), speed=1.0, target="", keys=["k"]).source
 
     assert told == {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+def test_a_load_without_orders_is_none(tmp_path: Path) -> None:
+    """A trace that has a heading alone, and a profile that is over before its first order, are refused in a line."""
+    trace, short = tmp_path / "empty.jsonl", tmp_path / "short.yaml"
+    trace.write_text('{"trace": 1}\n', encoding="utf-8")
+    short.write_text("seconds: 1\narrivals: {kind: poisson, rate: 0.0001}\n", encoding="utf-8")
+
+    for path in (trace, short):
+        with pytest.raises(UnreadableLoad, match=f"{path.name}: no orders; there is nothing to send"):
+            load_of(str(path), speed=1.0, target="", keys=["k"])
 
 
 def test_hurried_orders_come_sooner_and_are_else_the_same() -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from loadtest.openloop.letterbox import Letterbox
 from loadtest.openloop.order import Order
 from loadtest.openloop.record import Book, End
-from loadtest.openloop.speech import Ask, Seen, Speech, State
+from loadtest.openloop.speech import Ask, Seen, Speech, State, sample
 from loadtest.openloop.wire import Answer, NoAnswer, Wire
 
 #: Seconds after which one read is given up and made again.
@@ -87,13 +87,14 @@ class Follower:
         try:
             answer = await self._wire.send(ask, authorization=self._authorization(order))
         except NoAnswer as error:
-            self._book.note(number, end=End.UNANSWERED, error=str(error), ended_s=self._now())
+            why = sample(str(error.__cause__ or ""))
+            self._book.note(number, end=End.UNANSWERED, error=str(error), message=why, ended_s=self._now())
             return None
         task_id = speech.accepted(answer.body) if 200 <= answer.status < 300 else None
         if task_id is None:
             is_right = order.is_bad and answer.status in range(400, 500) and answer.status != 429
             end, reason = (End.REJECTED, "") if is_right else (End.REFUSED, _refusal(answer))
-            self._book.note(number, end=end, error=reason, ended_s=self._now())
+            self._book.note(number, end=end, error=reason, message=answer.text, ended_s=self._now())
             return None
         self._book.note(number, accepted_s=self._now(), task_id=task_id)
         return task_id
@@ -117,7 +118,8 @@ class Follower:
             error = "bad input was carried out"
         if end is End.LOST:
             error = "the server lost it"
-        self._book.note(number, end=end, error=error, ended_s=self._now(), started_s=started_s, pictures=seen.pictures)
+        moments = {"ended_s": self._now(), "started_s": started_s}
+        self._book.note(number, end=end, error=error, message=seen.message, pictures=seen.pictures, **moments)
 
     async def _end_within(self, seconds: float | None, number: int, order: Order, task_id: str) -> Seen | None:
         with suppress(TimeoutError):  # the order's own patience ends as a cancellation, which goes through here

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from loadtest.openloop.motif import pictures_of, prompt_of
 from loadtest.openloop.order import Order, bounded
-from loadtest.openloop.speech import Ask, Seen, State, links, mapping, wire
+from loadtest.openloop.speech import Ask, Seen, State, links, mapping, sample, wire
 
 _QUEUE = "/fal/queue/fal-ai/uso"
 
@@ -83,7 +83,7 @@ class Fal:
         if state is None or not isinstance(task_id, str):
             return None
         if state is State.FAILED:
-            return task_id, Seen(state=state, error=_word(body))
+            return task_id, _failed(body)
         return task_id, Seen(state=state, pictures=_pictures(mapping(body.get("payload"))))
 
 
@@ -92,7 +92,7 @@ def _ended(body: Mapping[str, Any]) -> Seen:
         return Seen(state=State.SUCCEEDED)
     if "cancel" in str(body.get("error_type", "")) or "cancel" in str(body["error"]):
         return Seen(state=State.CANCELLED)
-    return Seen(state=State.FAILED, error=_word(body))
+    return _failed(body)
 
 
 def _pictures(body: Mapping[str, Any]) -> int:
@@ -100,5 +100,6 @@ def _pictures(body: Mapping[str, Any]) -> int:
     return links([mapping(each).get("url") for each in images] if isinstance(images, list) else None)
 
 
-def _word(body: Mapping[str, Any]) -> str:
-    return f"failed with {body.get('error_type') or 'an error'}"
+def _failed(body: Mapping[str, Any]) -> Seen:
+    error = f"failed with {body.get('error_type') or 'an error'}"
+    return Seen(state=State.FAILED, error=error, message=sample(body.get("error")))

@@ -36,7 +36,8 @@ def findings(
         "lateness_s": percentiles([each.lateness_s for each in records]),
         "error_share": round(error_share(records), 6) if records else None,
         "ends": dict(Counter(map(_end_of, records))),
-        "errors": dict(Counter(each.error or str(each.end) for each in records if each.is_error).most_common()),
+        "errors": dict(Counter(kind_of(each) for each in records if each.is_error).most_common()),
+        "error_samples": error_samples(records),
         "tenants": {tenant: _tenant(records, tenant) for tenant in tenants_of([each.order for each in records])},
         "fairness": fairness(records),
         "ledger": asdict(ledger) | {"is_sound": ledger.is_sound, "text": str(ledger)},
@@ -53,6 +54,20 @@ def percentiles(values: Sequence[float]) -> dict[str, float | None]:
     if not values:
         return dict.fromkeys((*RANKS, "max"))
     return {**{name: _finite(percentile(values, rank)) for name, rank in RANKS.items()}, "max": _finite(max(values))}
+
+
+def kind_of(record: Record) -> str:
+    """Return under which words an error is counted."""
+    return record.error or str(record.end)
+
+
+def error_samples(records: Sequence[Record]) -> dict[str, str]:
+    """Return what the server said when each kind of error first came, in its own words; nothing where it said none."""
+    samples: dict[str, str] = {}
+    for record in records:
+        if record.is_error and record.message:
+            samples.setdefault(kind_of(record), record.message)
+    return samples
 
 
 def endless(records: Sequence[Record]) -> int:
@@ -83,7 +98,7 @@ def series(records: Sequence[Record], *, wall_s: float) -> dict[str, Any]:
     ended = [each for each in records if each.end is End.SUCCEEDED]
     by_end = _grouped(ended, [each.ended_s or 0.0 for each in ended], width_s)
     latencies = [percentiles(latencies_of(by_due.get(span, []))) for span in spans]
-    kinds = sorted({each.error or str(each.end) for each in records if each.is_error})
+    kinds = sorted({kind_of(each) for each in records if each.is_error})
     return {
         "width_s": width_s,
         "at_s": [round(span * width_s, 3) for span in spans],
@@ -93,10 +108,7 @@ def series(records: Sequence[Record], *, wall_s: float) -> dict[str, Any]:
         "endless": [endless(by_due.get(span, [])) for span in spans],
         "queue_age_s": queue_ages(records, [span * width_s for span in spans]),
         "errors": {
-            kind: [
-                sum(each.is_error and (each.error or str(each.end)) == kind for each in by_due.get(span, []))
-                for span in spans
-            ]
+            kind: [sum(each.is_error and kind_of(each) == kind for each in by_due.get(span, [])) for span in spans]
             for kind in kinds
         },
     }

@@ -28,7 +28,8 @@ svg { width: 100%; height: auto; } svg text { fill: var(--ink); font-size: 13px;
 @media (max-width: 600px) { svg text { font-size: 19px; } }
 .tables { display: flex; flex-wrap: wrap; gap: 0 4rem; } .wide { overflow-x: auto; max-width: 100%; }
 table { border-collapse: collapse; } td, th { padding: .15rem .9rem .15rem 0; text-align: right; white-space: nowrap; }
-td:first-child, th:first-child { text-align: left; } tr { border-bottom: 1px solid var(--faint); }
+td:first-child, th:first-child, .said tr > :last-child { text-align: left; }
+.said td:last-child { white-space: normal; } tr { border-bottom: 1px solid var(--faint); }
 .good::before { content: "✓ "; color: #009e73; } .bad::before { content: "✗ "; color: #d55e00; }
 .legend { margin: 0; font-size: 13px; } pre { white-space: pre-wrap; font-size: 12px; }
 ul { list-style: none; padding: 0; }
@@ -53,7 +54,7 @@ def page(facts: Mapping[str, Any], found: Mapping[str, Any]) -> str:
         f" · commit {escape(str(facts['commit']))}</p>"
         f"{_verdicts(facts, found)}<div class=tables><section class=wide><h2>All orders</h2>{_figures(found)}</section>"
         f"<section class=wide><h2>By tenant</h2>{_tenants(found['tenants'])}</section></div>"
-        f"<div class=plots>{plots}</div>"
+        f"{_errors(found)}<div class=plots>{plots}</div>"
         f"<details><summary>What was run</summary><pre>{escape(json.dumps(facts, indent=1))}</pre></details></html>\n"
     )
 
@@ -81,6 +82,12 @@ def _figures(found: Mapping[str, Any]) -> str:
         ["fairness between tenants (Jain)", found["fairness"]],
     ]
     return table([], rows)
+
+
+def _errors(found: Mapping[str, Any]) -> str:
+    rows = [[kind, count, found["error_samples"].get(kind)] for kind, count in found["errors"].items()]
+    said = table(["error", "orders", "what the server said first"], rows)
+    return f'<section class="wide said"><h2>Errors</h2>{said}</section>' if rows else ""
 
 
 def _plots(found: Mapping[str, Any], series: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -63,6 +63,8 @@ class Record:
     end: End = End.IN_FLIGHT
     #: What went wrong, in words that can be counted.
     error: str = ""
+    #: What the server said about that, in its own words.
+    message: str = ""
     #: How many pictures it was seen to have; None where that was not said.
     pictures: int | None = None
     #: How often it was read.

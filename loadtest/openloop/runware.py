@@ -11,7 +11,7 @@ from typing import Any
 
 from loadtest.openloop.motif import pictures_of, prompt_of
 from loadtest.openloop.order import Order, bounded
-from loadtest.openloop.speech import Ask, Seen, State, links, mapping, wire
+from loadtest.openloop.speech import Ask, Seen, State, links, mapping, sample, wire
 from models.catalog import CATALOG, MAX_IMAGES
 
 _MODELS = {"uno": "bytedance:uno@1", "uso": "bytedance:uso@1"}
@@ -62,7 +62,7 @@ class Runware:
             return Seen(state=State.GONE)
         # A failed task is told with 500, which is also what a server in trouble says; its code tells them apart.
         if error.get("code") == "inferenceError" or (error and status < 500 and status != 429):
-            return Seen(state=State.FAILED, error=f"failed with {error.get('code')}")
+            return _failed(error)
         match _STATES.get(str(_first(body, "data").get("status"))):
             case State.SUCCEEDED:
                 return Seen(state=State.SUCCEEDED, pictures=self.shown(body))
@@ -89,9 +89,12 @@ class Runware:
         task_id = (found or error).get("taskUUID")
         if not isinstance(task_id, str):
             return None
-        return task_id, Seen(state=State.SUCCEEDED) if found else Seen(
-            state=State.FAILED, error=f"failed with {error.get('code')}"
-        )
+        return task_id, Seen(state=State.SUCCEEDED) if found else _failed(error)
+
+
+def _failed(error: Mapping[str, Any]) -> Seen:
+    words = f"failed with {error.get('code')}"
+    return Seen(state=State.FAILED, error=words, message=sample(error.get("message")))
 
 
 def _first(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:

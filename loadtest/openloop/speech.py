@@ -46,6 +46,8 @@ class Seen:
     state: State
     #: Why it failed, shortened to what can be counted.
     error: str = ""
+    #: What the server says about that, cut by ``sample``.
+    message: str = ""
     #: How many pictures a success has links to, each counted once; None where that was not said.
     pictures: int | None = None
 
@@ -98,6 +100,9 @@ class Speech(Protocol):
         """Understand a webhook: which task, and where it is."""
 
 
+#: Characters of what a server says that are kept.
+SAMPLE = 200
+
 #: Where each speech is; loaded by name, as the dialects of the service are.
 SPEECHES: Mapping[str, str] = MappingProxyType(
     {
@@ -123,6 +128,12 @@ def speech_of(name: str) -> Speech:
 def wire(content: object) -> bytes:
     """Write a body as JSON."""
     return json.dumps(content).encode("ascii")
+
+
+def sample(said: object) -> str:
+    """Cut what a stranger says to what fits into a line and can be printed; nothing of what is no text."""
+    words = " ".join(said.split()) if isinstance(said, str) else ""
+    return "".join(letter for letter in words if letter.isprintable())[:SAMPLE]
 
 
 def links(values: object) -> int:

@@ -55,7 +55,8 @@ def tell_findings(console: Console, found: Mapping[str, Any], folder: Path) -> N
     if found["error_share"] in (None, 1.0):
         console.print("nothing succeeded: every order went wrong")
     for kind, count in found["errors"].items():
-        console.print(f"  {count} errors: {kind}", markup=False)
+        said = found["error_samples"].get(kind)
+        console.print(f"  {count} errors: {kind}" + (f", such as: {said}" if said else ""), markup=False)
     console.print(f"ledger {found['ledger']['text']}", markup=False)
     for each in found["slo"]:
         console.print(f"SLO {each['text']}", markup=False)

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from loadtest.openloop.motif import pictures_of, prompt_of
 from loadtest.openloop.order import Order, bounded
-from loadtest.openloop.speech import Ask, Seen, State, links, mapping, wire
+from loadtest.openloop.speech import Ask, Seen, State, links, mapping, sample, wire
 from models.catalog import SIZE_PRESETS, USO
 
 _PATHS = {"uno": "/api/v3/wavespeed-ai/uno", "uso": "/api/v3/bytedance/uso"}
@@ -111,5 +111,6 @@ def _seen(task: Mapping[str, Any]) -> Seen | None:
     state = _STATES.get(str(task.get("status")))
     if state is None:
         return None
-    error = f"failed with code {task.get('code', 0)}" if state is State.FAILED else ""
-    return Seen(state=state, error=error, pictures=links(task.get("outputs")) if state is State.SUCCEEDED else None)
+    if state is State.FAILED:
+        return Seen(state=state, error=f"failed with code {task.get('code', 0)}", message=sample(task.get("error")))
+    return Seen(state=state, pictures=links(task.get("outputs")) if state is State.SUCCEEDED else None)

@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from loadtest.openloop.speech import Ask, mapping
+from loadtest.openloop.speech import SAMPLE, Ask, mapping, sample
 
 #: What a connection fails with that this machine has no files, ports or memory left for; no server is to blame for it.
 OWN_LIMITS = frozenset({EMFILE, ENFILE, EADDRNOTAVAIL, ENOBUFS})
@@ -31,6 +31,8 @@ class Answer:
     status: int
     #: The JSON object it held; empty when it held none.
     body: Mapping[str, Any]
+    #: How it began, whatever it was, cut by ``sample``.
+    text: str
 
 
 class Wire:
@@ -56,7 +58,8 @@ class Wire:
                 timeout=aiohttp.ClientTimeout(total=timeout_s),
                 allow_redirects=False,
             ) as answer:
-                return Answer(status=answer.status, body=_object(await _whole(answer.content)))
+                content = await _whole(answer.content)
+                return Answer(status=answer.status, body=_object(content), text=_beginning(content))
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, ValueError) as error:
             raise NoAnswer("no address that can be called; write http://HOST:PORT") from error
         except aiohttp.ClientConnectorError as error:
@@ -89,6 +92,10 @@ def _unconnected(error: aiohttp.ClientConnectorError) -> str:
     """Say whose fault it is that there is no connection."""
     code = error.os_error.errno
     return f"the load generator's own: no socket left ({errorcode[code]})" if code in OWN_LIMITS else "no connection"
+
+
+def _beginning(content: bytes) -> str:
+    return sample(content[: 4 * SAMPLE].decode("utf-8", "replace"))
 
 
 def _object(content: bytes) -> Mapping[str, Any]:

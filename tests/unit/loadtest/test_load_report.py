@@ -14,12 +14,13 @@ import pytest
 
 from loadtest.openloop.drawing import bar_plot, line_plot, nice_ceiling
 from loadtest.openloop.files import write_report
-from loadtest.openloop.findings import fairness, findings, queue_ages
+from loadtest.openloop.findings import error_samples, fairness, findings, queue_ages
 from loadtest.openloop.ledger import reckon
 from loadtest.openloop.order import Order
 from loadtest.openloop.page import page
 from loadtest.openloop.record import End, Record
 from loadtest.openloop.slo import UnreadableSlo, error_share, latencies_of, parse_slo, verdicts
+from loadtest.openloop.speech import sample
 
 FACTS = {
     "profile": "<poisson>",
@@ -104,7 +105,7 @@ def test_the_report_can_be_read_again(tmp_path: Path) -> None:
     records = [
         record(at, 1.0 + at / 10, tenant=f"tenant <{at % 3}>", accepted_s=at + 0.1, started_s=at + 0.5, task_id=str(at))
         for at in range(20)
-    ] + [record(20, 0.0, end=End.REFUSED, error="HTTP 429 & more")]
+    ] + [record(20, 0.0, end=End.REFUSED, error="HTTP 429 & more", message="<b>too many</b>")]
     goals = verdicts(parse_slo("p95=2s"), records)
     found = findings(records, wall_s=23.0, not_sent=0, ledger=reckon(records, again={}), verdicts=goals)
 
@@ -113,6 +114,7 @@ def test_the_report_can_be_read_again(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert (report["orders"], report["latency_s"]["p50"], report["ends"]["refused"]) == (21, 1.9, 1)
     assert report["errors"] == {"HTTP 429 & more": 1}
+    assert report["error_samples"] == {"HTTP 429 & more": "<b>too many</b>"}
     assert sum(report["series"]["errors"]["HTTP 429 & more"]) == 1
     with (tmp_path / "orders.csv").open(encoding="utf-8", newline="") as file:
         assert [row["tenant"] for row in csv.DictReader(file)][:2] == ["tenant <0>", "tenant <1>"]
@@ -120,7 +122,27 @@ def test_the_report_can_be_read_again(tmp_path: Path) -> None:
     assert len(plots_of(html)) == 6
     assert "missed: p95=2s, found 2.80 s" in Text.of(html)
     assert "tenant <2>" in Text.of(html)
+    assert "<b>too many</b>" in Text.of(html)
     assert "http" not in html.replace("http://load.test", "")
+
+
+def test_the_first_message_of_each_kind_is_kept() -> None:
+    """Of errors of one kind the report has what the server said first; of those without words, nothing."""
+    records = [
+        record(0, 0.1, end=End.REFUSED, error="HTTP 422"),
+        record(1, 0.1, end=End.REFUSED, error="HTTP 422", message="prompt is required"),
+        record(2, 0.1, end=End.REFUSED, error="HTTP 422", message="another"),
+        record(3, 0.1, end=End.UNANSWERED, error="no answer in time"),
+        record(4, 0.1, message="all is well"),
+    ]
+
+    assert error_samples(records) == {"HTTP 422": "prompt is required"}
+
+
+def test_what_a_server_says_is_cut_and_can_be_printed() -> None:
+    """Strangers write long, on many lines, and what moves a terminal's cursor."""
+    assert sample("one\n  two\x1b[2J\u202e" + "x" * 500) == "one two[2J" + "x" * 190
+    assert sample({"error": 1}) == ""
 
 
 def test_a_report_of_nothing_says_so(tmp_path: Path) -> None:

@@ -57,6 +57,20 @@ def test_the_pictures_of_a_success_are_counted(
     assert (speech.shown(answered(dialect, showing, outcome)[1]) if showing else seen.pictures) == pictures
 
 
+@pytest.mark.parametrize("dialect", SPEECHES)
+def test_why_a_task_failed_is_told(dialect: str, make_task: MakeTask) -> None:
+    """The service's own words for a failure are those of the report."""
+    fault = {"kind": "engine_failed", "message": "the device is on fire"}
+    outcome = made_outcome({"task": {"state": "failed", "fault": fault}}, make_task)
+    assert isinstance(outcome, TaskOutcome)
+
+    seen = speech_of(dialect).seen(*answered(dialect, speech_of(dialect).reading(TASK_UUID), outcome))
+
+    assert seen is not None
+    assert seen.state is State.FAILED
+    assert "the device is on fire" in seen.message
+
+
 @pytest.mark.parametrize("dialect", ["wavespeed", "fal"])
 def test_the_pictures_of_a_webhook_are_counted(dialect: str, make_task: MakeTask) -> None:
     """A webhook that tells of a success shows its pictures; Runware's tell of one each and are not counted."""

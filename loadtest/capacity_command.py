@@ -45,11 +45,12 @@ def find_capacity(
 
 def _searched(asked: Mapping[str, Any], keys: Sequence[str]) -> int:
     from loadtest.openloop.profile import UnreadableProfile, read_profile  # noqa: PLC0415 -- brings the HTTP client
-    from loadtest.openloop.search import Search, long_enough  # noqa: PLC0415 -- as above
+    from loadtest.openloop.search import Search, long_enough, takes  # noqa: PLC0415 -- as above
     from loadtest.openloop.slo import UnreadableSlo  # noqa: PLC0415 -- as above
 
     try:
         check_file(Path(asked["output"]))
+        _refuse_trace(asked["profile"])
         goals = _goals(asked["slo"])
         profile = long_enough(read_profile(asked["profile"]), goals)
     except (NoPlace, UnreadableProfile, UnreadableSlo) as error:
@@ -59,11 +60,21 @@ def _searched(asked: Mapping[str, Any], keys: Sequence[str]) -> int:
     options = {name: asked[name] for name in ("slo", "target", "start", "output")}
     command = command_of("find-capacity", asked["profile"], keys=keys, options=options)
     facts = {**asked, "command": command, "source": profile.model_dump(mode="json"), **_facts(search)}
-    console.print(f"  each rate takes {profile.seconds:g} s and the time that its last orders need")
+    console.print(f"  {takes(profile.seconds)}")
     code, said, found = _ended(search, asked["start"])
     written = _written(Path(asked["output"]), {**facts, **found}, search)
     console.print(f"{said}; written to {written}", markup=False)
     return code
+
+
+def _refuse_trace(name: str) -> None:
+    from loadtest.openloop.profile import UnreadableProfile  # noqa: PLC0415 -- brings the HTTP client
+    from loadtest.openloop.source import TRACE  # noqa: PLC0415 -- as above
+
+    if name.endswith(TRACE):
+        raise UnreadableProfile(
+            f"{name}: a trace has the rate that it has; search with a profile, or hurry the trace with run --speed"
+        )
 
 
 def _goals(text: str) -> list[Goal]:

@@ -17,6 +17,11 @@ from loadtest.openloop.source import profile_load
 WINDOWS = 3
 #: Seconds of the first rate that nobody judges: a server that was just started is slow at first.
 WARMING_S = 5.0
+#: How many looks a search takes from a guess that is less than four times off to both ends seen twice, at least, and
+#: where some of them contradict each other.
+LOOKS = (8, 16)
+#: In what a search's length is told, with its seconds, up to how many seconds.
+_UNITS = (("s", 1, 180.0), ("min", 60, 7200.0), ("h", 3600, math.inf))
 #: Where the generator's own lateness at p99 exceeds this share of the longest goal, a goal is missed by its fault, too.
 LATE_SHARE = 0.05
 
@@ -97,6 +102,16 @@ def long_enough(profile: Profile, goals: Sequence[Goal]) -> Profile:
     """Return a profile that lasts long enough for a queue that grows to miss the goals."""
     seconds = max(profile.seconds, WINDOWS * longest(goals, default=0.0))
     return profile.model_copy(update={"seconds": seconds})
+
+
+def takes(seconds: float) -> str:
+    """Say in a line how long a search takes whose looks take so many seconds each."""
+    fewest, most = (looks * seconds for looks in LOOKS)
+    name, unit = next((name, unit) for name, unit, until in _UNITS if most <= until)
+    return (
+        f"each rate takes {seconds:g} s and the time that its last orders need; {LOOKS[0]} to {LOOKS[1]} of them take "
+        f"about {fewest / unit:.2g} to {most / unit:.2g} {name}, and more where --start is far off"
+    )
 
 
 def longest(goals: Sequence[Goal], *, default: float) -> float:

@@ -22,7 +22,7 @@ from loadtest.openloop.order import Order
 from loadtest.openloop.profile import read_profile
 from loadtest.openloop.record import End, Record
 from loadtest.openloop.run import Result
-from loadtest.openloop.search import Search, judged, line_of
+from loadtest.openloop.search import LOOKS, Search, judged, line_of, takes
 from loadtest.openloop.slo import parse_slo
 
 
@@ -185,6 +185,33 @@ def test_a_search_without_a_goal_is_refused(slo: str) -> None:
 
     assert refused.exit_code == UNUSABLE
     assert "there is no capacity without a goal" in refused.output
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(5, "about 40 to 80 s,"), (60, "about 8 to 16 min,"), (3600, "about 8 to 16 h,")]
+)
+def test_a_search_says_how_long_it_takes(seconds: float, said: str) -> None:
+    """Who starts a search knows whether to wait for it or to come back tomorrow."""
+    assert said in takes(seconds)
+
+
+async def test_a_search_takes_as_many_looks_as_are_told() -> None:
+    """From a guess that is less than four times off, a server that is the same each time is found in few looks."""
+    asked: list[tuple[float, int]] = []
+
+    await highest_rate(server(3.9, asked), start=1.0)
+
+    assert LOOKS[0] <= len(asked) <= LOOKS[1]
+
+
+def test_a_trace_cannot_be_searched() -> None:
+    """Its rate is what it is; the line says what to do instead."""
+    words = ["find-capacity", "day.jsonl", "--target", "http://127.0.0.1:9", "--key", "k"]
+
+    refused = CliRunner().invoke(app, words)
+
+    assert refused.exit_code == UNUSABLE
+    assert refused.output.splitlines()[-1].startswith("day.jsonl: a trace has the rate that it has; search with a")
 
 
 def test_a_target_that_is_down_is_written_down(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ long callers wait, and how many hours of GPUs that takes.
 
 from __future__ import annotations
 
+import math
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -113,15 +114,14 @@ def rules(costs: CostTable) -> Mapping[str, Callable[[], Scaling]]:
 
 
 def middle_of(figures_by_seed: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the median over the seeds of every column."""
-    return {
-        name: round(statistics.median(_at(each, path) for each in figures_by_seed), 3) for name, path in COLUMNS.items()
-    }
+    """Return the median over the seeds of every column; None where it never ended."""
+    middles = {name: statistics.median(_at(each, path) for each in figures_by_seed) for name, path in COLUMNS.items()}
+    return {name: round(middle, 3) if math.isfinite(middle) else None for name, middle in middles.items()}
 
 
 def row_of(found: Mapping[str, Any]) -> list[str]:
     """Write one line of a table."""
-    return [found["rule"], *(f"{found[name]:.4g}" for name in COLUMNS)]
+    return [found["rule"], *("-" if found[name] is None else f"{found[name]:.4g}" for name in COLUMNS)]
 
 
 def _ours(aim: Aim) -> Scaling:

@@ -35,15 +35,17 @@ def line_plot(lines: Mapping[str, Line], *, at_s: Sequence[float], unit: str) ->
         for number, (name, line) in enumerate(lines.items())
     ]
     legend = _legend(list(lines), has_endless=math.inf in values)
+    label = f"Lines over {end_s:.0f} s, {unit}: {', '.join(lines)}"
     # The first comes last and is the thinnest.
-    return _framed([*_grid(top, unit), *_ticks(end_s), *reversed(drawn)], HEIGHT) + legend
+    return _framed([*_grid(top, unit), *_ticks(end_s), *reversed(drawn)], height=HEIGHT, label=label) + legend
 
 
 def bar_plot(bars: Mapping[str, float | None], *, unit: str) -> str:
     """Draw one bar below another, each with its name and its value; infinity fills the width, None has no bar."""
     longest = max((value for value in bars.values() if value is not None and math.isfinite(value)), default=0.0)
     drawn = [_bar(name, value, longest or 1.0, 20 + _ROW * number) for number, (name, value) in enumerate(bars.items())]
-    return _framed([f'<text x="4" y="14">{escape(unit)}</text>', *drawn], 26 + _ROW * len(bars))
+    label = f"Bars, {unit}: {', '.join(f'{name} {_said(value)}' for name, value in bars.items())}"
+    return _framed([f'<text x="4" y="14">{escape(unit)}</text>', *drawn], height=26 + _ROW * len(bars), label=label)
 
 
 def nice_ceiling(value: float) -> float:
@@ -85,14 +87,19 @@ def _line(name: str, points: Sequence[tuple[float, float] | None], number: int) 
 def _bar(name: str, value: float | None, longest: float, y: float) -> str:
     is_endless = value is not None and math.isinf(value)
     room, share = WIDTH - 2 * 4, 1.0 if is_endless else (value or 0.0) / longest
-    said = "none" if value is None else "never ended" if is_endless else f"{value:.4g}"
     return (
         f'<text x="4" y="{y + 18}">{escape(name)}</text>'
-        f'<text x="{WIDTH - 4}" y="{y + 18}" text-anchor="end">{said}</text>'
+        f'<text x="{WIDTH - 4}" y="{y + 18}" text-anchor="end">{_said(value)}</text>'
         f'<rect class="room" x="4" y="{y + 24}" width="{room}" height="{_BAR}"/>'
         f'<rect x="4" y="{y + 24}" width="{room * share:.1f}" height="{_BAR}" '
         f'fill="{COLOURS[2] if is_endless else COLOURS[0]}"/>'
     )
+
+
+def _said(value: float | None) -> str:
+    if value is None:
+        return "none"
+    return "never ended" if math.isinf(value) else f"{value:.4g}"
 
 
 def _grid(top: float, unit: str) -> list[str]:
@@ -117,8 +124,8 @@ def _ticks(end_s: float) -> list[str]:
     ]
 
 
-def _framed(drawn: Sequence[str], height: int) -> str:
-    return f'<svg viewBox="0 0 {WIDTH} {height}" role="img">{"".join(drawn)}</svg>'
+def _framed(drawn: Sequence[str], *, height: int, label: str) -> str:
+    return f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(label)}">{"".join(drawn)}</svg>'
 
 
 def _legend(names: Sequence[str], *, has_endless: bool) -> str:

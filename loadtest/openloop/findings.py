@@ -10,7 +10,6 @@ from typing import Any
 
 from loadtest.figures import percentile
 from loadtest.openloop.ledger import Ledger
-from loadtest.openloop.order import tenants_of
 from loadtest.openloop.record import End, Record
 from loadtest.openloop.slo import Verdict, error_share, latencies_of
 
@@ -24,6 +23,7 @@ def findings(
     records: Sequence[Record], *, wall_s: float, not_sent: int, ledger: Ledger, verdicts: Sequence[Verdict]
 ) -> dict[str, Any]:
     """Return everything that a report says of a load."""
+    tenants = by_tenant(records)
     return {
         "orders": len(records),
         "not_sent": not_sent,
@@ -38,8 +38,8 @@ def findings(
         "ends": dict(Counter(map(_end_of, records))),
         "errors": dict(Counter(kind_of(each) for each in records if each.is_error).most_common()),
         "error_samples": error_samples(records),
-        "tenants": {tenant: _tenant(records, tenant) for tenant in tenants_of([each.order for each in records])},
-        "fairness": fairness(records),
+        "tenants": tenants,
+        "fairness": fairness(tenants),
         "ledger": asdict(ledger) | {"is_sound": ledger.is_sound, "text": str(ledger)},
         "slo": [
             {"goal": each.goal.text, "found": _finite(each.found), "is_met": each.is_met, "text": str(each)}
@@ -75,13 +75,20 @@ def endless(records: Sequence[Record]) -> int:
     return sum(math.isinf(latency) for latency in latencies_of(records))
 
 
-def fairness(records: Sequence[Record]) -> float | None:
+def by_tenant(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
+    """Return the figures of each tenant, sorted by name."""
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(record.order.tenant, []).append(record)
+    return {tenant: _figures(groups[tenant]) for tenant in sorted(groups)}
+
+
+def fairness(tenants: Mapping[str, Mapping[str, Any]]) -> float | None:
     """Return Jain's index over the tenants' median latencies: 1 when all wait alike, 1/n when one waits for all.
 
     Source: R. Jain, D. Chiu, W. Hawe, "A Quantitative Measure of Fairness", DEC-TR-301, 1984.
     """
-    tenants = tenants_of([each.order for each in records])
-    waits = [_tenant(records, tenant) for tenant in tenants]
+    waits = tenants.values()
     known = [each["p50"] for each in waits if each["p50"]]
     # Beside a wait without end all others are as nothing: the index is the share of those who wait so.
     if stuck := sum(each["p50"] is None and bool(each["endless"]) for each in waits):
@@ -106,6 +113,7 @@ def series(records: Sequence[Record], *, wall_s: float) -> dict[str, Any]:
         "succeeded_per_s": [len(by_end.get(span, [])) / width_s for span in spans],
         **{name: [each[name] for each in latencies] for name in RANKS},
         "endless": [endless(by_due.get(span, [])) for span in spans],
+        "begins_seen": begins_seen(records),
         "queue_age_s": queue_ages(records, [span * width_s for span in spans]),
         "errors": {
             kind: [sum(each.is_error and kind_of(each) == kind for each in by_due.get(span, [])) for span in spans]
@@ -114,8 +122,17 @@ def series(records: Sequence[Record], *, wall_s: float) -> dict[str, Any]:
     }
 
 
+def begins_seen(records: Sequence[Record]) -> float | None:
+    """Return the share of ended orders that were seen to be worked on before their end; webhooks tell of ends alone."""
+    ended = [each for each in records if each.started_s is not None and each.ended_s is not None]
+    return round(sum(each.started_s != each.ended_s for each in ended) / len(ended), 4) if ended else None
+
+
 def queue_ages(records: Sequence[Record], moments: Sequence[float]) -> list[float]:
-    """Return, for each moment, for how long the oldest accepted order that nothing was seen of has been due."""
+    """Return, for each moment, for how long the oldest accepted order that nothing was seen of has been due.
+
+    Where few orders were seen to be worked on (``begins_seen``), that is the oldest one without an end.
+    """
     waits = [
         (each.accepted_s, math.inf if each.started_s is None else each.started_s, each.order.at_s)
         for each in records
@@ -127,8 +144,7 @@ def queue_ages(records: Sequence[Record], moments: Sequence[float]) -> list[floa
     ]
 
 
-def _tenant(records: Sequence[Record], tenant: str) -> dict[str, Any]:
-    own = [each for each in records if each.order.tenant == tenant]
+def _figures(own: Sequence[Record]) -> dict[str, Any]:
     return {
         "orders": len(own),
         "succeeded": _count(own, End.SUCCEEDED),

@@ -14,6 +14,10 @@ from loadtest.openloop.drawing import bar_plot, line_plot
 RANKS = ("p50", "p95", "p99", "max")
 #: Kinds of errors that have a line, and tenants that have a bar.
 KINDS, BARS = 7, 12
+#: Tenants that have a row.
+ROWS = 50
+#: What stands above the age of the queue where nobody knows when orders left it.
+UNSEEN = "Age of the oldest order without an end (few were seen to be begun)"
 #: How every page of ours looks, in light and in dark.
 STYLE = """
 :root { color-scheme: light dark; --ink: #1a1a1a; --paper: #ffffff; --faint: #8885; }
@@ -94,14 +98,15 @@ def _plots(found: Mapping[str, Any], series: Mapping[str, Any]) -> list[tuple[st
     at_s = series["at_s"]
     rates = {"due": series["due_per_s"], "succeeded": series["succeeded_per_s"]}
     waits = {name: list(map(_height, series[name], series["endless"])) for name in ("p50", "p95", "p99")}
-    ages = {"oldest not begun": series["queue_age_s"]}
+    is_seen = (series["begins_seen"] or 0.0) >= 0.5
+    ages = {"oldest not begun" if is_seen else "oldest without an end": series["queue_age_s"]}
     medians = {tenant: _height(each["p50"], each["endless"]) for tenant, each in found["tenants"].items()}
     ends = bar_plot({name: float(count) for name, count in found["ends"].items()}, unit="orders")
     errors = _often(series["errors"])
     return [
         ("Throughput", line_plot(rates, at_s=at_s, unit="orders per second")),
         ("Latency from the due time, by due time", line_plot(waits, at_s=at_s, unit="seconds")),
-        ("Age of the queue", line_plot(ages, at_s=at_s, unit="seconds")),
+        ("Age of the queue" if is_seen else UNSEEN, line_plot(ages, at_s=at_s, unit="seconds")),
         ("Errors by kind", line_plot(errors, at_s=at_s, unit="orders") if errors else "<p>There were none.</p>"),
         ("Median latency by tenant", bar_plot(_longest(medians), unit="seconds")),
         ("What became of the orders", ends),
@@ -129,15 +134,15 @@ def _longest(medians: Mapping[str, float | None]) -> dict[str, float | None]:
 
 def _tenants(tenants: Mapping[str, Mapping[str, Any]]) -> str:
     heading = ["tenant", "orders", "succeeded", "errors", "p50 s", "p95 s", "p99 s", "max s"]
-    rows = (
-        [
-            tenant,
-            *(each[name] for name in ("orders", "succeeded", "errors")),
-            *(_wait(each[rank], each["endless"]) for rank in RANKS),
-        ]
-        for tenant, each in tenants.items()
-    )
-    return table(heading, list(rows))
+    busiest = sorted(tenants, key=lambda tenant: -tenants[tenant]["orders"])[:ROWS]
+    rows = [_tenant_row(tenant, tenants[tenant]) for tenant in sorted(busiest)]
+    rest = f"<p>The {ROWS} with the most orders of {len(tenants):,}; report.json has all.</p>"
+    return table(heading, rows) + (rest if len(tenants) > ROWS else "")
+
+
+def _tenant_row(tenant: str, figures: Mapping[str, Any]) -> list[Any]:
+    counts = [figures[name] for name in ("orders", "succeeded", "errors")]
+    return [tenant, *counts, *(_wait(figures[rank], figures["endless"]) for rank in RANKS)]
 
 
 def _wait(seconds: float | None, endless: int) -> float | str | None:

@@ -14,7 +14,7 @@ import pytest
 
 from loadtest.openloop.drawing import bar_plot, line_plot, nice_ceiling
 from loadtest.openloop.files import write_report
-from loadtest.openloop.findings import error_samples, fairness, findings, queue_ages
+from loadtest.openloop.findings import by_tenant, error_samples, fairness, findings, queue_ages
 from loadtest.openloop.ledger import reckon
 from loadtest.openloop.order import Order
 from loadtest.openloop.page import page
@@ -89,15 +89,15 @@ def test_fairness_is_one_where_all_wait_alike() -> None:
     even = [record(0, 2.0, tenant="a"), record(0, 2.0, tenant="b")]
     uneven = [record(0, 1.0, tenant="a"), record(0, 9.0, tenant="b")]
 
-    assert fairness(even) == 1.0
-    assert fairness(uneven) == pytest.approx(100 / (2 * 82), abs=1e-4)
+    assert fairness(by_tenant(even)) == 1.0
+    assert fairness(by_tenant(uneven)) == pytest.approx(100 / (2 * 82), abs=1e-4)
 
 
 def test_who_never_ends_waits_for_all() -> None:
     """A tenant whose orders never end makes the index the share of those like it, and is not left out of it."""
     records = [record(0, 2.0, tenant="a"), record(0, 2.0, tenant="b"), record(0, None, tenant="c", end=End.UNFINISHED)]
 
-    assert fairness(records) == pytest.approx(1 / 3, abs=1e-4)
+    assert fairness(by_tenant(records)) == pytest.approx(1 / 3, abs=1e-4)
 
 
 def test_the_report_can_be_read_again(tmp_path: Path) -> None:
@@ -173,6 +173,43 @@ def test_what_never_ended_is_to_be_seen(tmp_path: Path) -> None:
     assert "▲ never ended" in Text.of(html)
     assert Text.of(html).count("never ended") == 2
     assert "never" in Text.of(html).partition("By tenant")[2].partition("b")[0]
+
+
+def test_the_busiest_tenants_have_a_row() -> None:
+    """Of very many tenants the page has those with the most orders, and says so; the figures have all."""
+    records = [record(number, 1.0, tenant=f"tenant-{number % 200:03}") for number in range(290)]
+    found = findings(records, wall_s=290.0, not_sent=0, ledger=reckon(records, again={}), verdicts=[])
+
+    text = Text.of(page(FACTS, found)).partition("By tenant")[2].partition("Throughput")[0]
+
+    assert len(found["tenants"]) == 200
+    assert text.count("tenant-") == 50
+    assert ("tenant-049" in text, "tenant-050" in text) == (True, False)
+    assert "The 50 with the most orders of 200" in text
+
+
+@pytest.mark.parametrize(
+    ("started_s", "title"), [(2.0, "Age of the queue"), (5.0, "Age of the oldest order without an end")]
+)
+def test_the_age_of_the_queue_is_called_what_it_is(started_s: float, title: str) -> None:
+    """Webhooks tell of ends alone: where nobody saw when orders were begun, their age is that of the unfinished."""
+    records = [record(0, 5.0, accepted_s=0.1, started_s=started_s)] * 3
+    found = findings(records, wall_s=9.0, not_sent=0, ledger=reckon(records, again={}), verdicts=[])
+
+    assert title in Text.of(page(FACTS, found))
+
+
+def test_plots_are_told_to_who_does_not_see_them() -> None:
+    """Every plot is called by what it shows; bars are told with their values."""
+    lines, bars = (
+        line_plot({"p50 <s>": [1.0]}, at_s=[9], unit="seconds"),
+        bar_plot({"a": 1.5, "b": None}, unit="orders"),
+    )
+
+    assert [plot.get("aria-label") for plot in plots_of(lines + bars)] == [
+        "Lines over 9 s, seconds: p50 <s>",
+        "Bars, orders: a 1.5, b none",
+    ]
 
 
 def test_as_many_kinds_of_errors_as_colours() -> None:

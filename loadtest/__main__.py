@@ -22,6 +22,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_
 app.command()(capacity_command.find_capacity)
 app.command()(ceiling_command.ceiling)
 app.add_typer(trace_commands.app, name="trace")
+PROFILES = ", ".join(sorted(path.stem for path in (Path(__file__).parent / "profiles").glob("*.yaml")))
 console = Console(highlight=False, soft_wrap=True)
 
 
@@ -33,7 +34,10 @@ def loadtest() -> None:
 @app.command()
 def run(
     profile: Annotated[
-        str, typer.Argument(help="A profile, ours by name or a YAML file; or a trace, a file that ends in .jsonl.")
+        str,
+        typer.Argument(
+            help=f"A profile, a YAML file or one of ours ({PROFILES}); or a trace, a file ending in .jsonl."
+        ),
     ],
     *,
     speed: Annotated[float, typer.Option(min=0.001, callback=finite, help="How many times as fast orders come.")] = 1.0,
@@ -47,6 +51,14 @@ def run(
     started_at = utc_now()
     asked = {"profile": profile, "speed": speed, "target": target, "slo": slo}
     sys.exit(_ran(asked, started_at, keys=keys_of(key), output=output))
+
+
+@app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def plan(context: typer.Context) -> None:
+    """Say how many GPUs a trace or a profile needs; the same as python -m loadtest.plan, with the same options."""
+    from loadtest.plan import app as planner  # noqa: PLC0415 -- brings the virtual fleet
+
+    planner(context.args, prog_name="python -m loadtest plan")
 
 
 def _ran(asked: Mapping[str, Any], started_at: datetime, *, keys: Sequence[str], output: Path) -> int:

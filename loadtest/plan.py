@@ -7,6 +7,7 @@ The order, the scaling and the costs are the service's own; see ``loadtest.virtu
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -108,7 +109,7 @@ def _report(
         **facts,
         "planned_at": utc_now().isoformat(timespec="seconds"),
         "commit": commit(),
-        "command": " ".join(["python -m loadtest.plan", *sys.argv[1:]]),
+        "command": _command(sys.argv[1:]),
         "is_met": first.meets_all,
         "answer": f"{_sentence(first, rows[0], is_searched=is_searched)}. {_believed(question.costs, words)}",
         "verdicts": [str(each) for each in first.verdicts],
@@ -116,6 +117,12 @@ def _report(
         "fleets": rows,
         "over_time": series(first.lived),
     }
+
+
+def _command(words: Sequence[str]) -> str:
+    """Write down how it was asked for, by either of its names."""
+    name = "python -m loadtest" if words[:1] == ["plan"] else "python -m loadtest.plan"
+    return shlex.join([*name.split(), *words])
 
 
 def _sentence(first: Answer, row: Mapping[str, Any], *, is_searched: bool) -> str:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from html import escape
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from loadtest.__main__ import app as loadtest
 from loadtest.exits import MISSED, UNUSABLE
+from loadtest.openloop.profile import PROFILES
 from loadtest.plan import app
 from loadtest.virtual.fleet_words import UnreadableFleet, parse_fleet
 from models.cost import cost_table
@@ -130,6 +134,30 @@ def test_bad_input_is_one_clear_line(words: list[str], told: str) -> None:
     assert asked.exit_code == UNUSABLE
     assert told in asked.output
     assert asked.output.count("\n") == 1
+
+
+@pytest.mark.parametrize("module", [["loadtest.plan"], ["loadtest", "plan"]])
+def test_a_plan_has_two_names(trace: Path, tmp_path: Path, module: list[str]) -> None:
+    """Both commands plan, and note by which one it was asked for."""
+    words = [sys.executable, "-m", *module, str(trace), "--fleet", "replicas=1", "--slo", "p50=1ms", "--output"]
+
+    asked = subprocess.run([*words, str(tmp_path)], check=False, capture_output=True, text=True)
+
+    report = json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))
+    assert (asked.returncode, asked.stderr) == (MISSED, "")
+    assert report["command"].startswith(f"python -m {' '.join(module)} {trace}")
+
+
+def test_help_knows_every_command_and_profile() -> None:
+    """The list of commands has plan, plan's own help its options, and the help of run every profile of ours."""
+    commands, of_plan, of_run = (
+        CliRunner().invoke(loadtest, words, env={"COLUMNS": "200"}).output
+        for words in (["--help"], ["plan", "--help"], ["run", "--help"])
+    )
+
+    assert " plan " in commands
+    assert "--gpu-hour" in of_plan
+    assert all(path.stem in of_run for path in PROFILES.glob("*.yaml"))
 
 
 def test_an_empty_trace_is_nothing_to_plan(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,8 +18,8 @@ import typer
 from rich.console import Console
 
 from deployments.autoscaling import Aim
-from loadtest.figures import markdown
 from loadtest.findings import write_findings
+from loadtest.fleet_page import tables
 from loadtest.machine import commit, machine
 from loadtest.openloop.due import orders_of
 from loadtest.openloop.profile import Noisy, Poisson, Profile, Wishes
@@ -96,18 +96,20 @@ def fleet(
     found = []
     for scene in scenes(size, turn_s=1 / measured["claim"]):
         found.append(figures_of(scene, statements))
-        console.print(f"  {scene.name}: {found[-1]['wait_s']}")
+        asked = f"{found[-1]['tenants']} of {scene.size.tenants} tenants asked"
+        console.print(f"  {scene.name}: {asked}, {found[-1]['wait_s']}")
     facts = {
         "benchmark": "fleet",
         "commit": commit(),
         "machine": machine(),
         "command": " ".join(["python -m loadtest.fleet", *sys.argv[1:]]),
+        "size": asdict(size),
         "measured_per_s": measured,
         "statements": statements,
         "scenes": found,
     }
     write_findings(output, facts)
-    sys.stdout.write(f"{markdown(wait_rows(found))}\n\n{markdown(store_rows(found))}\n")
+    sys.stdout.write(tables(facts))
 
 
 def measured_at(database: str) -> Mapping[str, float]:
@@ -177,42 +179,6 @@ def story_of(scene: Scene) -> tuple[Sequence[Work], Lived]:
     profile = Profile(seconds=size.seconds, arrivals=arrivals, tenants=size.tenants, noisy=noisy, wishes=WISHES)
     works = works_of(orders_of(profile), cost_table())
     return works, live(works, scene.setting, _scaling())
-
-
-def wait_rows(found: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """Write how callers fared, one line for each scene."""
-    heading = ["scene", "wait p50 / p95 / p99 s", "in time", "fairness", "done per s", "busy", "tried again", "refused"]
-    return [
-        heading,
-        *(
-            [
-                each["scene"],
-                " / ".join(f"{each['wait_s'][name] or 0:.2f}" for name in ("p50", "p95", "p99")),
-                f"{each['in_time']:.3f}",
-                f"{each['fairness']:.3f}",
-                f"{each['per_s']:.0f}",
-                f"{each['busy']:.2f}",
-                str(each["rescued"]),
-                f"{each['error_share']:.3f}",
-            ]
-            for each in found
-        ),
-    ]
-
-
-def store_rows(found: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """Write what the store is asked for, transactions and statements per second, one line for each scene."""
-    names = list(found[0]["statements_per_s"])
-    return [
-        ["scene", *names],
-        *(
-            [
-                each["scene"],
-                *(f"{each['asked_per_s'][name]:.0f} ({each['statements_per_s'][name]})" for name in names),
-            ]
-            for each in found
-        ),
-    ]
 
 
 def _scaling() -> Scaling:

@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from loadtest.exits import UNUSABLE
 from loadtest.fleet import app
+from loadtest.fleet_page import app as page_app
 from loadtest.virtual.statements import in_vain_per_s, statements_of_each
 from loadtest.virtual.store_rates import store_rates
+
+ROOT = Path(__file__).parents[4]
 
 
 def test_a_small_fleet_lives_through_every_scene(tmp_path: Path) -> None:
@@ -30,6 +34,32 @@ def test_a_small_fleet_lives_through_every_scene(tmp_path: Path) -> None:
     assert whole["in_time"] == 1.0
     assert 4 < whole["asked_per_s"]["accept"] / part["asked_per_s"]["accept"] < 16
     assert asked.output.count("nothing befalls it") >= 2
+    assert f"{whole['tenants']} of 100 tenants asked" in asked.output
+    assert 50 < whole["tenants"] < report["size"]["tenants"] == 100
+
+
+def test_the_page_is_made_from_what_was_found(tmp_path: Path) -> None:
+    """The tables of the page are those of its JSON, and the command would change nothing about it."""
+    page, found = (ROOT / "docs" / "benchmarks" / name for name in ("fleet.md", "fleet.json"))
+    copied = tmp_path / "fleet.md"
+    copied.write_text(page.read_text(encoding="utf-8").replace("| 0.01 /", "| 9.99 /"), encoding="utf-8")
+
+    asked = CliRunner().invoke(page_app, [str(found), "--into", str(copied)])
+
+    assert asked.exit_code == 0
+    assert copied.read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("text", "told"), [("{}", "KeyError"), ("[", "no tables can be made")])
+def test_a_file_of_something_else_makes_no_page(tmp_path: Path, text: str, told: str) -> None:
+    """What no fleet has written is one line."""
+    path = tmp_path / "other.json"
+    path.write_text(text, encoding="utf-8")
+
+    asked = CliRunner().invoke(page_app, [str(path)])
+
+    assert (asked.exit_code, asked.output.count("\n")) == (UNUSABLE, 1)
+    assert told in asked.output
 
 
 @pytest.mark.parametrize("database", ["postgres", "0", "inf", "-3"])

@@ -7,10 +7,8 @@ what nobody could exceed. Constants are chosen on some seeds and reported on oth
 from __future__ import annotations
 
 import json
-import random
 import statistics
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,15 +19,14 @@ from loadtest.findings import write_findings
 from loadtest.machine import commit, machine
 from loadtest.scheduler.aims import aims_of
 from loadtest.scheduler.arrivals import MIXES, arrivals_of
+from loadtest.scheduler.decisions import decisions
 from loadtest.scheduler.figure import slowdown_by_load
 from loadtest.scheduler.measures import figures_of, played, reach_of
 from loadtest.scheduler.orders import ORDERS
 from loadtest.scheduler.page import page as written
-from loadtest.scheduler.page import tables, tuning_table
-from loadtest.scheduler.tuning import tuned
+from loadtest.scheduler.page import tables, tuning_tables
+from loadtest.scheduler.tuning import tuned, tuned_margins
 from models.cost import CostTable, cost_table
-from models.policy import Candidate, choose_group, outlook_of
-from models.sample import ShapeKey
 
 #: The first of the seeds on which constants are chosen, and the first of those on which they are reported.
 TRAINING, HELD_OUT = 101, 501
@@ -60,10 +57,10 @@ def compare(
         "costs": cost_table().device,
         "requests": requests,
         "seeds": list(numbers),
-        "decision_us": {str(cap): decision_us(max_group=cap) for cap in (1, 8)},
+        "decisions": decisions(),
         "traces": dict(_traces(cost_table(), requests=requests, seeds=numbers)),
     }
-    facts["aims"] = aims_of(facts["traces"], decision_us=max(facts["decision_us"].values()))
+    facts["aims"] = aims_of(facts["traces"], decision_us=facts["decisions"]["us"])
     write_findings(output, facts)
     sys.stdout.write(tables(facts))
 
@@ -84,9 +81,22 @@ def tune(
         "requests": requests,
         "seeds": list(range(TRAINING, TRAINING + seeds)),
         "rows": tuned(cost_table(), requests=requests, seeds=range(TRAINING, TRAINING + seeds)),
+        "margins": tuned_margins(cost_table(), requests=requests, seeds=range(TRAINING, TRAINING + seeds)),
     }
     write_findings(output, facts)
-    sys.stdout.write(tuning_table(facts))
+    sys.stdout.write(tuning_tables(facts))
+
+
+@app.command(name="decisions")
+def time_decisions(
+    *, figures: Annotated[Path, typer.Option(help="What the benchmark wrote.")] = DOCUMENTS / "scheduler.json"
+) -> None:
+    """Time decisions anew, which alone depend on the machine, and put them into what the benchmark wrote before."""
+    facts = json.loads(figures.read_text(encoding="utf-8"))
+    facts["decisions"] = decisions()
+    facts["aims"] = aims_of(facts["traces"], decision_us=facts["decisions"]["us"])
+    write_findings(figures, facts)
+    sys.stdout.write(f"{facts['decisions']['us']}\n")
 
 
 @app.command()
@@ -121,29 +131,6 @@ def compared(name: str, costs: CostTable, *, requests: int, seeds: Sequence[int]
             for order, start in ORDERS.items()
         },
     }
-
-
-def decision_us(*, max_group: int, samples: int = 1000, rounds: int = 200) -> float:
-    """Return the median of microseconds of process time in which the policy chooses among a thousand samples."""
-    draw = random.Random(1)  # noqa: S311 -- a load, not a secret
-    shapes = [ShapeKey(model="uno", target_tokens=n, reference_tokens=0, styles=0) for n in (256, 1024, 4096)]
-    # All could be in time, and a third of them are pressed: of all cases the one that takes the longest.
-    waiting = [
-        Candidate(
-            request_id=str(n),
-            index=0,
-            shape=draw.choice(shapes),
-            rank=0,
-            **outlook_of(draw.random(), asked_s=0.0, work_s=9.0, left_s=draw.uniform(0.0, 9.0)),
-        )
-        for n in range(samples)
-    ]
-    taken = []
-    for _ in range(rounds):
-        started = time.process_time_ns()
-        choose_group(waiting, max_group=max_group, now_s=15.0)
-        taken.append((time.process_time_ns() - started) / 1e3)
-    return round(statistics.median(taken), 1)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
     goodput     share of requests that end within three times their time alone, or within 2 s of that
     fairness    Jain's index over the tenants' mean speeds, a speed being 1 over a slowdown; 1 is even
     of bound    goodput over what no order can exceed; see ``bound``
+    of reached  goodput over what one that knows the future reaches; see there, too
 
 Whoever floods is in no figure of requests, and neither is who takes a request back: these are of those who stay.
 """
@@ -62,9 +63,12 @@ def figures_of(runs: Sequence[Played], reaches: Sequence[Reach]) -> Mapping[str,
     outcomes = [each for run in runs for each in run.outcomes if counts(each.arrival)]
     slowdowns, latencies = [each.slowdown for each in outcomes], [each.latency_s for each in outcomes]
     in_time = sum(each.is_in_time for each in outcomes)
+    goodput = in_time / len(outcomes)
     figures = {
-        "goodput": in_time / len(outcomes),
+        "goodput": goodput,
+        "goodput_error": standard_error(goodput, of=len(outcomes)),
         "of_bound": in_time / max(sum(each.at_most for each in reaches), 1.0),
+        "of_reached": in_time / max(sum(each.at_least for each in reaches), 1),
         "slowdown_mean": statistics.fmean(slowdowns),
         **{f"slowdown_p{share}": percentile(slowdowns, share / 100) for share in (50, 95, 99)},
         "latency_mean_s": statistics.fmean(latencies),
@@ -73,6 +77,11 @@ def figures_of(runs: Sequence[Played], reaches: Sequence[Reach]) -> Mapping[str,
         **_use_of(runs),
     }
     return {name: round(value, 4) for name, value in figures.items()}
+
+
+def standard_error(share: float, *, of: int) -> float:
+    """Return the standard error of a share of so many, as if each of them were drawn by itself."""
+    return math.sqrt(share * (1 - share) / of)
 
 
 def _use_of(runs: Sequence[Played]) -> Mapping[str, float]:

@@ -193,6 +193,8 @@ FIFO = "FIFO"
 OURS = "ours, exact"
 #: By true times: the bound on the mean.
 SHORTEST = "clairvoyant shortest first"
+#: Those that step one picture at a time, which is what ``bound`` counts on.
+ONE_AT_A_TIME = frozenset({FIFO, OURS, SHORTEST})
 #: Every order by name: what makes a replica that follows it.
 ORDERS: Mapping[str, Callable[[CostTable], Replica]] = MappingProxyType(
     {

@@ -6,11 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from loadtest.figures import markdown
+from loadtest.scheduler.orders import FIFO, ONE_AT_A_TIME, OURS
+from loadtest.scheduler.reasons import reasons
+from models.policy import MARGIN, MOST_DEBT_S, SLACK_FACTOR, USUAL, patience_s
 
 #: Columns of an order's figures: what is written above, and what is written of them.
 COLUMNS: Mapping[str, str] = {
-    "goodput": "{goodput:.3f}",
+    "goodput": "{goodput:.3f} ± {goodput_error:.3f}",
     "of the bound": "{of_bound:.3f}",
+    "of who knows the future": "{of_reached:.3f}",
     "slowdown mean / p50 / p95 / p99": (
         "{slowdown_mean:.2f} / {slowdown_p50:.2f} / {slowdown_p95:.1f} / {slowdown_p99:.1f}"
     ),
@@ -22,36 +26,52 @@ COLUMNS: Mapping[str, str] = {
     "wasted": "{wasted:.3f}",
     "pictures/s": "{pictures_per_s:.3f}",
 }
+#: Those that mean something only for orders that step one picture at a time.
+ALONE = frozenset({"of the bound", "of who knows the future"})
 
 
 INTRODUCTION = """# Which order of steps serves best?
 
-`{command}`, commit `{commit}`, {cpu}, {cores} cores that others were using. `python -m loadtest.scheduler page` made
-this page from what it wrote, [scheduler.json](scheduler.json). The clock is virtual, so only the time of a decision
-depends on the machine: the real engine with the real policy, before one device whose steps take what the cost table
-says ({costs}). {requests} requests for each trace (a quarter of them where all come at once) and the seeds {seeds},
-on which no constant was chosen. The mix of references is an assumption; the rest follows a published trace
-(`loadtest/scheduler/arrivals.py`).
+`{command}`, commit `{commit}`, {cpu}, {cores} cores with a load average of {load:.2f} before it began.
+`python -m loadtest.scheduler page` made this page from what it wrote, [scheduler.json](scheduler.json). The clock is
+virtual, so only the time of a decision depends on the machine: the real engine with the real policy, before one device
+whose steps take what the cost table says ({costs}). {requests} requests for each trace (a quarter of them where all
+come at once) and the seeds {seeds}, on which no constant was chosen. The mix of references is an assumption; the rest
+follows a published trace (`loadtest/scheduler/arrivals.py`).
 
 A slowdown is the time from asking to the last picture over the time alone. Goodput is the share of requests that end
-within three times their time alone, or within 2 s of that. Fairness is Jain's index over the tenants' mean speeds.
-Wasted is the share of the device's work on requests that were taken back before they ended; these, and whoever
-floods, are in no other figure. Where estimates are off, every request takes up to 20 % more or less than the table
-says, and nobody is told.
+within three times their time alone, or within 2 s of that, with its standard error, as if every request were drawn by
+itself; they share queues, so it is rather more. Fairness is Jain's index over the tenants' mean speeds. Wasted is the
+share of the device's work on requests that were taken back before they ended; these, and whoever floods, are in no
+other figure. Where estimates are off, every request takes up to 20 % more or less than the table says, and nobody is
+told; its own steps show it.
 
-The bound is what no order can exceed on one device that steps one picture at a time: requests shortest first, each as
-much of it as fits beside those before, and a part of one counts as that part. With free interruption that way is
-optimal for parts, so whole requests cannot do better (`loadtest/scheduler/bound.py` has the argument); those that fit
-whole on the same way can be in time together, so the best order lies between. No order has a lower mean latency, one
-at a time, than shortest first by true times.
+Goodput is held against two figures, both for one device that steps one picture at a time and whose work may be
+interrupted at any moment. The bound is what no order can exceed: requests shortest first, each as much of it as fits
+beside those before, and a part of one counts as that part. For parts that way is optimal, so whole requests cannot do
+better (`loadtest/scheduler/bound.py` has the argument). Who knows the future takes requests shortest first, too, but
+whole or not at all: each that can still be in time together with all that were taken before, if what is due first is
+done first. All that it takes can be in time; whether another choice could have more is not known, so the best order
+lies between the two. No order has a lower mean latency, one at a time, than shortest first by true times.
+
+Orders that share calls get more done in a second than both figures count on, so neither says anything of them, and
+their cells are empty.
 
 A window cannot stop what runs in its batch: what was taken back meanwhile ends all the same, and is not counted as
 wasted. Sharing calls with company that is not one's own delays whoever leads and saves little at most sizes. Ours in
-groups therefore shares among the pictures of one request, and with strangers only where that spares all others twice
-what it costs those in the call.
+groups therefore shares among the pictures of one request, and with strangers only where that spares all others
+{margin:g} times what it costs those in the call.
 
 The order sees all that waits here. A real replica sees what it has claimed, so on a cluster these figures are what
 the order can do, not what a caller measures.
+
+## What it costs
+
+Only slowdowns are promised, so large work waits for small: the p99 of the latencies is {waits}. None of it starves. A
+request counts as waiting from when it was asked for, or later where its tenant had asked for much before, by
+{debt:g} s at most; and nothing is put before it that counts from later than ({slack:g} + {rush:g} + {postponing:g})
+times the seconds that it takes alone after that, and a second or two more where these are few. For a request of 10 s,
+that is {patience:.0f} minutes.
 
 ![p95 of the slowdowns by load](scheduler.svg)
 """
@@ -60,41 +80,80 @@ the order can do, not what a caller measures.
 CONSTANTS = """## How the constants were chosen
 
 `{command}`, commit `{commit}`, on the training seeds {seeds}. In each cell: goodput; mean slowdown; p95 slowdown. The
-first line is what `models/policy.py` has, each other one changes one of its constants.
+first line is what `models/policy.py` has, each other one changes one of its constants: the weights, one picture at a
+time, then what strangers must spare others to share a call, in groups of 8; with `inf` none shares. Within how many
+times its time alone a request counts as in time, and how long a flood is held against its tenant at most, are
+promises, and were not chosen by figures.
 
-{table}"""
-
-
-REASONS = """Why: the share of the bound stays below what is promised where the load is high, because even who knows
-the future hardly reaches that share there (each trace says how far), and nobody here knows what will come. Where
-estimates are off, who is about to be late is judged wrongly; and the flood with such estimates is held against the calm
-without, so that both are counted as the flood's. A decision was timed while other work kept every core busy; alone it
-takes less. Constants were chosen by goodput first: a lower `rush` makes a flood felt less and the mean slowdown higher.
-"""
+{table}
+{margins}"""
 
 
 def page(facts: Mapping[str, Any], tuning: Mapping[str, Any]) -> str:
     """Write the whole page: how it was measured, what is promised and missed, every trace, and the constants."""
-    seeds = ", ".join(map(str, facts["seeds"]))
-    machine = facts["machine"]
-    heading = INTRODUCTION.format(**{**facts, "seeds": seeds, "cpu": machine["cpu"], "cores": machine["cores"]})
+    heading = INTRODUCTION.format(
+        **{**facts, "seeds": ", ".join(map(str, facts["seeds"]))},
+        cpu=facts["machine"]["cpu"],
+        cores=facts["machine"]["cores"],
+        load=facts["machine"]["load_average_at_start"],
+        waits=_waits(facts["traces"]),
+        margin=MARGIN,
+        debt=MOST_DEBT_S,
+        slack=SLACK_FACTOR,
+        rush=USUAL.rush,
+        postponing=USUAL.postponing,
+        patience=patience_s(10.0) / 60,
+    )
     return f"{heading}\n{tables(facts)}\n{_constants(tuning)}"
 
 
 def _constants(tuning: Mapping[str, Any]) -> str:
     seeds = ", ".join(map(str, tuning["seeds"]))
-    return CONSTANTS.format(**{**tuning, "seeds": seeds, "table": tuning_table(tuning)})
+    table, margins = tuning_table(tuning), margins_table(tuning)
+    return CONSTANTS.format(**{**tuning, "seeds": seeds, "table": table, "margins": margins})
+
+
+def _waits(traces: Mapping[str, Mapping[str, Any]]) -> str:
+    """Say how much longer the slowest wait than under first come, first served."""
+    times = {
+        trace["load"]: trace["orders"][OURS]["latency_p99_s"] / trace["orders"][FIFO]["latency_p99_s"]
+        for name, trace in traces.items()
+        if name in {"Poisson, load 0.8", "Poisson, load 0.95"}
+    }
+    return " and ".join(f"{each:.1f} times FIFO's at load {load:g}" for load, each in times.items())
 
 
 def tables(facts: Mapping[str, Any]) -> str:
     """Write what was promised, then a table for each trace."""
-    parts = ["## What is promised", _missed(facts["aims"]), REASONS.strip(), markdown(aim_rows(facts["aims"]))]
+    parts = ["## What is promised", _missed(facts["aims"]), reasons(facts), markdown(aim_rows(facts["aims"]))]
+    parts += [_decided(facts["decisions"])]
     for name, trace in facts["traces"].items():
         reached = (
             f"No order exceeds a goodput of {trace['bound']:.3f}; who knows the future reaches {trace['reached']:.3f}."
         )
         parts += [f"## {name[0].upper()}{name[1:]}", reached, markdown(order_rows(trace["orders"]))]
     return "\n\n".join(parts) + "\n"
+
+
+def _decided(decisions: Mapping[str, Any]) -> str:
+    machine = decisions["machine"]
+    load, cores = machine["load_average_at_start"], machine["cores"]
+    return (
+        f"Decisions: `{decisions['command']}`, commit `{decisions['commit']}`, {machine['cpu']}, {cores} cores with a "
+        f"load average of {load:.2f} before it began; the median of process time, among a thousand lone pictures."
+    )
+
+
+def tuning_tables(facts: Mapping[str, Any]) -> str:
+    """Write both tables of other constants."""
+    return f"{tuning_table(facts)}\n{margins_table(facts)}"
+
+
+def margins_table(facts: Mapping[str, Any]) -> str:
+    """Write what other margins come to, in groups; figures as for the other constants."""
+    traces = list(facts["margins"][0]["traces"])
+    rows = [[row["margin"], *(row["traces"][name] for name in traces)] for row in facts["margins"]]
+    return markdown([["margin", *traces], *rows]) + "\n"
 
 
 def tuning_table(facts: Mapping[str, Any]) -> str:
@@ -109,13 +168,12 @@ def tuning_table(facts: Mapping[str, Any]) -> str:
 
 def aim_rows(aims: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """Return a heading and one line per aim."""
-    return [
-        ["aim", "trace", "value", "limit", "met"],
-        *(
-            [one["aim"], one["trace"], f"{one['value']:.3f}", _limit(one), "yes" if one["is_met"] else "**no**"]
-            for one in aims
-        ),
-    ]
+    return [["aim", "trace", "value", "limit", "met"], *map(_aim_row, aims)]
+
+
+def _aim_row(one: Mapping[str, Any]) -> list[str]:
+    error = "" if one["error"] is None else f" ± {one['error']:.3f}"
+    return [one["aim"], one["trace"], f"{one['value']:.3f}{error}", _limit(one), "yes" if one["is_met"] else "**no**"]
 
 
 def _missed(aims: Sequence[Mapping[str, Any]]) -> str:
@@ -129,9 +187,13 @@ def _missed(aims: Sequence[Mapping[str, Any]]) -> str:
 
 def order_rows(orders: Mapping[str, Mapping[str, float]]) -> list[list[str]]:
     """Return a heading and one line per order."""
+    return [["order", *COLUMNS], *([name, *_cells(name, figures)] for name, figures in orders.items())]
+
+
+def _cells(order: str, figures: Mapping[str, float]) -> list[str]:
     return [
-        ["order", *COLUMNS],
-        *([name, *(form.format(**figures) for form in COLUMNS.values())] for name, figures in orders.items()),
+        "" if column in ALONE and order not in ONE_AT_A_TIME else form.format(**figures)
+        for column, form in COLUMNS.items()
     ]
 
 

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from models.cost import CostTable
 from models.engine import Engine
 from models.policy import SLACK_FACTOR, SLACK_S
 from models.resident import Standing, shared_part
+from models.sample import ShapeKey
 
 
 class Replica(Protocol):
@@ -81,16 +82,19 @@ def late_s(arrival: Arrival, work_s: float) -> float:
 class EngineReplica:
     """The real engine, which sees all that waits."""
 
-    def __init__(self, costs: CostTable, *, max_group: int = 1) -> None:
+    def __init__(
+        self, costs: CostTable, *, max_group: int = 1, shared: Callable[[ShapeKey], float] = shared_part
+    ) -> None:
         """Start an engine.
 
         Args:
             costs: how long everything takes on the device.
             max_group: as for the engine.
+            shared: as for the engine; as a replica has it, if nothing else is said.
         """
         self._device = VirtualDevice(costs)
         self._pipeline = VirtualPipeline(self._device)
-        self._engine = Engine({"uno": self._pipeline}, max_group=max_group, shared=shared_part, clock=self._device)
+        self._engine = Engine({"uno": self._pipeline}, max_group=max_group, shared=shared, clock=self._device)
 
     @property
     def device(self) -> VirtualDevice:

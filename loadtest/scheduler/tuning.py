@@ -1,16 +1,23 @@
-"""Other constants of the policy on the same device, without an engine: what the usual ones were chosen by. Pure."""
+"""Other constants of the policy on the same device: what the usual ones were chosen by. Pure.
+
+What concerns one picture at a time is tried without an engine, what concerns groups with the real one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from loadtest.scheduler.arrivals import MIXES, Arrival, arrivals_of
 from loadtest.scheduler.device import VirtualDevice
-from loadtest.scheduler.measures import figures_of, played, reach_of
-from loadtest.scheduler.orders import Group, Job, Jobs, OrderedReplica
+from loadtest.scheduler.measures import Played, figures_of, played
+from loadtest.scheduler.orders import MAX_GROUP, Group, Job, Jobs, OrderedReplica
+from loadtest.scheduler.replica import EngineReplica, Replica
 from models.cost import CostTable
-from models.policy import SHARE, USUAL, Accounts, Candidate, Weights, choose_group, outlook_of
+from models.policy import MARGIN, SHARE, USUAL, Accounts, Candidate, Weights, choose_group, outlook_of
+from models.resident import shared_part
 
 #: Where constants are compared.
 TRACES = (
@@ -22,6 +29,8 @@ TRACES = (
 )
 #: What is tried in place of the usual constant, one at a time.
 RUSHES, POSTPONINGS, SHARES = (15.0, 30.0, 120.0), (0.0, 30.0, 400.0), (2.0, 8.0)
+#: The same in groups; with infinity no stranger shares a call. Small pictures are where sharing does most.
+MARGINS, MARGIN_TRACES = (1.0, 1.5, 3.0, 4.0, math.inf), (*TRACES, "small only, load 0.8")
 
 
 class Policy:
@@ -66,18 +75,31 @@ def policy_replica(costs: CostTable, *, weights: Weights = USUAL, share: float =
 
 def tuned(costs: CostTable, *, requests: int, seeds: Sequence[int]) -> Sequence[Mapping[str, Any]]:
     """Play every trace with the usual constants, and with each of them changed."""
-    drawn = {
-        name: [arrivals_of(MIXES[name], costs=costs, requests=requests, seed=seed) for seed in seeds] for name in TRACES
-    }
+    drawn = _drawn(TRACES, costs, requests=requests, seeds=seeds)
     return [
         {
             "rush": weights.rush,
             "postponing": weights.postponing,
             "share": share,
-            "traces": {name: _told(traces, costs, weights, share) for name, traces in drawn.items()},
+            "traces": _told(drawn, costs, partial(policy_replica, weights=weights, share=share)),
         }
         for weights, share in _tries()
     ]
+
+
+def tuned_margins(costs: CostTable, *, requests: int, seeds: Sequence[int]) -> Sequence[Mapping[str, Any]]:
+    """Play every trace in groups with the usual margin for strangers, and with others."""
+    drawn = _drawn(MARGIN_TRACES, costs, requests=requests, seeds=seeds)
+    return [
+        {"margin": f"{margin:g}", "traces": _told(drawn, costs, partial(margin_replica, margin=margin))}
+        for margin in (MARGIN, *MARGINS)
+    ]
+
+
+def margin_replica(costs: CostTable, *, margin: float) -> EngineReplica:
+    """Start an engine that steps in groups and asks so much of strangers."""
+    # The policy has room for a part of the share that calls have in common; so another part of it is another margin.
+    return EngineReplica(costs, max_group=MAX_GROUP, shared=lambda shape: shared_part(shape) * MARGIN / margin)
 
 
 def _tries() -> Iterator[tuple[Weights, float]]:
@@ -87,7 +109,20 @@ def _tries() -> Iterator[tuple[Weights, float]]:
     yield from ((USUAL, share) for share in SHARES)
 
 
-def _told(traces: Sequence[Sequence[Arrival]], costs: CostTable, weights: Weights, share: float) -> str:
-    runs = [played(trace, lambda table: policy_replica(table, weights=weights, share=share), costs) for trace in traces]
-    found = figures_of(runs, [reach_of(trace, costs) for trace in traces])
+def _drawn(
+    names: Sequence[str], costs: CostTable, *, requests: int, seeds: Sequence[int]
+) -> Mapping[str, Sequence[Sequence[Arrival]]]:
+    return {
+        name: [arrivals_of(MIXES[name], costs=costs, requests=requests, seed=seed) for seed in seeds] for name in names
+    }
+
+
+def _told(
+    drawn: Mapping[str, Sequence[Sequence[Arrival]]], costs: CostTable, start: Callable[[CostTable], Replica]
+) -> Mapping[str, str]:
+    return {name: _figures([played(trace, start, costs) for trace in traces]) for name, traces in drawn.items()}
+
+
+def _figures(runs: Sequence[Played]) -> str:
+    found = figures_of(runs, [])
     return f"{found['goodput']:.3f}; {found['slowdown_mean']:.2f}; {found['slowdown_p95']:.1f}"

@@ -1,0 +1,56 @@
+"""How long the policy takes to choose among a thousand: the only figure here that depends on the machine."""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from loadtest.machine import commit, machine
+from loadtest.scheduler.orders import MAX_GROUP
+from models.policy import Candidate, choose_group, outlook_of
+from models.resident import shared_part
+from models.sample import ShapeKey
+
+#: How many samples share a call, by the way of deciding: as replicas decide, which always say what strangers share.
+WAYS: Mapping[str, int] = MappingProxyType({"exact": 1, "groups of 8": MAX_GROUP})
+
+
+def decisions(*, rounds: int = 300) -> Mapping[str, Any]:
+    """Return what a decision takes in every way, with the command, the commit and the machine."""
+    return {
+        "command": "python -m loadtest.scheduler decisions",
+        "commit": commit(),
+        "machine": machine(),
+        "us": {way: decision_us(max_group=most, rounds=rounds) for way, most in WAYS.items()},
+    }
+
+
+def decision_us(*, max_group: int, samples: int = 1000, rounds: int = 300) -> float:
+    """Return the median of microseconds of process time in which the policy chooses among a thousand samples."""
+    waiting = _waiting(samples)
+    taken = []
+    for _ in range(rounds):
+        started = time.process_time_ns()
+        choose_group(waiting, max_group=max_group, now_s=15.0, shared=shared_part)
+        taken.append((time.process_time_ns() - started) / 1e3)
+    return round(statistics.median(taken), 1)
+
+
+def _waiting(samples: int) -> Sequence[Candidate]:
+    """Return lone samples, all of which could be in time, a third pressed: of all cases the one that takes longest."""
+    draw = random.Random(1)  # noqa: S311 -- a load, not a secret
+    # Each has a shape of its own, as requests have, which is equal to others and not the same.
+    return [
+        Candidate(
+            request_id=str(n),
+            index=0,
+            shape=ShapeKey(model="uno", target_tokens=draw.choice((256, 1024, 4096)), reference_tokens=0, styles=0),
+            rank=0,
+            **outlook_of(draw.random(), asked_s=0.0, work_s=9.0, left_s=draw.uniform(0.0, 9.0)),
+        )
+        for n in range(samples)
+    ]

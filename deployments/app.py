@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -69,7 +70,7 @@ from models.engine import Engine
 from models.loading import free_bytes, load_pipelines, resident_bytes_of
 from models.rehearsal import rehearse, warm_up
 from models.resident import shared_part
-from models.sharing import Mode
+from models.sharing import Mode, Sharing
 
 log = structlog.get_logger()
 
@@ -210,6 +211,7 @@ async def open_parts() -> AsyncIterator[Parts]:
         secret=secret,
         max_queued=settings.max_queued,
         request_bytes=settings.request_bytes,
+        costs=settings.cost_table,
         rules=Rules.open(settings),
     )
     try:
@@ -350,7 +352,11 @@ def load_engine(models: list[str], settings: Settings) -> Engine:
     settings.check_device(free)
     max_bytes = resident_bytes_of(free)
     engine = Engine(
-        pipelines, max_group=settings.pictures_per_call, proven=proven, max_bytes=max_bytes, shared=shared_part
+        pipelines,
+        sharing=Sharing(settings.pictures_per_call, proven=proven),
+        max_bytes=max_bytes,
+        costs=settings.cost_table,
+        shared=partial(shared_part, costs=settings.cost_table),
     )
     log.info(
         "engine_ready",
@@ -359,6 +365,7 @@ def load_engine(models: list[str], settings: Settings) -> Engine:
         equal_together={repr(shape): count for shape, count in rehearsed.proven.items() if count > 1},
         largest_difference=rehearsed.largest_difference,
         request_bytes=max_bytes,
+        costs=settings.cost_table.device,
     )
     return engine
 

@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from deployments.errors import UxoError
 from models.catalog import CATALOG
+from models.cost import USUAL_TABLE, CostTable, find_costs
 from models.options import Attention, Precision, SpeedOptions, TextDevice
 from models.sharing import Mode
 
@@ -118,6 +119,16 @@ def check_labels(text: str) -> str:
     return text
 
 
+def check_costs(text: str) -> str:
+    """Return the text that names a cost table as it is.
+
+    Raises:
+        ValueError: when there is no such table, or it cannot be read.
+    """
+    find_costs(text)
+    return text
+
+
 class Settings(BaseSettings):
     """Every setting; with nothing set, one machine serves the tiny models under ``var/``."""
 
@@ -141,6 +152,9 @@ class Settings(BaseSettings):
     max_group: Annotated[int | None, Field(ge=1, le=16)] = None
     #: GB of a device's memory that one request may take at most, beside the weights; None sets no bound.
     request_gb: Annotated[float | None, Field(gt=0)] = None
+    #: What steps take on the devices: the name of a cost table that comes with this, a file ``*.json``, or a table's
+    #: own JSON; ingresses and replicas need the same.
+    costs: Annotated[str, AfterValidator(check_costs)] = USUAL_TABLE
     #: What computes attention; ``auto`` leaves it to torch.
     attention: Attention = "auto"
     #: What the weights of the transformer's blocks are kept in; ``fp8`` is faster where the GPU has it, and lossy.
@@ -225,6 +239,16 @@ class Settings(BaseSettings):
     def request_bytes(self) -> int | None:
         """Return the bytes of a device that one request may take; None sets no bound."""
         return None if self.request_gb is None else int(self.request_gb * 1e9)
+
+    @property
+    def cost_table(self) -> CostTable:
+        """Return what steps take on the devices."""
+        return find_costs(self.costs)
+
+    @property
+    def own_costs(self) -> CostTable | None:
+        """Return what the operator says that steps take; None for what comes with this."""
+        return None if self.costs == USUAL_TABLE else self.cost_table
 
     def check_device(self, free_bytes: int | None) -> None:
         """Hold what one request may take against what the weights have left of a device.

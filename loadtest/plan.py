@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deployments.clock import utc_now
+from deployments.settings import SettingsInvalid, read_settings
 from loadtest.exits import MISSED, UNUSABLE
 from loadtest.findings import write_findings
 from loadtest.machine import commit
@@ -26,13 +27,13 @@ from loadtest.openloop.slo import UnreadableSlo, parse_slo
 from loadtest.openloop.source import UnreadableLoad, load_of
 from loadtest.options import finite
 from loadtest.place import NoPlace, check_folder
-from loadtest.virtual.calibration import UnreadablePace, calibrated, hurried_costs, named_costs
+from loadtest.virtual.calibration import UnreadablePace, calibrated, hurried_costs
 from loadtest.virtual.fleet_words import FleetWords, UnreadableFleet, parse_fleet
 from loadtest.virtual.outcome import series
 from loadtest.virtual.plan_page import COLUMNS, cells_of, plan_page
 from loadtest.virtual.planning import Answer, Question, answer, smallest, what_ifs
 from loadtest.virtual.work import Work, works_of
-from models.cost import USUAL_TABLE, CostTable, UnreadableCosts
+from models.cost import CostTable, UnreadableCosts, find_costs
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 console = Console(highlight=False, soft_wrap=True)
@@ -47,14 +48,23 @@ class NothingToPlan(ValueError):
 
 
 #: What may be wrong with what was asked.
-REFUSED = (NoPlace, NothingToPlan, UnreadableCosts, UnreadableFleet, UnreadableLoad, UnreadablePace, UnreadableSlo)
+REFUSED = (
+    NoPlace,
+    NothingToPlan,
+    SettingsInvalid,
+    UnreadableCosts,
+    UnreadableFleet,
+    UnreadableLoad,
+    UnreadablePace,
+    UnreadableSlo,
+)
 
 
 @app.command()
 def plan(
     trace: Annotated[str, typer.Argument(help="A trace, a file that ends in .jsonl; or a profile.")],
     *,
-    costs: Annotated[str, typer.Option(help="A cost table: one of ours by name, or a JSON file.")] = USUAL_TABLE,
+    costs: Annotated[str, typer.Option(help="A cost table, written as UXO_COSTS, which else counts.")] = "",
     slo: Annotated[str, typer.Option(help="What has to hold, such as p95=20s,errors=0.1%.")] = "p95=20s,errors=0.1%",
     fleet: Annotated[str, typer.Option(help="Words such as replicas=4 or scaling=backlog,wait=30,cold=60.")] = "",
     gpu_hour: Annotated[float, typer.Option(min=0, callback=finite, help="Price of a GPU for an hour.")] = 2.5,
@@ -63,7 +73,7 @@ def plan(
     """Say how many GPUs a load needs and what they cost; exit with 1 when the goals are missed, 2 when it cannot."""
     try:
         check_folder(output)
-        table = named_costs(costs)
+        table = find_costs(costs or read_settings().costs)
         words = calibrated(parse_fleet(fleet), table)
         table = hurried_costs(table, 1 / words.pace)
         works = _works(trace, table, group=words.group)

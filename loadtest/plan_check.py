@@ -35,13 +35,13 @@ from loadtest.openloop.profile import Poisson, Profile, Wishes
 from loadtest.openloop.run import Load, UnusableTarget, perform
 from loadtest.openloop.slo import latencies_of
 from loadtest.paced import samples_of
-from loadtest.virtual.calibration import Pace, hurried_costs, named_costs
+from loadtest.virtual.calibration import Pace, hurried_costs
 from loadtest.virtual.fleet import live as virtually
 from loadtest.virtual.lived import Lived, Setting
 from loadtest.virtual.replica import Habits
 from loadtest.virtual.scaling import Fixed
 from loadtest.virtual.work import wish_of, works_of
-from models.cost import USUAL_TABLE, CostTable, UnreadableCosts, cost_table, target_tokens, tokens_of
+from models.cost import USUAL_TABLE, CostTable, UnreadableCosts, cost_table, find_costs, target_tokens, tokens_of
 from models.request import GeneratedImage, GenerationRequest
 from models.resident import tokens_of as tokens_of_shape
 from models.sample import Sample, ShapeKey
@@ -126,7 +126,7 @@ def live(
 ) -> None:
     """Put a load on a server with one replica, plan it, and print both; ``loadtest.plan`` believes the pace."""
     try:
-        table = named_costs(costs)
+        table = find_costs(costs)
         begun = facts_at_start(table)
         found = _asked_and_planned(table, target=target, key=key, seconds=seconds, load=load)
     except (UnreadableCosts, UnusableTarget) as error:

@@ -10,10 +10,12 @@ units, so that a tenant who asks for large pictures with many references takes n
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from models.request import GenerationRequest, Role
@@ -103,9 +105,8 @@ class CostTable:
         return rows_of(request) * self.text_ms + self.reference_ms * pictures / 1e3 + self.style_ms * styles
 
 
-def work_units(request: GenerationRequest) -> float:
-    """Return what the denoising of a request costs in all, in units; more than 0."""
-    costs = cost_table()
+def work_units(request: GenerationRequest, costs: CostTable) -> float:
+    """Return what the denoising of a request costs in all, in units of a table; more than 0."""
     steps = request.num_images * request.num_inference_steps
     return steps * costs.step(tokens_of(request), rows=rows_of(request)) / costs.step(UNIT_TOKENS)
 
@@ -160,17 +161,61 @@ def cost_table(name: str = USUAL_TABLE) -> CostTable:
     return read_costs(files("models").joinpath("costs", f"{name}.json").read_text(encoding="utf-8"))
 
 
+@cache
+def find_costs(words: str) -> CostTable:
+    """Return the table that an operator means; each is read once.
+
+    Args:
+        words: the name of one that comes with this package, a file that ends in ``.json``, or a table's own JSON.
+
+    Raises:
+        UnreadableCosts: when there is none, or it is not of this form.
+    """
+    if words.lstrip().startswith("{"):
+        return _read(words, named="this JSON")
+    if words.endswith(".json"):
+        return _read(_text_of(words), named=words)
+    if words not in (names := known_tables()):
+        raise UnreadableCosts(f"{words}: no such cost table; write {', '.join(names)}, a file *.json, or JSON")
+    return cost_table(words)
+
+
+def _text_of(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UnreadableCosts(f"{path}: no cost table can be read there: {error}") from error
+
+
+def _read(text: str, *, named: str) -> CostTable:
+    try:
+        return read_costs(text)
+    except ValueError as error:
+        raise UnreadableCosts(f"{named}: no cost table can be read there: {error}") from error
+
+
+def known_tables() -> list[str]:
+    """Name the tables that come with this package."""
+    found = (each.name for each in files("models").joinpath("costs").iterdir())
+    return sorted(name.removesuffix(".json") for name in found if name.endswith(".json"))
+
+
 def read_costs(text: str) -> CostTable:
     """Read a table from JSON.
 
     Raises:
-        UnreadableCosts: when a figure is missing, unknown, negative or no number, or the form is another one.
+        ValueError: when it is no JSON.
+        UnreadableCosts: when a figure is missing, unknown, negative or no number, a step would take no time, or the
+            form is another one.
     """
     found = json.loads(text)
     if not isinstance(found, dict) or found.get("form") != FORM:
         raise UnreadableCosts(f"not a cost table of form {FORM}")
     device, source = str(found.get("device", "")), str(found.get("source", ""))
-    return CostTable(device=device, source=source, **_figures(found.get("costs")))
+    costs = CostTable(device=device, source=source, **_figures(found.get("costs")))
+    if not costs.step(UNIT_TOKENS):
+        raise UnreadableCosts("a step takes no time by it")
+    return costs
 
 
 def _figures(found: object) -> Mapping[str, Any]:
@@ -178,6 +223,6 @@ def _figures(found: object) -> Mapping[str, Any]:
     if not isinstance(found, dict) or found.keys() != names:
         raise UnreadableCosts(f"costs are exactly {', '.join(sorted(names))}")
     for name, value in found.items():
-        if type(value) not in {int, float} or not value >= 0:
+        if type(value) not in {int, float} or not 0 <= value < math.inf:
             raise UnreadableCosts(f"{name} is not a number of at least 0")
     return found

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from models.cost import cost_table, resident_bytes
+from models.cost import CostTable, cost_table, resident_bytes
 from models.pace import OwnPace, Pace
 from models.pipeline import DeviceBroken, OutOfMemory, Pipeline
 from models.policy import Accounts, choose_group
@@ -50,9 +50,9 @@ class Engine:
         self,
         pipelines: Mapping[str, Pipeline],
         *,
-        max_group: int = 1,
-        proven: Mapping[ShapeKey, int] | None = None,
+        sharing: Sharing | None = None,
         max_bytes: int | None = None,
+        costs: CostTable | None = None,
         shared: Callable[[ShapeKey], float] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -60,20 +60,21 @@ class Engine:
 
         Args:
             pipelines: what this device can run.
-            max_group: how many samples share one transformer call. 1 makes every picture independent of its
-                neighbours to the last bit, because matrix kernels may round differently by batch size.
-            proven: of which shapes how many do so without a trace; the others then step alone. None: all share.
+            sharing: how many samples share one transformer call. None: each steps alone, which makes every picture
+                independent of its neighbours to the last bit, because matrix kernels may round differently by batch
+                size.
             max_bytes: of the device's memory that resident requests may take; what comes beyond it is prepared later.
                 One request alone is never too large for it. None sets no bound.
+            costs: what steps of this kind of device take; None: the usual table.
             shared: which part of a step is shared, by which strangers share only where it pays; see ``choose_group``.
             clock: tells seconds that never go back.
         """
         self._pipelines = pipelines
-        self._sharing = Sharing(max_group, proven=proven)
+        self._sharing = sharing or Sharing(1)
         self._max_bytes = max_bytes
         self._shared = shared
         self._clock = clock
-        self._costs = cost_table()
+        self._costs = costs or cost_table()
         self._accounts = Accounts()
         self._pace = Pace(self._costs)
         self._stepped_s: float | None = None

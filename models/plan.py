@@ -1,7 +1,7 @@
 """What released weights take of a GPU's memory, and how long its steps and pictures take; pure arithmetic.
 
-Computed, not measured: bytes follow from the counts of parameters, times from the usual cost table, scaled by how fast
-a GPU multiplies matrices of bfloat16.
+Computed, not measured: bytes follow from the counts of parameters, times from a cost table: the usual one, scaled by
+how fast a GPU multiplies matrices of bfloat16, or one that was fitted to such a GPU.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from models.cost import cost_table, rows_of, tokens_of
+from models.cost import CostTable, cost_table, rows_of, tokens_of
 from models.options import SpeedOptions
 from models.request import GenerationRequest, Reference, Role
 
@@ -116,14 +116,19 @@ def fits(models: frozenset[str], gpu: Gpu, options: SpeedOptions = USUAL) -> boo
     return max(working, loading_bytes(models)) <= gpu.memory_bytes
 
 
-def timings(gpu: Gpu) -> list[Timing]:
-    """Return the times of every size and count of references."""
-    slower = GPUS[TABLES_GPU].tflops / gpu.tflops
-    return [_timing(side, count, slower=slower) for side in SIDES for count in REFERENCES]
+def timings(gpu: Gpu, costs: CostTable | None = None) -> list[Timing]:
+    """Return the times of every size and count of references.
+
+    Args:
+        gpu: which one.
+        costs: a table that was measured on such a GPU; None: the usual one, scaled by how fast this one multiplies.
+    """
+    slower = GPUS[TABLES_GPU].tflops / gpu.tflops if costs is None else 1.0
+    return [_timing(side, count, costs or cost_table(), slower=slower) for side in SIDES for count in REFERENCES]
 
 
-def _timing(side: int, references: int, *, slower: float) -> Timing:
-    costs, request = cost_table(), _request(side, references)
+def _timing(side: int, references: int, costs: CostTable, *, slower: float) -> Timing:
+    request = _request(side, references)
     return Timing(
         side=side,
         references=references,

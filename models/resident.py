@@ -11,7 +11,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
-from models.cost import STYLE_TOKENS, TEXT_TOKENS, CostTable, cost_table
+from models.cost import STYLE_TOKENS, TEXT_TOKENS, CostTable
 from models.policy import Candidate, outlook_of
 from models.request import GeneratedImage
 from models.sample import Sample, ShapeKey
@@ -180,8 +180,8 @@ def tokens_of(shape: ShapeKey) -> int:
     return shape.target_tokens + shape.reference_tokens + shape.styles * STYLE_TOKENS + TEXT_TOKENS
 
 
-def shared_part(shape: ShapeKey) -> float:
-    """Return which part of a lone sample's step another one of its shape would not add, as the cost table has it."""
-    costs, tokens = cost_table(), tokens_of(shape)
+def shared_part(shape: ShapeKey, costs: CostTable) -> float:
+    """Return which part of a lone sample's step another one of its shape would not add, as a cost table has it."""
+    tokens = tokens_of(shape)
     alone_ms, both_ms = (costs.step(tokens, rows=shape.rows * count) for count in (1, 2))
     return 2 - both_ms / alone_ms

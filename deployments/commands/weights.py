@@ -12,6 +12,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 
 from deployments.commands.fetch_all import fetch_all
 from deployments.commands.words import AsJson, output, print_json, print_table, remarks
+from deployments.commands.work import one_line
+from deployments.settings import read_settings
 from models.catalog import CATALOG
 from models.loading import UnusableWeights, account_for, find_weights, hash_file, record, recorded
 from models.options import Precision, SpeedOptions, TextDevice
@@ -87,12 +89,17 @@ def plan(
     text_device: Annotated[TextDevice, typer.Option(help="As UXO_TEXT_DEVICE.")] = "same",
     as_json: AsJson = False,
 ) -> None:
-    """Say what released weights take of a GPU and how long pictures take on it; computed, not measured."""
+    """Say what released weights take of a GPU and how long pictures take on it; computed, not measured.
+
+    Times come from UXO_COSTS as they are where it is set, and else from the usual cost table, scaled to the GPU.
+    """
     if gpu not in GPUS:
         raise typer.BadParameter(f"there is no GPU {gpu!r} here; there are: {', '.join(GPUS)}")
+    with one_line():
+        own = read_settings().own_costs
     models, device = frozenset(_models(model)), GPUS[gpu]
     options = SpeedOptions(precision=precision, text=text_device)
-    parts, times, is_room = memory(models, options), timings(device), fits(models, device, options)
+    parts, times, is_room = memory(models, options), timings(device, own), fits(models, device, options)
     if as_json:
         sizes = {"bytes": parts, "loading_bytes": loading_bytes(models)}
         print_json({"gpu": gpu, "fits": is_room, **sizes, "times": [asdict(each) for each in times]})
@@ -104,7 +111,8 @@ def plan(
     output.print(f"\n{' and '.join(sorted(models))}: {verdict} into {device.memory_bytes / 1e9:.0f} GB of {gpu}\n")
     columns = ("size", "references", "a step, ms", "28 steps, s")
     print_table(columns, [_times(each) for each in times], empty="nothing")
-    output.print("\ncomputed from a cost table, not measured", soft_wrap=True)
+    table = f"UXO_COSTS, of {own.device}" if own else "a cost table, not measured"
+    output.print(f"\ncomputed from {table}", soft_wrap=True)
 
 
 def _times(timing: Timing) -> tuple[object, ...]:

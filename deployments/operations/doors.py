@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from deployments.delivery.kept import KeptPictures
@@ -18,6 +18,7 @@ from deployments.tasks.views import TaskViews
 from deployments.tenants.directory import TenantDirectory
 from deployments.tenants.seal import Seal
 from deployments.tenants.webhook_keys import WebhookSigner
+from models.cost import CostTable, cost_table
 
 if TYPE_CHECKING:
     from deployments.database.database import Database
@@ -60,6 +61,8 @@ class Doors:
     eraser: Eraser
     #: Bytes of a device that one request may take at its worst moment; None sets no bound.
     request_bytes: int | None = None
+    #: What fair shares count work by; the same as the replicas'.
+    costs: CostTable = field(default_factory=cost_table)
 
     @classmethod
     def over(cls, database: Database, *, store: TaskStore, signal: StoreSignal, files: FilesSink, **rest: Any) -> Self:
@@ -70,8 +73,8 @@ class Doors:
             store: the tasks in it.
             signal: says when it has changed.
             files: the folder.
-            rest: ``sinks``, ``references``, ``upload``, ``secret`` (the server's), ``max_queued``, ``rules``, and
-                ``request_bytes`` where there is such a bound.
+            rest: ``sinks``, ``references``, ``upload``, ``secret`` (the server's), ``max_queued``, ``rules``,
+                ``request_bytes`` where there is such a bound, and ``costs`` where they are not the usual ones.
         """
         directory = TenantDirectory(database)
         return cls(
@@ -90,4 +93,5 @@ class Doors:
             # What is erased here was asked for by its tenant; what has aged is the housekeeper's.
             eraser=Eraser(ContentStore(database), rest["sinks"], keep_s=math.inf),
             request_bytes=rest.get("request_bytes"),
+            costs=rest.get("costs") or cost_table(),
         )

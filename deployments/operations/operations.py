@@ -178,7 +178,7 @@ class Operations:
             upload_url=submit.upload_url and self._doors.seal.close(submit.upload_url),
             lifetime_s=submit.lifetime_s,
             start_before=_moment_in(submit.start_within_s),
-            work_units=work_units(request),
+            work_units=work_units(request, self._doors.costs),
             price=spec.price(request),
             steps_total=request.num_images * request.num_inference_steps,
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from loadtest.scheduler.arrivals import Arrival
@@ -19,6 +20,7 @@ from models.engine import Engine
 from models.policy import SLACK_FACTOR, SLACK_S
 from models.resident import Standing, shared_part
 from models.sample import ShapeKey
+from models.sharing import Sharing
 
 
 class Replica(Protocol):
@@ -83,18 +85,21 @@ class EngineReplica:
     """The real engine, which sees all that waits."""
 
     def __init__(
-        self, costs: CostTable, *, max_group: int = 1, shared: Callable[[ShapeKey], float] = shared_part
+        self, costs: CostTable, *, max_group: int = 1, shared: Callable[[ShapeKey], float] | None = None
     ) -> None:
         """Start an engine.
 
         Args:
             costs: how long everything takes on the device.
             max_group: as for the engine.
-            shared: as for the engine; as a replica has it, if nothing else is said.
+            shared: as for the engine; None: as a replica has it.
         """
         self._device = VirtualDevice(costs)
         self._pipeline = VirtualPipeline(self._device)
-        self._engine = Engine({"uno": self._pipeline}, max_group=max_group, shared=shared, clock=self._device)
+        shared = shared or partial(shared_part, costs=costs)
+        self._engine = Engine(
+            {"uno": self._pipeline}, sharing=Sharing(max_group), shared=shared, costs=costs, clock=self._device
+        )
 
     @property
     def device(self) -> VirtualDevice:

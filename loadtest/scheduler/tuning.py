@@ -99,7 +99,7 @@ def tuned_margins(costs: CostTable, *, requests: int, seeds: Sequence[int]) -> S
 def margin_replica(costs: CostTable, *, margin: float) -> EngineReplica:
     """Start an engine that steps in groups and asks so much of strangers."""
     # The policy has room for a part of the share that calls have in common; so another part of it is another margin.
-    return EngineReplica(costs, max_group=MAX_GROUP, shared=lambda shape: shared_part(shape) * MARGIN / margin)
+    return EngineReplica(costs, max_group=MAX_GROUP, shared=lambda shape: shared_part(shape, costs) * MARGIN / margin)
 
 
 def _tries() -> Iterator[tuple[Weights, float]]:

@@ -23,7 +23,7 @@ from loadtest.roles import roles_of
 from loadtest.traces.span import Span
 from loadtest.traces.table import NoDatabase, rows_of
 from models.catalog import SIZE_PRESETS
-from models.cost import work_units
+from models.cost import cost_table, work_units
 from models.request import GenerationRequest, Reference, Role
 
 #: Who says a model's orders that came in a dialect which no load speaks: who has words for the same sizes, steps and
@@ -114,7 +114,7 @@ def _fitting(
             guidance_scale=3.5,
             seed=0,
         )
-        return abs(work_units(wish) - units)
+        return abs(work_units(wish, cost_table()) - units)
 
     (width, height), images, references = min(product(sizes, counts, range(len(roles) + 1)), key=distance)
     return width, height, images, references

@@ -14,7 +14,7 @@ from typing import Any
 
 from loadtest.virtual.fleet_words import FleetWords
 from loadtest.virtual.replica import Habits
-from models.cost import USUAL_TABLE, CostTable, UnreadableCosts, cost_table, read_costs
+from models.cost import USUAL_TABLE, CostTable, cost_table
 
 
 class UnreadablePace(ValueError):
@@ -44,19 +44,6 @@ class Pace:
             load: which share of the time replicas are busy.
         """
         return replace(self, slower=self.slower + load * (took_s / device_s - self.slower))
-
-
-def named_costs(name: str) -> CostTable:
-    """Return one of our cost tables by its name, or one from a JSON file.
-
-    Raises:
-        UnreadableCosts: when there is none, or it is not of our form.
-    """
-    path = Path(name)
-    try:
-        return read_costs(path.read_text(encoding="utf-8")) if path.suffix == ".json" else cost_table(name)
-    except (OSError, ValueError) as error:
-        raise UnreadableCosts(f"{name}: no cost table can be read there: {error}") from error
 
 
 def hurried_costs(costs: CostTable, faster: float) -> CostTable:

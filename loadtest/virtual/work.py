@@ -70,7 +70,7 @@ def _work(order: Order, *, number: int, units: float, device_s: float) -> Work:
 
 @lru_cache(maxsize=10_000)
 def _cost(wish: GenerationRequest, costs: CostTable, group: int) -> tuple[float, float]:
-    return work_units(wish), (costs.request(wish) - _shared_ms(wish, costs, group)) / 1e3
+    return work_units(wish, costs), (costs.request(wish) - _shared_ms(wish, costs, group)) / 1e3
 
 
 def _shared_ms(wish: GenerationRequest, costs: CostTable, group: int) -> float:

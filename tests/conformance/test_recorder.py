@@ -26,7 +26,7 @@ from loadtest.traces.lines import write_trace
 from loadtest.traces.recorder import record
 from loadtest.traces.span import Span
 from loadtest.traces.table import PAGE, PASSES, rows_of
-from models.cost import work_units
+from models.cost import cost_table, work_units
 from models.request import GenerationRequest, Reference, Role
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -64,7 +64,7 @@ async def test_orders_come_as_they_came(
     references = (Reference(role=Role.SUBJECT, source="http://secret.test/a.png"),) * 2
     wish = make_request(prompt="a secret", references=references, width=512, height=512, num_inference_steps=7)
     for number, tenant_id in enumerate(["bob", "alice", "bob"]):
-        task = make_task(tenant_id=tenant_id, work_units=work_units(wish), steps_total=7)
+        task = make_task(tenant_id=tenant_id, work_units=work_units(wish, cost_table()), steps_total=7)
         await store.accept(task, wish)
         moved = update(tasks).where(tasks.c.id == task.id).values(created_at=1000.0 + number * 5)
         await database.write(lambda transaction, moved=moved: transaction.execute(moved))  # type: ignore[misc]
@@ -104,7 +104,7 @@ async def test_styles_are_counted_as_styles(
     """A style costs less than a picture of content; how many there were is told by what the dialect makes of them."""
     references = tuple(Reference(role=role, source="http://a.test/a.png") for role in roles)
     wish = make_request(model="uso", references=references, width=1024, height=1024, num_inference_steps=9)
-    task = make_task(model="uso", dialect=dialect, work_units=work_units(wish), steps_total=9)
+    task = make_task(model="uso", dialect=dialect, work_units=work_units(wish, cost_table()), steps_total=9)
     await store.accept(task, wish)
 
     [order] = await record(database_url)

@@ -19,6 +19,7 @@ from models.flux.group import FluxSample
 from models.pipeline import DeviceBroken, NotFinite, OutOfMemory
 from models.request import GenerationRequest
 from models.sample import Sample
+from models.sharing import Sharing
 from models.uno import UnoPipeline
 
 #: Groups of each mode; tests/unit/models runs hundreds on a pipeline that costs nothing.
@@ -97,7 +98,7 @@ def test_every_good_member_succeeds(pipeline: Spoiled, alone: list[bytes], max_g
     draw = random.Random(5)  # noqa: S311 -- a repeatable order, not a secret
     for _ in range(GROUPS):
         bad = draw.choice([("nan", NotFinite), ("odd", RuntimeError)])
-        engine = Engine({"uno": pipeline}, max_group=max_group)
+        engine = Engine({"uno": pipeline}, sharing=Sharing(max_group))
         for name in draw.sample([*map(str, range(GOOD)), "bad"], GOOD + 1):
             engine.admit(name, _wish(0, bad[0]) if name == "bad" else _wish(int(name)), [])
 
@@ -190,7 +191,7 @@ def test_memory_that_is_back_makes_the_same_picture(
     pipeline: Spoiled, alone: list[bytes], raised: list[Exception]
 ) -> None:
     """When a group has no memory its halves step, and every member is finished."""
-    engine = Engine({"uno": pipeline}, max_group=2)
+    engine = Engine({"uno": pipeline}, sharing=Sharing(2))
     for seed in range(2):
         engine.admit(str(seed), _wish(seed), [])
     raised.append(torch.OutOfMemoryError("no memory"))

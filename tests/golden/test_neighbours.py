@@ -17,6 +17,7 @@ from models.flux.pipeline import FluxPipeline
 from models.request import GeneratedImage, GenerationRequest, Reference, Role
 from models.resident import Standing
 from models.sample import Sample
+from models.sharing import Sharing
 from models.uno import UnoPipeline
 from models.uso import UsoPipeline
 
@@ -71,7 +72,7 @@ def test_64_mixed_requests_are_what_they_are_alone(uno: UnoPipeline, uso: UsoPip
     pipelines = {"uno": uno, "uso": uso}
     wishes = [_wish(number) for number in range(KINDS)]
     alone = [_alone(pipelines, wish) for wish in wishes]
-    engine = Engine(pipelines, max_group=4, proven={})
+    engine = Engine(pipelines, sharing=Sharing(4, proven={}))
     draw = random.Random(64)  # noqa: S311 -- repeatable, not a secret
     coming = draw.sample(range(REQUESTS + CANCELLED), REQUESTS + CANCELLED)
     made: dict[str, list[bytes]] = {}

@@ -25,6 +25,7 @@ from deployments.references import References
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Claim, Output, Success, Task, TaskState
 from models.catalog import CATALOG
+from models.cost import CostTable
 from models.request import GenerationRequest
 
 #: What every task in these tests comes to.
@@ -55,7 +56,7 @@ async def signal(database_url: str) -> AsyncIterator[StoreSignal]:
 def make_doors(
     database: Database, store: TaskStore, signal: StoreSignal, sinks: Mapping[str, Sink], files: FilesSink
 ) -> Callable[..., Doors]:
-    """Return a maker of what operations work through; give it another store, signal or bound of the queue."""
+    """Return a maker of what operations work through; give it another store, signal, bound or cost table."""
 
     def make(
         *,
@@ -63,6 +64,7 @@ def make_doors(
         signal: StoreSignal = signal,
         max_queued: int = 100,
         request_bytes: int | None = None,
+        costs: CostTable | None = None,
     ) -> Doors:
         references = References(files, ReferenceFetcher(GuardedClient(Rules())))
         return Doors.over(
@@ -76,6 +78,7 @@ def make_doors(
             secret="s" * 32,
             max_queued=max_queued,
             request_bytes=request_bytes,
+            costs=costs,
             rules=Rules(),
         )
 

@@ -24,6 +24,7 @@ from deployments.references import References
 from deployments.tasks.accept import OnceKey
 from deployments.tasks.store import TaskStore
 from deployments.tasks.task import Claim, Fault, Success, Task, TaskState
+from models.cost import cost_table
 from models.request import GenerationRequest, Reference, Role
 
 MakeRequest = Callable[..., GenerationRequest]
@@ -509,6 +510,18 @@ async def test_a_submission_has_its_price_and_work(make_operations: MakeOperatio
     task = (await perform(make_operations(), submit(request))).task
 
     assert (task.price, task.work_units, task.steps_total) == (100_000, 56.0, 56)
+
+
+async def test_work_is_counted_by_the_operators_table(
+    make_doors: Callable[..., Doors], make_request: MakeRequest
+) -> None:
+    """Where a device is known to take nothing but a set time for a step, the size of a picture counts for nothing."""
+    costs = replace(cost_table(), row_ms=0.0, kilotoken_ms=0.0, megapair_ms=0.0)
+    operations = Operations(make_doors(costs=costs), wait_s=LONG_S)
+
+    tasks = [(await perform(operations, submit(make_request(width=side)))).task for side in (512, 1024)]
+
+    assert [task.work_units for task in tasks] == [task.steps_total for task in tasks]
 
 
 async def test_a_full_queue_refuses_everybody(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from typer.testing import CliRunner, Result
 from weights_folder import BFL, DIFFUSERS, Places, hollow, write_folder, write_hollow
 
 from deployments.cli import app
+from models.cost import USUAL_TABLE
 
 PROJECTOR = "uso_flux_v1.0/projector.safetensors"
 
@@ -118,6 +120,23 @@ def test_a_plan_says_what_fits() -> None:
     assert "computed from a cost table, not measured" in shown.output
     assert json.loads(asked.output)["fits"] is True
     assert json.loads(asked.output)["bytes"]["transformer"] == 23_802_816_640
+
+
+def test_a_plan_goes_by_the_operators_table_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table fitted to one's own GPU is not scaled, whatever the GPU is called; one that is not there is said."""
+    table = json.loads(files("models").joinpath("costs", f"{USUAL_TABLE}.json").read_text())
+    mine = tmp_path / "mine.json"
+    mine.write_text(json.dumps({**table, "device": "ours"}))
+    monkeypatch.setenv("UXO_COSTS", str(mine))
+
+    slow, fast = (json.loads(uxo("weights", "plan", "--gpu", gpu, "--json").output) for gpu in ("a10g", "h100"))
+    shown = uxo("weights", "plan")
+    monkeypatch.setenv("UXO_COSTS", "abacus")
+    refused = uxo("weights", "plan")
+
+    assert slow["times"] == fast["times"]
+    assert "computed from UXO_COSTS, of ours" in shown.output
+    assert (refused.exit_code, "UXO_COSTS='abacus' cannot be used" in refused.output) == (1, True)
 
 
 def test_an_unknown_gpu_is_said() -> None:

@@ -14,8 +14,6 @@ from typing import Any
 
 #: Seconds that a call takes whatever it holds, and for each item in it.
 GROUP_S, ITEM_S = 0.020, 0.005
-#: Which part of a lone item's call another one of its shape would not add.
-SHARED = GROUP_S / (GROUP_S + ITEM_S)
 #: Items that share a call at most.
 MAX_GROUP = 8
 #: Seconds that a server may wait for a group to fill; 10 ms is what mosec and Ray Serve do by themselves.

@@ -1,13 +1,14 @@
 """Ours: the real ingress, store, housekeeper and replica; only the pipeline is the fake model.
 
 The service is composed as ``deployments.app`` composes it in the mode throughput, with one replica whose engine runs
-``FakePipeline``: strangers share a call where it pays, as the cost table says it of FLUX and the fake model of itself.
+``FakePipeline``: strangers share a call where it pays by a cost table of the fake model's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from PIL import Image
@@ -21,13 +22,18 @@ from deployments.replica.limits import Limits
 from deployments.settings import read_settings
 from loadtest.paced import samples_of
 from loadtest.peers.peer import POISON
-from loadtest.peers.servers.fake_model import MAX_GROUP, SHARED, run_alike
+from loadtest.peers.servers.fake_model import GROUP_S, ITEM_S, MAX_GROUP, run_alike
+from models.cost import cost_table
 from models.engine import Engine
 from models.request import GeneratedImage, GenerationRequest
+from models.resident import shared_part
 from models.sample import Sample, ShapeKey
+from models.sharing import Sharing
 
 #: Tasks that the replica holds at once: a full group of each of the load's three shapes.
 CAPACITY = 3 * MAX_GROUP
+#: What a call of the fake model takes, whatever its shape.
+COSTS = replace(cost_table(), step_ms=GROUP_S * 1e3, row_ms=ITEM_S * 1e3, kilotoken_ms=0.0, megapair_ms=0.0)
 #: Seconds in which a deployment ends what it holds.
 GRACE_S = 5.0
 
@@ -80,7 +86,8 @@ class FakeReplica:
         """Start claiming."""
         settings = read_settings()
         observe_as(settings)
-        engine = Engine({"uno": FakePipeline()}, max_group=MAX_GROUP, shared=lambda _shape: SHARED)
+        shared = partial(shared_part, costs=COSTS)
+        engine = Engine({"uno": FakePipeline()}, sharing=Sharing(MAX_GROUP), costs=COSTS, shared=shared)
         limits = Limits(capacity=CAPACITY, lease_s=settings.lease_s, drain_s=1.0)
         self._background = Background(
             "replica", lambda stopping: run_replica(engine, limits, settings, stopping, check=no_check)

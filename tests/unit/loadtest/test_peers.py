@@ -22,7 +22,7 @@ from loadtest.peers.finding import Cost, Finding, found
 from loadtest.peers.offering import Told, offer
 from loadtest.peers.page import BEGIN, END, NoMarks, with_figures
 from loadtest.peers.peer import PEERS, USUAL, OnRay, OwnEnvironment, Peer
-from loadtest.peers.servers.fake_model import GROUP_S, ITEM_S, LOG_VARIABLE, MAX_GROUP, SHARED, Poisoned, run_mixed
+from loadtest.peers.servers.fake_model import LOG_VARIABLE, MAX_GROUP, Poisoned, run_mixed
 from loadtest.peers.starting import ROOT, ServerEnded, Site, command_of, started
 from loadtest.peers.wish import CAPACITY_PER_S, SHAPES, Wish, draw_wishes
 
@@ -275,13 +275,6 @@ def test_groups_are_no_larger_than_the_model_takes() -> None:
 def test_each_server_is_usually_measured_once() -> None:
     """HAProxy stands before none of those that are measured unless others are named."""
     assert USUAL == ("mosec", "litserve", "bentoml", "cog", "ray", "uxo")
-
-
-def test_the_model_shares_what_one_more_does_not_add() -> None:
-    """Of 25 ms for one item a second one adds 5, so four fifths are shared."""
-    alone_s, both_s = (GROUP_S + ITEM_S * count for count in (1, 2))
-
-    assert pytest.approx(2 - both_s / alone_s) == SHARED
 
 
 def test_every_peer_is_a_peer() -> None:

@@ -86,7 +86,7 @@ def test_the_planner_counts_what_the_service_counts(dialect: str) -> None:
 
     costs = cost_table()
     assert [costs.request(wish_of(order)) for order in orders] == [costs.request(wish) for wish in sent]
-    assert [work_units(wish_of(order)) for order in orders] == [work_units(wish) for wish in sent]
+    assert [work_units(wish_of(order), costs) for order in orders] == [work_units(wish, costs) for wish in sent]
 
 
 @pytest.mark.parametrize("dialect", SPEECHES)

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from models.cost import UnreadableCosts, cost_table, read_costs, resident_bytes, tokens_of, work_units
+from models.cost import (
+    USUAL_TABLE,
+    UnreadableCosts,
+    cost_table,
+    find_costs,
+    read_costs,
+    resident_bytes,
+    tokens_of,
+    work_units,
+)
 from models.request import GenerationRequest, Reference, Role
 
 MakeRequest = Callable[..., GenerationRequest]
@@ -20,7 +31,7 @@ def cost(make_request: MakeRequest) -> Callable[..., float]:
 
     def of(*roles: Role, **fields: Any) -> float:
         references = tuple(Reference(role=role, source="http://a/b.png") for role in roles)
-        return work_units(make_request(references=references, **(UNIT | fields)))
+        return work_units(make_request(references=references, **(UNIT | fields)), cost_table())
 
     return of
 
@@ -124,6 +135,32 @@ def test_what_is_resident_grows_with_the_pictures(make_request: MakeRequest) -> 
     assert one > two - one == three - two > 0
 
 
+def test_an_operators_table_is_found_by_name_by_file_or_as_it_is(tmp_path: Path) -> None:
+    """The name of one that comes with the package, a file's path and a table's own JSON all stand for a table."""
+    text = files("models").joinpath("costs", f"{USUAL_TABLE}.json").read_text(encoding="utf-8")
+    file = tmp_path / "mine.json"
+    file.write_text(text)
+
+    found = [find_costs(words) for words in (USUAL_TABLE, str(file), text)]
+
+    assert found == [cost_table()] * 3
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("abacus", f"abacus: no such cost table; write {USUAL_TABLE}, a file"),
+        ("/nowhere/h100.json", "/nowhere/h100.json: no cost table can be read there: .*No such file"),
+        ("{}", "this JSON: no cost table can be read there: not a cost table of form 1"),
+        ("{", "this JSON: no cost table can be read there: Expecting"),
+    ],
+)
+def test_what_stands_for_no_table_is_refused(words: str, reason: str) -> None:
+    """A name that nobody knows, a file that is not there and a JSON that is no table are told apart."""
+    with pytest.raises(UnreadableCosts, match=reason):
+        find_costs(words)
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -132,15 +169,18 @@ def test_what_is_resident_grows_with_the_pictures(make_request: MakeRequest) -> 
         ('{"form": 1, "costs": {"step_ms": 1}}', "costs are exactly"),
         ('{"form": 1, "costs": {NEGATIVE}}', "row_ms is not a number of at least 0"),
         ('{"form": 1, "costs": {TRUTH}}', "row_ms is not a number of at least 0"),
+        ('{"form": 1, "costs": {ENDLESS}}', "row_ms is not a number of at least 0"),
+        ('{"form": 1, "costs": {NOTHING}}', "a step takes no time by it"),
     ],
 )
 def test_what_is_no_table_is_refused(text: str, reason: str) -> None:
     """A file of another form, with a figure too few or one that cannot be, is refused and says why."""
     others = ("step_ms", "kilotoken_ms", "megapair_ms", "decode_ms", "text_ms", "reference_ms", "style_ms")
     figures = ", ".join(f'"{name}": 1' for name in others)
-    text = text.replace("{NEGATIVE}", f'{{{figures}, "row_ms": -1}}').replace(
-        "{TRUTH}", f'{{{figures}, "row_ms": true}}'
-    )
+    wrong = {"{NEGATIVE}": "-1", "{TRUTH}": "true", "{ENDLESS}": "Infinity"}
+    for name, figure in wrong.items():
+        text = text.replace(name, f'{{{figures}, "row_ms": {figure}}}')
+    text = text.replace("{NOTHING}", f'{{{figures}, "row_ms": 0}}'.replace("1", "0"))
 
     with pytest.raises(UnreadableCosts, match=reason):
         read_costs(text)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import count
 
 import psutil
@@ -12,13 +14,14 @@ import pytest
 from PIL import Image
 from solid_pipeline import SolidPipeline, SolidSample
 
-from models.cost import resident_bytes
+from models.cost import cost_table, resident_bytes
 from models.engine import Engine
 from models.pipeline import DeviceBroken, OutOfMemory
 from models.report import Preview, StepReport
 from models.request import GeneratedImage, GenerationRequest
-from models.resident import Stage, Standing
+from models.resident import Stage, Standing, shared_part
 from models.sample import Sample, ShapeKey
+from models.sharing import Sharing
 
 MakeRequest = Callable[..., GenerationRequest]
 #: The shape of what ``make_request`` makes.
@@ -34,7 +37,7 @@ def pipeline() -> SolidPipeline:
 @pytest.fixture(params=[1, 3])
 def engine(request: pytest.FixtureRequest, pipeline: SolidPipeline) -> Engine:
     """Return an engine, once for single steps and once for groups."""
-    return Engine({"uno": pipeline}, max_group=request.param)
+    return Engine({"uno": pipeline}, sharing=Sharing(request.param))
 
 
 def run_dry(engine: Engine) -> StepReport:
@@ -86,7 +89,7 @@ def test_requests_of_other_lengths_step_beside_each_other(engine: Engine, make_r
 
 def test_only_equal_shapes_share_a_step(pipeline: SolidPipeline, make_request: MakeRequest) -> None:
     """Samples of another size never step together, however much room the group has."""
-    engine = Engine({"uno": pipeline}, max_group=8)
+    engine = Engine({"uno": pipeline}, sharing=Sharing(8))
     engine.admit("a", make_request(num_images=2), [])
     engine.admit("b", make_request(width=512), [])
 
@@ -118,6 +121,22 @@ def test_a_failing_picture_fails_its_whole_request(engine: Engine, make_request:
     assert list(report.failed) == ["a"]
 
 
+def test_strangers_share_where_it_pays_by_the_table_that_is_given(
+    pipeline: SolidPipeline, make_request: MakeRequest
+) -> None:
+    """By a table of steps that cost the same whatever is in them strangers share; where all is paid by row, never."""
+    together = replace(cost_table(), step_ms=1000.0, row_ms=0.0, kilotoken_ms=0.0, megapair_ms=0.0)
+    apart = replace(together, step_ms=0.0, row_ms=1000.0)
+
+    for costs in (together, apart):
+        engine = Engine({"uno": pipeline}, sharing=Sharing(2), costs=costs, shared=partial(shared_part, costs=costs))
+        engine.admit("a", make_request(num_inference_steps=1), [])
+        engine.admit("b", make_request(num_inference_steps=1), [])
+        run_dry(engine)
+
+    assert [len(group) for group in pipeline.groups] == [2, 1, 1]
+
+
 def test_where_the_time_goes_is_reported(pipeline: SolidPipeline, make_request: MakeRequest) -> None:
     """By a clock that moves a second with each look, every stage of a request lasts as long as it was seen to."""
     engine = Engine({"uno": pipeline}, clock=map(float, count()).__next__)
@@ -133,7 +152,7 @@ def test_where_the_time_goes_is_reported(pipeline: SolidPipeline, make_request: 
 
 def test_the_device_is_paid_for_once(make_request: MakeRequest) -> None:
     """By a clock that moves a second with each look, a step is shared by its samples, and a decoding is its own."""
-    engine = Engine({"uno": SolidPipeline()}, max_group=3, clock=map(float, count()).__next__)
+    engine = Engine({"uno": SolidPipeline()}, sharing=Sharing(3), clock=map(float, count()).__next__)
     engine.admit("two", make_request(num_images=2, num_inference_steps=3), [])
     engine.admit("one", make_request(num_inference_steps=3), [])
 
@@ -296,7 +315,7 @@ def test_what_is_usual_is_a_matter_of_the_shape(make_request: MakeRequest) -> No
 def test_what_does_not_fit_together_steps_in_smaller_groups(make_request: MakeRequest) -> None:
     """Without memory for a group, its halves step, nobody is lost, and no group of that shape is as large again."""
     pipeline = TroubledPipeline()
-    engine = Engine({"uno": pipeline}, max_group=4)
+    engine = Engine({"uno": pipeline}, sharing=Sharing(4))
     engine.admit("a", make_request(num_images=4, num_inference_steps=3, seed=40), [])
 
     report = run_dry(engine)
@@ -367,7 +386,7 @@ def test_what_finds_no_memory_twice_fails_alone(make_request: MakeRequest, call:
 
 def test_a_lost_device_is_nobodys_fault(make_request: MakeRequest) -> None:
     """When the device is broken no sample is blamed: the step raises, and everything stays as it was."""
-    engine = Engine({"uno": TroubledPipeline()}, max_group=4)
+    engine = Engine({"uno": TroubledPipeline()}, sharing=Sharing(4))
     engine.admit("a", make_request(), [])
     engine.admit("b", make_request(prompt="break the device"), [])
 
@@ -379,7 +398,7 @@ def test_a_lost_device_is_nobodys_fault(make_request: MakeRequest) -> None:
 
 def test_a_step_waits_for_one_decode_at_most(pipeline: SolidPipeline, make_request: MakeRequest) -> None:
     """Four pictures that are denoised together are decoded one a turn, and who steps meanwhile steps every turn."""
-    engine = Engine({"uno": pipeline}, max_group=4)
+    engine = Engine({"uno": pipeline}, sharing=Sharing(4))
     engine.admit("together", make_request(num_images=4, num_inference_steps=1), [])
     engine.admit("other", make_request(width=512, num_inference_steps=9), [])
 
@@ -391,7 +410,7 @@ def test_a_step_waits_for_one_decode_at_most(pipeline: SolidPipeline, make_reque
 
 def test_previews_come_every_so_many_steps(pipeline: SolidPipeline, make_request: MakeRequest) -> None:
     """Whoever asks for one every two steps sees every picture twice in five steps; nobody else sees any."""
-    engine = Engine({"uno": pipeline}, max_group=2)
+    engine = Engine({"uno": pipeline}, sharing=Sharing(2))
     engine.admit("a", make_request(num_images=2, num_inference_steps=5), [], standing=Standing(preview_every=2))
     engine.admit("b", make_request(width=512, num_inference_steps=5), [])
 
@@ -449,8 +468,8 @@ def test_what_is_parked_can_be_evicted_or_fail(make_request: MakeRequest) -> Non
 def test_what_has_waited_longer_goes_first(pipeline: SolidPipeline, make_request: MakeRequest) -> None:
     """Of two equal requests of two tenants, the one that was asked for earlier steps first, whenever it came here."""
     engine = Engine({"uno": pipeline}, clock=Ticks())
-    engine.admit("later", make_request(), [], standing=Standing(tenant="alice", waited_s=1))
-    engine.admit("earlier", make_request(), [], standing=Standing(tenant="bob", waited_s=2))
+    engine.admit("later", make_request(), [], standing=Standing(tenant="alice", waited_s=0.1))
+    engine.admit("earlier", make_request(), [], standing=Standing(tenant="bob", waited_s=0.2))
 
     run_dry(engine)
 
@@ -480,7 +499,7 @@ def test_memory_is_flat_over_2000_requests_and_cancels(make_request: MakeRequest
     and the C library's own pools do, 2.7 kB for each request.
     """
     pipeline = SolidPipeline()
-    engine = Engine({"uno": pipeline}, max_group=2, max_bytes=resident_bytes(make_request()) * 3)
+    engine = Engine({"uno": pipeline}, sharing=Sharing(2), max_bytes=resident_bytes(make_request()) * 3)
     objects, resident = [], []
     for quarter in range(4):
         for number in range(quarter * 500, quarter * 500 + 500):
@@ -508,7 +527,7 @@ def test_every_good_member_of_500_groups_succeeds(
 ) -> None:
     """Whichever member of a group is bad, at whatever step, the others end with the pictures that they make alone."""
     for number in range(500):
-        engine = Engine({"uno": SolidPipeline()}, max_group=max_group, proven=proven)
+        engine = Engine({"uno": SolidPipeline()}, sharing=Sharing(max_group, proven=proven))
         place, step = number % 4, number // 4 % 3
         for member in range(4):
             prompt = f"break at step {step}" if member == place else "a cat"
@@ -578,7 +597,7 @@ class DyingPipeline(SolidPipeline):
 
 def test_a_neighbour_who_stepped_before_proves_nothing(make_request: MakeRequest) -> None:
     """A device that dies in the middle of a group is lost, and fails none of those who came after."""
-    engine = Engine({"uno": DyingPipeline()}, max_group=2)
+    engine = Engine({"uno": DyingPipeline()}, sharing=Sharing(2))
 
     with pytest.raises(DeviceBroken):
         draw_two(engine, make_request())
@@ -620,7 +639,7 @@ def draw_two(engine: Engine, request: GenerationRequest) -> None:
 @pytest.mark.parametrize("call", ["prepare", "step", "decode"])
 def test_a_failure_is_the_devices_where_nothing_is_drawn(make_request: MakeRequest, call: str) -> None:
     """A device that cannot draw a made-up picture either is lost; no request fails, and the suspects are named."""
-    engine = Engine({"uno": UnstablePipeline(fails_at=call, is_broken=True)}, max_group=2)
+    engine = Engine({"uno": UnstablePipeline(fails_at=call, is_broken=True)}, sharing=Sharing(2))
 
     with pytest.raises(DeviceBroken, match="a made-up picture fails as well") as lost:
         draw_two(engine, make_request(num_inference_steps=1))

@@ -16,7 +16,7 @@ from deployments.clock import utc_now
 from loadtest import capacity_command, ceiling_command, trace_commands
 from loadtest.exits import MISSED, STOPPED, UNUSABLE
 from loadtest.options import Keys, command_of, finite, keys_of
-from loadtest.place import NoPlace, check_folder
+from loadtest.place import NoPlace, check_folder, place_of
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 app.command()(capacity_command.find_capacity)
@@ -44,13 +44,18 @@ def run(
     target: Annotated[str, typer.Option(help="Start of every address.")] = "http://127.0.0.1:8000",
     key: Keys,
     slo: Annotated[str, typer.Option(help="What has to be met, such as p95=20s,errors=0.1%.")] = "",
-    output: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("var/loadtest"),
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for the report; if none is named, var/loadtest/PROFILE-TIME.")
+    ] = None,
 ) -> None:
     """Run a profile once; exit with 1 when a goal is missed or a task was lost, 2 when nothing could be run."""
     console.print(f"{profile} against {target}")
     started_at = utc_now()
     asked = {"profile": profile, "speed": speed, "target": target, "slo": slo}
-    sys.exit(_ran(asked, started_at, keys=keys_of(key), output=output))
+    options = {name: asked[name] for name in ("slo", "target", "speed")} | ({"output": output} if output else {})
+    asked["command"] = command_of("run", profile, keys=keys_of(key), options=options)
+    place = output or place_of(profile, now=started_at)
+    sys.exit(_ran(asked, started_at, keys=keys_of(key), output=place))
 
 
 @app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -70,7 +75,7 @@ def _ran(asked: Mapping[str, Any], started_at: datetime, *, keys: Sequence[str],
 
     try:
         check_folder(output)
-        facts = {**asked, **_facts(started_at), "keys": len(keys), "command": _command(asked, keys, output)}
+        facts = {**asked, **_facts(started_at), "keys": len(keys)}
         goals = parse_slo(asked["slo"])
         load = load_of(asked["profile"], speed=asked["speed"], target=asked["target"], keys=keys)
         with watching(console, len(load.orders)) as watch:
@@ -88,11 +93,6 @@ def _ran(asked: Mapping[str, Any], started_at: datetime, *, keys: Sequence[str],
         return STOPPED
     is_met = all(each["is_met"] for each in found["slo"]) and found["error_share"] != 1.0
     return 0 if result.ledger.is_sound and is_met else MISSED
-
-
-def _command(asked: Mapping[str, Any], keys: Sequence[str], output: Path) -> str:
-    options = {name: asked[name] for name in ("slo", "target", "speed")} | {"output": output}
-    return command_of("run", asked["profile"], keys=keys, options=options)
 
 
 def _facts(started_at: datetime) -> dict[str, Any]:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from deployments.clock import utc_now
 from loadtest.exits import MISSED, STOPPED, UNUSABLE
 from loadtest.findings import write_findings
 from loadtest.options import Keys, command_of, finite, keys_of
-from loadtest.place import NoPlace, check_file, kept
+from loadtest.place import NoPlace, check_file, kept, place_of
 
 if TYPE_CHECKING:
     from loadtest.openloop.capacity import Bracket
@@ -35,12 +36,17 @@ def find_capacity(
     start: Annotated[
         float, typer.Option(min=0.01, max=10_000, callback=finite, help="A guess, in orders per second.")
     ] = 1.0,
-    output: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("var/loadtest/capacity.json"),
+    output: Annotated[
+        Path | None, typer.Option(help="Where the JSON goes; if nowhere, var/loadtest/PROFILE-TIME/capacity.json.")
+    ] = None,
 ) -> None:
     """Search the highest rate at which a server meets the goals; each rate takes as long as the profile says."""
     console.print(f"{profile} against {target}: looking for the highest rate with {slo}", markup=False)
-    asked = {"profile": profile, "target": target, "slo": slo, "start": start, "output": str(output)}
-    sys.exit(_searched(asked, keys_of(key)))
+    asked = {"profile": profile, "target": target, "slo": slo, "start": start}
+    options = {name: asked[name] for name in ("slo", "target", "start")} | ({"output": output} if output else {})
+    command = command_of("find-capacity", profile, keys=keys_of(key), options=options)
+    place = output or place_of(profile, now=utc_now()) / "capacity.json"
+    sys.exit(_searched({**asked, "output": str(place), "command": command}, keys_of(key)))
 
 
 def _searched(asked: Mapping[str, Any], keys: Sequence[str]) -> int:
@@ -57,9 +63,7 @@ def _searched(asked: Mapping[str, Any], keys: Sequence[str]) -> int:
         console.print(str(error), markup=False)
         return UNUSABLE
     search = Search(profile=profile, goals=goals, target=asked["target"], keys=keys, tell=_tell)
-    options = {name: asked[name] for name in ("slo", "target", "start", "output")}
-    command = command_of("find-capacity", asked["profile"], keys=keys, options=options)
-    facts = {**asked, "command": command, "source": profile.model_dump(mode="json"), **_facts(search)}
+    facts = {**asked, "source": profile.model_dump(mode="json"), **_facts(search)}
     console.print(f"  {takes(profile.seconds)}")
     code, said, found = _ended(search, asked["start"])
     written = _written(Path(asked["output"]), {**facts, **found}, search)

@@ -5,11 +5,17 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 
 class NoPlace(Exception):
     """Nothing can be written to a place; the message names it and says why, in one line."""
+
+
+def place_of(subject: str, *, now: datetime) -> Path:
+    """Return a folder for what comes of a profile or a trace at a moment; one run writes over no other's."""
+    return Path("var/loadtest") / f"{Path(subject).stem}-{now:%Y%m%d-%H%M%S}"
 
 
 def check_folder(folder: Path) -> None:

@@ -193,13 +193,13 @@ async def test_where_everything_goes_wrong_the_exit_says_so(tmp_path: Path) -> N
     answer = b"HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
 
     async with saying(answer % (len(gone), gone)) as target:
-        words = ("run", str(profile), "--key", "k", "--target", target)
+        words = ("run", str(profile), "--key", "k", "--target", target, "--output", "found")
         found = await asyncio.to_thread(command, *words, cwd=tmp_path)
 
     assert found.returncode == 1
     assert "nothing succeeded: every order went wrong" in found.stdout
     assert "5 errors: HTTP 404" in found.stdout
-    assert "nothing succeeded" in (tmp_path / "var/loadtest/report.html").read_text(encoding="utf-8")
+    assert "nothing succeeded" in (tmp_path / "found/report.html").read_text(encoding="utf-8")
 
 
 async def test_a_search_remembers_what_it_tried() -> None:

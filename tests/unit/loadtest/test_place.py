@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from loadtest.__main__ import app
 from loadtest.exits import UNUSABLE
 from loadtest.findings import write_findings
 from loadtest.machine import UNKNOWN, commit_of
-from loadtest.place import NoPlace, check_file, check_folder, kept
+from loadtest.place import NoPlace, check_file, check_folder, kept, place_of
 
 
 def test_a_folder_that_is_to_be_made_is_a_place(tmp_path: Path) -> None:
@@ -24,6 +25,14 @@ def test_a_folder_that_is_to_be_made_is_a_place(tmp_path: Path) -> None:
     check_file(tmp_path / "not" / "there.json")
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_runs_have_two_places() -> None:
+    """What a profile came to is not written over by what it comes to a second later."""
+    first, second = (place_of("loads/day.jsonl", now=datetime(2026, 11, 22, 1, 2, at, tzinfo=UTC)) for at in (3, 4))
+
+    assert first == Path("var/loadtest/day-20261122-010203")
+    assert first != second
 
 
 def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:

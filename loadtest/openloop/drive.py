@@ -113,12 +113,13 @@ class Follower:
 
     def _note_end(self, number: int, seen: Seen) -> None:
         known, end, error = self._book.note(number), ENDS[seen.state], seen.error
-        started_s = self._now() if known.started_s is None else known.started_s
+        now_s = self._now()
         if end is End.SUCCEEDED and known.order.is_bad:
             error = "bad input was carried out"
         if end is End.LOST:
             error = "the server lost it"
-        moments = {"ended_s": self._now(), "started_s": started_s}
+        # Where nobody saw it being worked on, it was first seen when it had ended: both are the same moment.
+        moments = {"ended_s": now_s, "started_s": now_s if known.started_s is None else known.started_s}
         self._book.note(number, end=end, error=error, message=seen.message, pictures=seen.pictures, **moments)
 
     async def _end_within(self, seconds: float | None, number: int, order: Order, task_id: str) -> Seen | None:

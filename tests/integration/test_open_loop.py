@@ -246,13 +246,15 @@ def test_a_wrong_goal_is_one_line(tmp_path: Path) -> None:
     assert "'p95=fast' is no goal" in found.stdout.splitlines()[-1]
 
 
-async def test_the_server_that_does_nothing_is_one_to_the_load() -> None:
+@pytest.mark.parametrize("reads", [1, 3])
+async def test_the_server_that_does_nothing_is_one_to_the_load(reads: int) -> None:
     """The generator is measured against what answers as a server of the first dialect does, after so many reads."""
-    with answering(free_port(), reads=3) as target:
+    with answering(free_port(), reads=reads) as target:
         result = await perform(load_of([TINY] * 20, target), watch=unseen)
 
     assert [record.end for record in result.records] == [End.SUCCEEDED] * 20
-    assert [record.reads for record in result.records] == [3] * 20
+    assert [record.reads for record in result.records] == [reads] * 20
+    assert result.found([])["series"]["begins_seen"] == (reads > 1)
     assert result.ledger.is_sound
 
 

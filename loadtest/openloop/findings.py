@@ -10,7 +10,7 @@ from typing import Any
 
 from loadtest.figures import percentile
 from loadtest.openloop.ledger import Ledger
-from loadtest.openloop.record import End, Record
+from loadtest.openloop.record import End, Record, after
 from loadtest.openloop.slo import Verdict, error_share, latencies_of
 
 #: Points in time that a plot shows: more where there are orders for them, or a percentile would be that of one order;
@@ -20,24 +20,32 @@ RANKS = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
 def findings(
-    records: Sequence[Record], *, wall_s: float, not_sent: int, ledger: Ledger, verdicts: Sequence[Verdict]
+    records: Sequence[Record],
+    *,
+    wall_s: float,
+    not_sent: int,
+    ledger: Ledger,
+    verdicts: Sequence[Verdict],
+    warm_up_s: float = 0.0,
 ) -> dict[str, Any]:
-    """Return everything that a report says of a load."""
-    tenants = by_tenant(records)
+    """Return everything that a report says of a load; ledger, calls and series are of the warm-up, too."""
+    judged = after(warm_up_s, records)
+    tenants = by_tenant(judged)
     return {
-        "orders": len(records),
+        "orders": len(judged),
         "not_sent": not_sent,
+        "warm_up": {"seconds": warm_up_s, "orders": len(records) - len(judged)},
         "wall_s": round(wall_s, 3),
-        "offered_per_s": _rate(len(records), max((each.order.at_s for each in records), default=0.0)),
-        "succeeded_per_s": _rate(_count(records, End.SUCCEEDED), wall_s),
+        "offered_per_s": _rate(len(judged), max((each.order.at_s for each in judged), default=warm_up_s) - warm_up_s),
+        "succeeded_per_s": _rate(_count(judged, End.SUCCEEDED), max(wall_s - warm_up_s, 0.0)),
         "calls_per_s": _rate(sum(1 + each.reads for each in records), wall_s),
-        "latency_s": percentiles(latencies_of(records)),
-        "endless": endless(records),
-        "lateness_s": percentiles([each.lateness_s for each in records]),
-        "error_share": round(error_share(records), 6) if records else None,
-        "ends": dict(Counter(map(_end_of, records))),
-        "errors": dict(Counter(kind_of(each) for each in records if each.is_error).most_common()),
-        "error_samples": error_samples(records),
+        "latency_s": percentiles(latencies_of(judged)),
+        "endless": endless(judged),
+        "lateness_s": percentiles([each.lateness_s for each in judged]),
+        "error_share": round(error_share(judged), 6) if judged else None,
+        "ends": dict(Counter(map(_end_of, judged))),
+        "errors": dict(Counter(kind_of(each) for each in judged if each.is_error).most_common()),
+        "error_samples": error_samples(judged),
         "tenants": tenants,
         "fairness": fairness(tenants),
         "ledger": asdict(ledger) | {"is_sound": ledger.is_sound, "text": str(ledger)},

@@ -77,6 +77,7 @@ def _verdicts(facts: Mapping[str, Any], found: Mapping[str, Any]) -> str:
 def _figures(found: Mapping[str, Any]) -> str:
     rows = [
         ["orders sent", found["orders"]],
+        *_warm_up(found["warm_up"]),
         ["offered per second", found["offered_per_s"]],
         ["succeeded per second", found["succeeded_per_s"]],
         *([f"latency {name}, s", _wait(value, found["endless"])] for name, value in found["latency_s"].items()),
@@ -86,6 +87,10 @@ def _figures(found: Mapping[str, Any]) -> str:
         ["fairness between tenants (Jain)", found["fairness"]],
     ]
     return table([], rows)
+
+
+def _warm_up(warm_up: Mapping[str, Any]) -> list[list[Any]]:
+    return [[f"sent before, in {warm_up['seconds']:g} s, not judged", warm_up["orders"]]] if warm_up["seconds"] else []
 
 
 def _errors(found: Mapping[str, Any]) -> str:

@@ -8,10 +8,19 @@ dialects: {wavespeed: 3, fal: 1}     cancels: {share: 0.1, within_s: 2}
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from loadtest.openloop.motif import REPEATS
 from loadtest.scheduler.arrivals import PICTURES, REFERENCES, SIZES, STEPS
@@ -117,6 +126,8 @@ class Profile(_Strict):
 
     #: Seconds in which orders come.
     seconds: PositiveFloat
+    #: Seconds at the beginning whose orders are sent and not judged.
+    warm_up_s: NonNegativeFloat = 0.0
     #: When they come.
     arrivals: Annotated[Steady | Poisson | Burst, Field(discriminator="kind")]
     #: Everything is drawn from it.
@@ -141,6 +152,12 @@ class Profile(_Strict):
     poll_s: PositiveFloat | None = None
     #: Seconds after its due time at which an order is given up.
     patience_s: PositiveFloat = 120.0
+
+    @model_validator(mode="after")
+    def _judge_something(self) -> Self:
+        if self.warm_up_s >= self.seconds:
+            raise ValueError("warm_up_s has to end before seconds do, or nothing is judged")
+        return self
 
     def at_rate(self, rate: float) -> Profile:
         """Return the same load at another rate; the peak of a burst moves with it."""

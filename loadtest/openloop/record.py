@@ -144,3 +144,8 @@ class Book:
     def not_sent(self) -> int:
         """Count the orders that never came to be sent."""
         return len(self._orders) - len(self._records)
+
+
+def after(warm_up_s: float, records: Sequence[Record]) -> list[Record]:
+    """Return those that were due when the warm-up was over."""
+    return [record for record in records if record.order.at_s >= warm_up_s]

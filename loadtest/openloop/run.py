@@ -22,7 +22,7 @@ from loadtest.openloop.findings import findings
 from loadtest.openloop.ledger import Ledger, reckon
 from loadtest.openloop.letterbox import Letterbox, receiving
 from loadtest.openloop.order import Order, tenants_of
-from loadtest.openloop.record import Book, End, Record
+from loadtest.openloop.record import Book, End, Record, after
 from loadtest.openloop.slo import Goal, verdicts
 from loadtest.openloop.speech import Seen, State, speeches_of
 from loadtest.openloop.wire import NoAnswer, Wire, connected
@@ -59,6 +59,8 @@ class Load:
     webhooks_at: str = ""
     #: What its orders were drawn or read from, as a report says it.
     source: Mapping[str, Any] = field(default_factory=dict)
+    #: Seconds at the beginning whose orders are not judged.
+    warm_up_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +77,20 @@ class Result:
     ledger: Ledger
     #: Whether somebody stopped it.
     was_stopped: bool
+    #: Seconds at the beginning whose orders are not judged.
+    warm_up_s: float = 0.0
 
     def found(self, goals: Sequence[Goal]) -> dict[str, Any]:
-        """Return the figures of a report."""
-        judged = verdicts(goals, self.records)
-        return findings(self.records, wall_s=self.wall_s, not_sent=self.not_sent, ledger=self.ledger, verdicts=judged)
+        """Return the figures of a report; goals are held against what came after the warm-up."""
+        judged = verdicts(goals, after(self.warm_up_s, self.records))
+        return findings(
+            self.records,
+            wall_s=self.wall_s,
+            not_sent=self.not_sent,
+            ledger=self.ledger,
+            verdicts=judged,
+            warm_up_s=self.warm_up_s,
+        )
 
 
 async def perform(load: Load, *, watch: Callable[[Book], None], clears: bool = False) -> Result:
@@ -108,7 +119,14 @@ async def perform(load: Load, *, watch: Callable[[Book], None], clears: bool = F
             await _clear(book.records, wire=wire, manner=manner)
     told = manner.letterbox.ends_told() if manner.letterbox else None
     ledger = reckon(book.records, again=again, told=told)
-    return Result(records=book.records, not_sent=book.not_sent, wall_s=wall_s, ledger=ledger, was_stopped=was_stopped)
+    return Result(
+        records=book.records,
+        not_sent=book.not_sent,
+        wall_s=wall_s,
+        ledger=ledger,
+        was_stopped=was_stopped,
+        warm_up_s=load.warm_up_s,
+    )
 
 
 @asynccontextmanager

@@ -61,6 +61,7 @@ def profile_load(profile: Profile, *, speed: float, target: str, keys: Sequence[
         patience_s=profile.patience_s,
         webhooks_at=profile.webhooks_at,
         source=profile.model_dump(mode="json"),
+        warm_up_s=profile.warm_up_s / speed,
     )
 
 

@@ -51,6 +51,10 @@ def tell_findings(console: Console, found: Mapping[str, Any], folder: Path) -> N
     without = "never" if found["endless"] else "none"
     latency = ", ".join(f"{name} {_seconds(value, without)}" for name, value in found["latency_s"].items())
     console.print(f"{found['orders']} orders, {found['succeeded_per_s']} a second succeeded; latency {latency}")
+    if found["warm_up"]["seconds"]:
+        console.print(
+            f"not judged: the {found['warm_up']['orders']} orders of the first {found['warm_up']['seconds']:g} s"
+        )
     console.print(f"the generator's own lateness: p99 {_seconds(found['lateness_s']['p99'], 'none')}")
     if found["error_share"] in (None, 1.0):
         console.print("nothing succeeded: every order went wrong")

@@ -19,6 +19,7 @@ from loadtest.openloop.ledger import reckon
 from loadtest.openloop.order import Order
 from loadtest.openloop.page import page
 from loadtest.openloop.record import End, Record
+from loadtest.openloop.run import Result
 from loadtest.openloop.slo import UnreadableSlo, error_share, latencies_of, parse_slo, verdicts
 from loadtest.openloop.speech import sample
 
@@ -124,6 +125,24 @@ def test_the_report_can_be_read_again(tmp_path: Path) -> None:
     assert "tenant <2>" in Text.of(html)
     assert "<b>too many</b>" in Text.of(html)
     assert "http" not in html.replace("http://load.test", "")
+
+
+def test_a_warm_up_is_sent_and_not_judged(tmp_path: Path) -> None:
+    """What was due in the first seconds is in no figure and misses no goal; the ledger, plots and CSV have it."""
+    slow = [record(at, 50.0, tenant="cold", error="slow", end=End.FAILED, task_id="1") for at in (0, 9)]
+    records = [*slow, *[record(at, 1.0, task_id=str(at)) for at in (10, 15, 20)]]
+    ledger = reckon(records, again={})
+    result = Result(records=records, not_sent=0, wall_s=40.0, ledger=ledger, was_stopped=False, warm_up_s=10.0)
+
+    found = result.found(parse_slo("p50=2s,errors=0%"))
+    write_report(tmp_path, facts=FACTS, found=found, records=records)
+
+    assert all(each["is_met"] for each in found["slo"])
+    assert (found["orders"], found["warm_up"]) == (3, {"seconds": 10.0, "orders": 2})
+    assert (found["offered_per_s"], found["succeeded_per_s"], found["latency_s"]["max"]) == (0.3, 0.1, 1.0)
+    assert (found["errors"], list(found["tenants"]), found["error_share"]) == ({}, ["a"], 0.0)
+    assert (found["ledger"]["accepted"], sum(found["series"]["due_per_s"])) == (5, 5 / found["series"]["width_s"])
+    assert "sent before, in 10 s, not judged" in Text.of((tmp_path / "report.html").read_text(encoding="utf-8"))
 
 
 def test_the_first_message_of_each_kind_is_kept() -> None:

@@ -36,6 +36,7 @@ def test_our_profiles_can_be_read(path: Path) -> None:
         ("seconds: 5\narrivals: {kind: poisson, rate: 1, peak: 2}", "arrivals.poisson.peak: Extra"),
         ("seconds: -5\narrivals: {kind: poisson, rate: 1}", "seconds: Input should be greater than 0"),
         ("arrivals: {kind: poisson, rate: 1}", "seconds: Field required"),
+        ("seconds: 5\nwarm_up_s: 5\narrivals: {kind: poisson, rate: 1}", "warm_up_s has to end before seconds do"),
         ("seconds: 5\narrivals: {kind: tide, rate: 1}", "arrivals: Input tag 'tide'"),
         ("seconds: .inf\narrivals: {kind: poisson, rate: 1}", "seconds: Input should be a finite number"),
         ("seconds: 5\narrivals: {kind: steady, rate: 1e400}", "arrivals.steady.rate: Input should be a finite number"),

@@ -95,7 +95,7 @@ def _warm_up(warm_up: Mapping[str, Any]) -> list[list[Any]]:
 
 def _errors(found: Mapping[str, Any]) -> str:
     rows = [[kind, count, found["error_samples"].get(kind)] for kind, count in found["errors"].items()]
-    said = table(["error", "orders", "what the server said first"], rows)
+    said = table(["error", "orders", "what was said first"], rows)
     return f'<section class="wide said"><h2>Errors</h2>{said}</section>' if rows else ""
 
 

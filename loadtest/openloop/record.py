@@ -106,6 +106,8 @@ class Book:
     def note(self, number: int, **changes: Any) -> Record:
         """Note something about an order; the first note says that it was sent."""
         known = self._records.get(number)
+        if known is not None and not changes:
+            return known
         noted = replace(known or Record(order=self._orders[number]), **changes)
         self._records[number] = noted
         if known is None or known.end is not noted.end:

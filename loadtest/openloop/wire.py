@@ -31,8 +31,13 @@ class Answer:
     status: int
     #: The JSON object it held; empty when it held none.
     body: Mapping[str, Any]
-    #: How it began, whatever it was, cut by ``sample``.
-    text: str
+    #: Its first bytes, whatever it was.
+    beginning: bytes
+
+    @property
+    def text(self) -> str:
+        """Return how it began, cut by ``sample``; worked out when asked for, which of most answers nobody does."""
+        return sample(self.beginning.decode("utf-8", "replace"))
 
 
 class Wire:
@@ -59,7 +64,7 @@ class Wire:
                 allow_redirects=False,
             ) as answer:
                 content = await _whole(answer.content)
-                return Answer(status=answer.status, body=_object(content), text=_beginning(content))
+                return Answer(status=answer.status, body=_object(content), beginning=content[: 4 * SAMPLE])
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, ValueError) as error:
             raise NoAnswer("no address that can be called; write http://HOST:PORT") from error
         except aiohttp.ClientConnectorError as error:
@@ -92,10 +97,6 @@ def _unconnected(error: aiohttp.ClientConnectorError) -> str:
     """Say whose fault it is that there is no connection."""
     code = error.os_error.errno
     return f"the load generator's own: no socket left ({errorcode[code]})" if code in OWN_LIMITS else "no connection"
-
-
-def _beginning(content: bytes) -> str:
-    return sample(content[: 4 * SAMPLE].decode("utf-8", "replace"))
 
 
 def _object(content: bytes) -> Mapping[str, Any]:

@@ -198,7 +198,7 @@ async def test_where_everything_goes_wrong_the_exit_says_so(tmp_path: Path) -> N
 
     assert found.returncode == 1
     assert "nothing succeeded: every order went wrong" in found.stdout
-    assert "5 errors: HTTP 404" in found.stdout
+    assert f"5 errors: HTTP 404, such as: {gone.decode()}" in found.stdout
     assert "nothing succeeded" in (tmp_path / "found/report.html").read_text(encoding="utf-8")
 
 

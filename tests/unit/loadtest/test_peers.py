@@ -105,19 +105,19 @@ def test_a_server_error_is_no_good_answer(name: str) -> None:
     peer = PEERS[name]
 
     assert peer.ask(WISH).method == "POST"
-    assert not peer.is_good(Answer(status=500, body={}, text=""))
+    assert not peer.is_good(Answer(status=500, body={}, beginning=b""))
 
 
 def test_cog_tells_of_failure_with_200() -> None:
     """A failed prediction is answered with 200, so its body counts."""
-    assert PEERS["cog"].is_good(Answer(status=200, body={"status": "succeeded"}, text=""))
-    assert not PEERS["cog"].is_good(Answer(status=200, body={"status": "failed"}, text=""))
+    assert PEERS["cog"].is_good(Answer(status=200, body={"status": "succeeded"}, beginning=b""))
+    assert not PEERS["cog"].is_good(Answer(status=200, body={"status": "failed"}, beginning=b""))
 
 
 def test_ours_has_to_show_a_picture() -> None:
     """An answer of ours without the address of a picture is no good one."""
-    assert PEERS["uxo"].is_good(Answer(status=200, body={"data": [{"imageURL": "http://x/y"}]}, text=""))
-    assert not PEERS["uxo"].is_good(Answer(status=200, body={"data": []}, text=""))
+    assert PEERS["uxo"].is_good(Answer(status=200, body={"data": [{"imageURL": "http://x/y"}]}, beginning=b""))
+    assert not PEERS["uxo"].is_good(Answer(status=200, body={"data": []}, beginning=b""))
 
 
 @pytest.mark.parametrize("start", [each.start for each in PEERS.values() if isinstance(each.start, OwnEnvironment)])

@@ -56,6 +56,7 @@ def statistics_of(orders: Sequence[Order]) -> dict[str, Any]:
         "dispersion_60_s": _dispersion([order.at_s for order in orders], width_s=60.0),
         "top_tenant_share": max(tenants.values(), default=0) / max(len(orders), 1),
         "cancelled_share": sum(order.cancel_after_s is not None for order in orders) / max(len(orders), 1),
+        "sizes": dict(Counter(f"{order.width}x{order.height}" for order in orders).most_common()),
         **{
             name: dict(sorted(Counter(getattr(order, name) for order in orders).items()))
             for name in ("images", "steps", "references")

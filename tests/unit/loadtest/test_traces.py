@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from statistics import fmean
+
 import pytest
 
 from loadtest.openloop.due import orders_of
@@ -52,17 +55,57 @@ def test_a_wrong_trace_names_its_line(lines: list[str], named: str) -> None:
     assert named in str(refused.value)
 
 
-def test_a_synthetic_trace_looks_like_a_real_one() -> None:
-    """Rate, shares and the spread within the hour are those of the published trace; tenants are very unequal."""
-    found = statistics_of(orders_of(synthetic(rate=5, seconds=3600, tenants=30, seed=7, is_bursty=False)))
+@pytest.fixture(scope="module")
+def hour() -> list[Order]:
+    """Return a synthetic trace of 18,000 orders or so."""
+    return orders_of(synthetic(rate=5, seconds=3600, tenants=30, seed=7, is_bursty=False))
+
+
+def test_a_synthetic_trace_arrives_like_a_real_one(hour: list[Order]) -> None:
+    """Within an hour it is a Poisson process: the spread of distances and of counts per minute is 1, at the rate."""
+    found = statistics_of(hour)
 
     assert found["per_s"] == pytest.approx(5, rel=0.05)
     assert found["gap_variation"] == pytest.approx(1.0, abs=0.05)
     assert found["dispersion_60_s"] == pytest.approx(1.0, abs=0.5)
-    assert found["images"][1] / found["orders"] == pytest.approx(0.58, abs=0.02)
-    assert found["steps"][25] / found["orders"] == pytest.approx(0.6, abs=0.02)
-    assert 0.1 < found["top_tenant_share"] < 0.3
-    assert 0.05 < found["cancelled_share"] < 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "shares"),
+    [
+        ("images", {1: 0.58, 2: 0.08, 4: 0.34}),
+        ("steps", {12: 0.1, 25: 0.6, 28: 0.2, 50: 0.1}),
+        ("references", {0: 0.05, 1: 0.5, 2: 0.25, 3: 0.1, 4: 0.1}),
+        ("sizes", {"512x512": 0.35, "768x768": 0.15, "1024x1024": 0.3, "768x1024": 0.1, "1024x680": 0.1}),
+    ],
+)
+def test_a_synthetic_trace_asks_for_what_it_says(hour: list[Order], name: str, shares: dict[int | str, float]) -> None:
+    """Pictures follow the published trace, capped at four; steps, references and sizes what is assumed."""
+    found = statistics_of(hour)
+
+    assert {each: count / len(hour) for each, count in found[name].items()} == pytest.approx(shares, abs=0.015)
+
+
+def test_tenants_of_a_synthetic_trace_are_very_unequal(hour: list[Order]) -> None:
+    """Each of thirty asks as much less than the first as Zipf's law says with an exponent of 0.9."""
+    law = [1 / rank**0.9 for rank in range(1, 31)]
+
+    asked = Counter(order.tenant for order in hour)
+
+    shares = {f"tenant-{rank:03}": weight / sum(law) for rank, weight in enumerate(law, start=1)}
+    assert {tenant: count / len(hour) for tenant, count in asked.items()} == pytest.approx(shares, abs=0.01)
+    assert statistics_of(hour)["top_tenant_share"] == asked["tenant-001"] / len(hour)
+
+
+def test_some_of_a_synthetic_trace_is_taken_back(hour: list[Order]) -> None:
+    """Seven in a hundred are, evenly within five seconds, whatever they ask for."""
+    after_s = [order.cancel_after_s for order in hour if order.cancel_after_s is not None]
+
+    found = statistics_of(hour)["cancelled_share"]
+
+    assert found == len(after_s) / len(hour) == pytest.approx(0.07, abs=0.01)
+    assert 0 <= min(after_s) < max(after_s) <= 5.0
+    assert fmean(after_s) == pytest.approx(2.5, abs=0.15)
 
 
 def test_the_bursty_variant_keeps_the_rate() -> None:

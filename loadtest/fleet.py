@@ -104,6 +104,8 @@ def fleet(
         "machine": machine(),
         "command": " ".join(["python -m loadtest.fleet", *sys.argv[1:]]),
         "size": asdict(size),
+        "costs": cost_table().device,
+        "costs_source": cost_table().source,
         "measured_per_s": measured,
         "statements": statements,
         "scenes": found,

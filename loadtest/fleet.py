@@ -35,8 +35,9 @@ from models.cost import UNIT_TOKENS, cost_table
 
 #: One small picture in few steps, 0.8 s of a device on average; of the usual mix a thousand devices carry 180 a second.
 WISHES = Wishes(sizes={"512x512": 1}, steps={12: 8, 16: 2}, images={1: 1}, references={0: 2, 1: 8})
-#: Into how many parts a fleet falls that asks too much of one database.
-PARTS = 8
+#: Into how many parts a fleet falls at least that asks too much of one database, and which share of the claims that a
+#: database carries a part may ask for: where it asks for all of them, what waits grows for ever.
+PARTS, ROOM = 8, 0.7
 #: Nodes of eight replicas that are lost in an hour: far more than of any real fleet, so that a short story has some.
 LOSSES_PER_H = 720.0
 #: How often every operation of a database is measured.
@@ -59,7 +60,7 @@ class Size:
     def part(self, parts: int) -> Size:
         """Return one of several equal parts."""
         return replace(
-            self, replicas=self.replicas // parts, rate=self.rate / parts, tenants=max(self.tenants // parts, 1)
+            self, replicas=max(self.replicas // parts, 1), rate=self.rate / parts, tenants=max(self.tenants // parts, 1)
         )
 
 
@@ -139,7 +140,8 @@ def scenes(size: Size, *, turn_s: float) -> list[Scene]:
         turn_s: for how long a claim keeps others waiting in one database.
     """
     whole = Setting(warm=size.replicas, most=size.replicas)
-    part = replace(whole, warm=size.replicas // PARTS, most=size.replicas // PARTS)
+    parts = parts_of(size.rate, claims_per_s=1 / turn_s)
+    part = replace(whole, warm=size.part(parts).replicas, most=size.part(parts).replicas)
     return [
         Scene(name="nothing befalls it", size=size, setting=whole),
         Scene(name="nodes are lost", size=size, setting=replace(whole, losses_per_h=LOSSES_PER_H)),
@@ -147,11 +149,17 @@ def scenes(size: Size, *, turn_s: float) -> list[Scene]:
         Scene(name="one tenant floods", size=size, setting=whole, is_flooded=True),
         Scene(name="claims take turns in one database", size=size, setting=replace(whole, turn_s=turn_s)),
         Scene(
-            name=f"one of {PARTS} parts, each with a database",
-            size=size.part(PARTS),
+            name=f"one of {parts} parts, each with a database",
+            size=size.part(parts),
             setting=replace(part, turn_s=turn_s),
         ),
     ]
+
+
+def parts_of(rate: float, *, claims_per_s: float) -> int:
+    """Return into how many parts a fleet falls so that the database of each has room: a power of two."""
+    needed = rate / (claims_per_s * ROOM)
+    return max(1 << math.ceil(math.log2(needed)) if needed > 1 else 1, PARTS)
 
 
 def figures_of(scene: Scene, statements: Mapping[str, int]) -> dict[str, Any]:

@@ -127,6 +127,7 @@ async def rows_of(url: str, span: Span) -> AsyncIterator[Row[Any]]:
             yield row
 
 
+#: Streams a statement's rows from the database at an address.
 Pass = Callable[[str, Select[Any], Mapping[str, float]], AsyncIterator[Row[Any]]]
 
 

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from loadtest.exits import UNUSABLE
-from loadtest.fleet import app
+from loadtest.fleet import PARTS, app, parts_of
 from loadtest.fleet_page import app as page_app
 from loadtest.virtual.statements import in_vain_per_s, statements_of_each
 from loadtest.virtual.store_rates import store_rates
@@ -60,6 +60,13 @@ def test_a_file_of_something_else_makes_no_page(tmp_path: Path, text: str, told:
 
     assert (asked.exit_code, asked.output.count("\n")) == (UNUSABLE, 1)
     assert told in asked.output
+
+
+@pytest.mark.parametrize(("claims", "parts"), [(250.0, 8), (120.0, 16), (1e6, 8), (20.0, 128)])
+def test_a_part_leaves_its_database_room(claims: float, parts: int) -> None:
+    """A fleet falls into so many parts that no database is asked for more than seven tenths of what it carries."""
+    assert parts_of(1000.0, claims_per_s=claims) == parts
+    assert 1000.0 / parts <= 0.7 * claims or parts == PARTS
 
 
 @pytest.mark.parametrize("database", ["postgres", "0", "inf", "-3"])

@@ -141,7 +141,7 @@ class Resident:
                 failed, so that it says nothing.
         """
         self.stretches = longer(self.stretches, Stage.STEPPING, began_s, ended_s, share=share)
-        if times is not None:
+        if times:  # by a clock that stood still, a step tells nothing either
             self.pace.learn(times)
 
     def judge(self, costs: CostTable, *, pace: float) -> None:

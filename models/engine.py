@@ -238,13 +238,13 @@ class Engine:
         return failed
 
     def _choose(self, first: Collection[str]) -> list[Sample]:
-        waiting = [candidate for held in self._resident.values() for candidate in held.candidates]
+        waiting = [held.candidate for held in self._resident.values() if held.candidate]
         if not waiting:
             return []
         most, now_s = self._sharing.most, self._clock()
         group = choose_group(waiting, max_group=most, now_s=now_s, first=first, shared=self._shared)
-        group = group[: self._sharing.group_of(len(group), group[0].shape)]
-        return [self._resident[one.request_id].samples[one.index] for one in group]
+        group = group[: self._sharing.group_of(len(group), group[0][0].shape)]
+        return [self._resident[one.request_id].samples[index] for one, index in group]
 
     def _step_timed(self, group: Sequence[Sample]) -> tuple[list[Sample], dict[str, Exception], StepTime]:
         """Step a group and learn from it how fast this device is."""

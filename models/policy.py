@@ -50,7 +50,7 @@ USUAL = Weights(rush=60.0, postponing=120.0)
 
 
 class Outlook(TypedDict):
-    """What a request can expect; the same for all its samples, until one of them has stepped. See ``Candidate``."""
+    """What a request can expect, until one of its samples has stepped. See ``Candidate``."""
 
     counts_from_s: float
     left_s: float
@@ -61,19 +61,19 @@ class Outlook(TypedDict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """One sample that has steps to take, and the outlook of its request."""
+    """A request that has steps to take, and its outlook."""
 
-    #: The request it belongs to.
+    #: What it is called.
     request_id: str
-    #: Which picture of that request, from 0.
-    index: int
-    #: What it can step together with.
+    #: Which of its pictures have steps to take, from 0; at least one.
+    samples: Sequence[int]
+    #: What these can step together with.
     shape: ShapeKey
     #: What has a low rank steps before what has a higher one.
     rank: int
-    #: Since when its request counts as waiting; see ``Accounts``.
+    #: Since when it counts as waiting; see ``Accounts``.
     counts_from_s: float
-    #: Seconds of the device that its request still needs.
+    #: Seconds of the device that it still needs.
     left_s: float
     #: From when its request can no longer be in time, even if it is not left alone any more.
     begin_by_s: float
@@ -90,14 +90,14 @@ def choose_group(
     now_s: float,
     first: Collection[str] = (),
     shared: Callable[[ShapeKey], float] | None = None,
-) -> list[Candidate]:
+) -> list[tuple[Candidate, int]]:
     """Choose the samples of the next step.
 
     The most urgent or pressed of the lowest rank leads and its likes follow, so no shape can starve another. FLUX fills
     a GPU with one large picture; finishing one early beats advancing all of them evenly.
 
     Args:
-        waiting: samples that still have steps to take, the longest resident first; at least one.
+        waiting: requests that still have steps to take, the longest resident first; at least one.
         max_group: how many may share one transformer call.
         now_s: what the clock says by which requests are urgent.
         first: requests that step before all others, whatever their rank, e.g. because they are about to end.
@@ -105,34 +105,41 @@ def choose_group(
             share only where it pays. None: whoever is alike shares.
 
     Returns:
-        At least one sample, all of one shape, the leader first.
+        At least one sample, all of one shape, the leader's own first: its request, and which picture of that.
     """
     leader = _leader(_foremost(waiting, first), now_s)
-    shape = leader.shape
-    company = [one for one in waiting if one.shape == shape and one is not leader] if max_group > 1 else []
-    if company and shared is not None:
-        room = int(len({one.request_id for one in waiting}) * shared(shape) / MARGIN)
-        company = _worthwhile(leader, company, room=room, slots=max_group - 1, now_s=now_s)
-    return [leader, *company[: max_group - 1]]
+    group = [(leader, index) for index in leader.samples[:max_group]]
+    slots, shape = max_group - len(group), leader.shape
+    if not slots:
+        return group
+    alike = [one for one in waiting if one.shape == shape and one is not leader]
+    if shared is None:
+        return [*group, *_samples(alike)[:slots]]
+    room = int(len(waiting) * shared(shape) / MARGIN)
+    return [*group, *_worthwhile(leader, alike, most=min(room, slots), now_s=now_s)]
+
+
+def _samples(waiting: Sequence[Candidate]) -> list[tuple[Candidate, int]]:
+    return [(one, index) for one in waiting for index in one.samples]
 
 
 def _worthwhile(
-    leader: Candidate, alike: Sequence[Candidate], *, room: int, slots: int, now_s: float
-) -> list[Candidate]:
-    """Return the other pictures of the leader's request, then strangers for whom there is room, the most urgent first.
+    leader: Candidate, alike: Sequence[Candidate], *, most: int, now_s: float
+) -> list[tuple[Candidate, int]]:
+    """Return the strangers for whom there is room, the most urgent first.
 
     Pictures of one request are waited for together, so sharing delays none of them. A stranger delays everybody who is
     in the group already by what it adds to the call, and spares everybody else who waits what calls have in common;
     the two are equal where strangers are as large a part of all requests as that is of a lone step. There is room for
     the ``MARGIN``th part of it, and for none where the leader would be late for their sake.
     """
-    siblings = [one for one in alike if one.request_id == leader.request_id]
-    strangers = [one for one in alike if one.request_id != leader.request_id]
-    coming = min(room, slots - len(siblings), len(strangers))
+    coming = min(most, sum(len(one.samples) for one in alike[:most]))
     spare_s = leader.begin_by_s - now_s
     if coming <= 0 or 0 <= spare_s < coming * leader.left_s:
-        return siblings
-    return [*siblings, *nsmallest(coming, strangers, key=lambda one: (one.rank, _moment(one, now_s)))]
+        return []
+    places = _places(alike, now_s)
+    nearest = nsmallest(coming, range(len(places)), key=places.__getitem__)
+    return _samples([alike[number] for number in nearest])[:coming]
 
 
 def _foremost(waiting: Sequence[Candidate], first: Collection[str]) -> Sequence[Candidate]:
@@ -145,28 +152,37 @@ def _foremost(waiting: Sequence[Candidate], first: Collection[str]) -> Sequence[
 
 
 def _leader(waiting: Sequence[Candidate], now_s: float) -> Candidate:
-    # Not by _moment, whose calls would take as long as all else.
-    moments = [one.urgent_s if one.begin_by_s >= now_s else one.postponed_s for one in waiting]
+    moments = _moments(waiting, now_s)
     leader = waiting[moments.index(min(moments))]
-    ends_s = now_s + leader.left_s
-    late_after_it = [one for one in waiting if one.begin_by_s < ends_s]
-    return _pressed(late_after_it, leader, now_s=now_s) or leader
+    return _pressed(waiting, leader, now_s=now_s) or leader
 
 
-def _moment(one: Candidate, now_s: float) -> float:
-    return one.urgent_s if one.begin_by_s >= now_s else one.postponed_s
+def _moments(waiting: Sequence[Candidate], now_s: float) -> list[float]:
+    return [one.urgent_s if one.begin_by_s >= now_s else one.postponed_s for one in waiting]
 
 
-def _pressed(late_after_it: Sequence[Candidate], leader: Candidate, *, now_s: float) -> Candidate | None:
+def _places(waiting: Sequence[Candidate], now_s: float) -> Sequence[float] | Sequence[tuple[int, float]]:
+    """Return by what they stand in a queue: their moments, and before these their ranks where they differ."""
+    moments, ranks = _moments(waiting, now_s), [one.rank for one in waiting]
+    return moments if len({*ranks}) == 1 else list(zip(ranks, moments, strict=True))
+
+
+def _pressed(waiting: Sequence[Candidate], leader: Candidate, *, now_s: float) -> Candidate | None:
     """Return what would be late the soonest of all that can be in time and for which the leader can wait."""
     # The leader itself is never among them: who is late after as much work as its own cannot wait for as much.
-    spare_s = leader.begin_by_s - now_s
+    spare_s, ends_s, urgent_s = leader.begin_by_s - now_s, now_s + leader.left_s, leader.urgent_s
+    if spare_s < 0:
+        return None
     fit = [
         one
-        for one in late_after_it
-        if one.begin_by_s >= now_s and one.left_s <= spare_s and one.counts_from_s < leader.urgent_s
+        for one in waiting
+        if one.begin_by_s < ends_s
+        and one.begin_by_s >= now_s
+        and one.left_s <= spare_s
+        and one.counts_from_s < urgent_s
     ]
-    return min(fit, key=lambda one: one.begin_by_s + one.left_s, default=None)
+    due_s = [one.begin_by_s + one.left_s for one in fit]
+    return fit[due_s.index(min(due_s))] if fit else None
 
 
 def outlook_of(

@@ -108,8 +108,8 @@ class Resident:
     steps_done: int = 0
     #: What the device did for it, and when.
     stretches: Mapping[Stage, Stretch] = field(default_factory=lambda: _NOTHING)
-    #: The policy's view of ``samples``, in their order.
-    candidates: list[Candidate] = field(default_factory=list)
+    #: The policy's view of it; None where no picture has steps to take.
+    candidate: Candidate | None = None
 
     @property
     def is_over(self) -> bool:
@@ -151,7 +151,10 @@ class Resident:
             costs: how long a step should take.
             pace: how many times longer steps take here; of its own, those that it has taken tell more.
         """
-        factor = self.pace.factor(pace)
+        first = next(iter(self.samples.values()), None)
+        self.candidate = None if first is None else self._candidate(first, costs, factor=self.pace.factor(pace))
+
+    def _candidate(self, first: Sample, costs: CostTable, *, factor: float) -> Candidate:
         left_ms = sum(
             sample.steps_left * costs.step(tokens_of(sample.shape), rows=sample.shape.rows)
             for sample in self.samples.values()
@@ -162,17 +165,13 @@ class Resident:
         )
         work_s = self.table_s * factor
         left_s = min(left_ms * factor / 1e3, work_s)
-        outlook = outlook_of(self.counts_from_s, asked_s=self.asked_s, work_s=work_s, left_s=left_s)
-        self.candidates = [
-            Candidate(
-                request_id=sample.request_id,
-                index=sample.index,
-                shape=sample.shape,
-                rank=self.standing.rank,
-                **outlook,
-            )
-            for sample in self.samples.values()
-        ]
+        return Candidate(
+            request_id=first.request_id,
+            samples=tuple(self.samples),
+            shape=first.shape,
+            rank=self.standing.rank,
+            **outlook_of(self.counts_from_s, asked_s=self.asked_s, work_s=work_s, left_s=left_s),
+        )
 
 
 def tokens_of(shape: ShapeKey) -> int:

@@ -46,9 +46,9 @@ class Policy:
 
     def choose(self, jobs: Jobs) -> Group:
         """Ask the policy."""
-        [chosen] = choose_group([self._candidate(job) for job in jobs.values()], max_group=1, now_s=self._device.now_s)
-        job = jobs[int(chosen.request_id)]
-        return [(job, next(iter(job.left)))]
+        waiting = [self._candidate(job) for job in jobs.values()]
+        [(chosen, index)] = choose_group(waiting, max_group=1, now_s=self._device.now_s)
+        return [(jobs[int(chosen.request_id)], index)]
 
     def _candidate(self, job: Job) -> Candidate:
         arrival = job.arrival
@@ -64,7 +64,7 @@ class Policy:
             left_s=left_s,
             weights=self._weights,
         )
-        return Candidate(request_id=str(arrival.number), index=0, shape=job.shape, rank=0, **outlook)
+        return Candidate(request_id=str(arrival.number), samples=tuple(job.left), shape=job.shape, rank=0, **outlook)
 
 
 def policy_replica(costs: CostTable, *, weights: Weights = USUAL, share: float = SHARE) -> OrderedReplica:

@@ -69,7 +69,7 @@ class Held:
         work = self.taken.task.work
         left_s = min(self.left_s, work.device_s)
         outlook = outlook_of(self.counts_from_s, asked_s=work.at_s, work_s=work.device_s, left_s=left_s)
-        return Candidate(request_id=str(work.number), index=0, shape=_SHAPE, rank=self.taken.rank, **outlook)
+        return Candidate(request_id=str(work.number), samples=(0,), shape=_SHAPE, rank=self.taken.rank, **outlook)
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -185,5 +185,5 @@ class Replica:
         candidates = [held.candidate for held in ready]
         soon_s = self.habits.ahead_s + _INSTANT_S
         ending = {each.request_id for each, held in zip(candidates, ready, strict=True) if held.left_s <= soon_s}
-        [leader] = choose_group(candidates, max_group=1, now_s=now_s, first=ending)
+        [(leader, _)] = choose_group(candidates, max_group=1, now_s=now_s, first=ending)
         return ready[candidates.index(leader)]

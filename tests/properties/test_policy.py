@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.policy import MOST_DEBT_S, Accounts, Candidate, choose_group, outlook_of, patience_s
+from models.policy import MARGIN, MOST_DEBT_S, Accounts, Candidate, choose_group, outlook_of, patience_s
+from models.resident import shared_part
 from models.sample import ShapeKey
 
 SHAPES = [
@@ -20,8 +21,8 @@ NOW = st.floats(0, 100)
 CANDIDATES = st.lists(
     st.builds(
         Candidate,
-        request_id=st.sampled_from(["a", "b", "c"]),
-        index=st.integers(0, 9),
+        request_id=st.sampled_from([f"{letter}{number}" for letter in "abc" for number in range(10)]),
+        samples=st.lists(st.integers(0, 3), min_size=1, max_size=4, unique=True),
         shape=st.sampled_from(SHAPES),
         rank=st.integers(0, 3),
         counts_from_s=st.floats(0, 100),
@@ -32,8 +33,11 @@ CANDIDATES = st.lists(
     ),
     min_size=1,
     max_size=30,
-    unique_by=lambda one: (one.request_id, one.index),
+    unique_by=lambda one: one.request_id,
 )
+#: Which part of a lone step another sample would not add, also as replicas say it; with None whoever is alike shares.
+SHARED = st.one_of(st.none(), st.floats(0, 1).map(lambda part: lambda _: part), st.just(shared_part))
+Shared = Callable[[ShapeKey], float] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +75,7 @@ class Step:
     group: Sequence[int]
 
 
-def steps_of(wishes: Sequence[Wish], *, max_group: int) -> tuple[list[Step], list[float]]:
+def steps_of(wishes: Sequence[Wish], *, max_group: int, shared: Shared = None) -> tuple[list[Step], list[float]]:
     """Step all wishes to their end on a virtual clock; return the steps, and from when each wish counts as waiting."""
     arrived_s = [sum(wish.gap_s for wish in wishes[: number + 1]) for number in range(len(wishes))]
     accounts = Accounts()
@@ -90,7 +94,8 @@ def steps_of(wishes: Sequence[Wish], *, max_group: int) -> tuple[list[Step], lis
             _candidate(number, wishes[number], counts_from_s[number], arrived_s[number], left[number])
             for number in resident
         ]
-        group = [one.index for one in choose_group(waiting, max_group=max_group, now_s=now_s)]
+        chosen = choose_group(waiting, max_group=max_group, now_s=now_s, shared=shared)
+        group = [int(one.request_id) for one, _ in chosen]
         steps.append(Step(resident=resident, group=group))
         for number in group:
             left[number] -= 1
@@ -100,7 +105,7 @@ def steps_of(wishes: Sequence[Wish], *, max_group: int) -> tuple[list[Step], lis
 
 def _candidate(number: int, wish: Wish, counts_from_s: float, asked_s: float, left: int) -> Candidate:
     outlook = outlook_of(counts_from_s, asked_s=asked_s, work_s=wish.steps * wish.step_s, left_s=left * wish.step_s)
-    return Candidate(request_id="r", index=number, shape=wish.shape, rank=0, **outlook)
+    return Candidate(request_id=str(number), samples=(0,), shape=wish.shape, rank=0, **outlook)
 
 
 def moment_of(one: Candidate, now_s: float) -> float:
@@ -120,15 +125,43 @@ def moved(one: Candidate, *, by_s: float) -> Candidate:
     )
 
 
-@given(waiting=CANDIDATES, max_group=CAPS, now_s=NOW)
-def test_a_group_is_of_one_shape_and_within_the_cap(waiting: list[Candidate], max_group: int, now_s: float) -> None:
+@given(waiting=CANDIDATES, max_group=CAPS, now_s=NOW, shared=SHARED)
+def test_a_group_is_of_one_shape_and_within_the_cap(
+    waiting: list[Candidate], max_group: int, now_s: float, shared: Shared
+) -> None:
     """Every group has a first, never mixes shapes, holds nobody twice and never more than may share a call."""
-    group = choose_group(waiting, max_group=max_group, now_s=now_s)
+    group = choose_group(waiting, max_group=max_group, now_s=now_s, shared=shared)
 
     assert 1 <= len(group) <= max_group
-    assert len({one.shape for one in group}) == 1
-    assert len({(one.request_id, one.index) for one in group}) == len(group)
-    assert all(one in waiting for one in group)
+    assert len({one.shape for one, _ in group}) == 1
+    assert len({(one.request_id, index) for one, index in group}) == len(group)
+    assert all(one in waiting and index in one.samples for one, index in group)
+
+
+@given(waiting=CANDIDATES, max_group=CAPS, now_s=NOW, part=st.floats(0, 1))
+def test_strangers_delay_nobody_for_more_than_they_spare(
+    waiting: list[Candidate], max_group: int, now_s: float, part: float
+) -> None:
+    """A leader's own pictures come first; of strangers no more than pay come, and none for whose sake it is late."""
+    group = choose_group(waiting, max_group=max_group, now_s=now_s, shared=lambda _: part)
+
+    leader = group[0][0]
+    own = [index for one, index in group if one is leader]
+    strangers, spare_s = len(group) - len(own), leader.begin_by_s - now_s
+    assert own == list(leader.samples[:max_group])
+    assert [one for one, _ in group[: len(own)]] == [leader] * len(own)
+    assert strangers <= len(waiting) * part / MARGIN
+    assert not 0 <= spare_s < strangers * leader.left_s
+
+
+@given(waiting=CANDIDATES, now_s=NOW, first=st.sets(st.sampled_from(["a0", "b0", "c0", "z"])), shared=SHARED)
+def test_company_changes_no_leader(waiting: list[Candidate], now_s: float, first: set[str], shared: Shared) -> None:
+    """Who leads alone leads a group, so what holds for whoever steps alone holds for who leads in groups."""
+    [alone] = choose_group(waiting, max_group=1, now_s=now_s, first=first, shared=shared)
+
+    group = choose_group(waiting, max_group=8, now_s=now_s, first=first, shared=shared)
+
+    assert group[0] == alone
 
 
 @given(waiting=CANDIDATES, max_group=CAPS, now_s=NOW)
@@ -136,11 +169,12 @@ def test_no_place_of_a_group_is_wasted(waiting: list[Candidate], max_group: int,
     """Who is alike and left out was left out because the group was full."""
     group = choose_group(waiting, max_group=max_group, now_s=now_s)
 
-    left_out = [one for one in waiting if one.shape == group[0].shape and one not in group]
+    alike = [(one, index) for one in waiting if one.shape == group[0][0].shape for index in one.samples]
+    left_out = [each for each in alike if each not in group]
     assert len(group) == max_group or not left_out
 
 
-@given(waiting=CANDIDATES, now_s=NOW, first=st.sets(st.sampled_from(["a", "b", "c", "z"])))
+@given(waiting=CANDIDATES, now_s=NOW, first=st.sets(st.sampled_from(["a0", "b0", "c0", "z"])))
 def test_the_leader_is_pressed_or_the_most_urgent_of_the_foremost(
     waiting: list[Candidate], now_s: float, first: set[str]
 ) -> None:
@@ -148,7 +182,7 @@ def test_the_leader_is_pressed_or_the_most_urgent_of_the_foremost(
 
     Who is put before the most urgent would be late after it, is in time now, and leaves it in time, too.
     """
-    leader = choose_group(waiting, max_group=1, now_s=now_s, first=first)[0]
+    [(leader, _)] = choose_group(waiting, max_group=1, now_s=now_s, first=first)
 
     most = min(waiting, key=lambda one: (one.request_id not in first, one.rank, moment_of(one, now_s)))
     assert (leader.request_id in first, leader.rank) == (most.request_id in first, most.rank)
@@ -166,22 +200,24 @@ def test_a_choice_knows_no_time_but_what_it_is_told(waiting: list[Candidate], no
     chosen = choose_group(whole, max_group=8, now_s=now_s)
     chosen_later = choose_group(later, max_group=8, now_s=now_s + 1024.0)
 
-    assert [(one.request_id, one.index) for one in chosen] == [(one.request_id, one.index) for one in chosen_later]
+    assert [(one.request_id, index) for one, index in chosen] == [
+        (one.request_id, index) for one, index in chosen_later
+    ]
 
 
-@given(wishes=WISHES, max_group=CAPS)
-def test_all_work_ends(wishes: list[Wish], max_group: int) -> None:
+@given(wishes=WISHES, max_group=CAPS, shared=SHARED)
+def test_all_work_ends(wishes: list[Wish], max_group: int, shared: Shared) -> None:
     """Every sample takes exactly its steps."""
-    steps, _ = steps_of(wishes, max_group=max_group)
+    steps, _ = steps_of(wishes, max_group=max_group, shared=shared)
 
     stepped = [number for step in steps for number in step.group]
     assert [stepped.count(number) for number in range(len(wishes))] == [wish.steps for wish in wishes]
 
 
-@given(wishes=WISHES, max_group=CAPS)
-def test_nobody_starves(wishes: list[Wish], max_group: int) -> None:
+@given(wishes=WISHES, max_group=CAPS, shared=SHARED)
+def test_nobody_starves(wishes: list[Wish], max_group: int, shared: Shared) -> None:
     """Nobody leads while somebody waits who counts as waiting since a whole patience before."""
-    steps, counts_from_s = steps_of(wishes, max_group=max_group)
+    steps, counts_from_s = steps_of(wishes, max_group=max_group, shared=shared)
 
     for step in steps:
         leader = counts_from_s[step.group[0]]

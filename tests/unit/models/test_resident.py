@@ -6,6 +6,7 @@ import pytest
 
 from models.cost import cost_table
 from models.pace import OwnPace
+from models.policy import Candidate
 from models.resident import Resident, Stage, Standing
 from models.sample import Sample, ShapeKey
 
@@ -26,31 +27,32 @@ def resident(name: str) -> Resident:
     )
 
 
-def left_s(held: Resident) -> float:
-    """Return what the policy is told that is left, where steps take as long here as the table says."""
+def told(held: Resident) -> Candidate:
+    """Return what the policy is told, where steps take as long here as the table says."""
     held.judge(cost_table(), pace=1.0)
-    return held.candidates[0].left_s
+    assert held.candidate is not None
+    return held.candidate
 
 
 def test_its_steps_tell_of_it_alone() -> None:
     """What takes twice as long as the table says has more left, and may wait for longer; its likes are as they were."""
     slow, other = resident("slow"), resident("other")
-    before_s = left_s(slow)
+    before_s = told(slow).left_s
 
     for _ in range(8):
         slow.pay(0.0, 1.0, share=1.0, times=2.0)
 
-    assert left_s(slow) == pytest.approx(1.8 * before_s)
-    assert left_s(other) == before_s
-    assert slow.candidates[0].begin_by_s > other.candidates[0].begin_by_s + 20.0
+    assert told(slow).left_s == pytest.approx(1.8 * before_s)
+    assert told(other).left_s == before_s
+    assert told(slow).begin_by_s > told(other).begin_by_s + 20.0
 
 
 def test_a_step_that_failed_for_somebody_is_paid_for_and_tells_nothing() -> None:
     """Its time is the request's, by its share of the group; what is left is judged as before."""
     held = resident("a")
-    before_s = left_s(held)
+    before_s = told(held).left_s
 
     held.pay(5.0, 9.0, share=0.25, times=None)
 
     assert held.stretches[Stage.STEPPING].share_s == 1.0
-    assert left_s(held) == before_s
+    assert told(held).left_s == before_s

@@ -49,6 +49,7 @@ from deployments.outbound.rules import Rules
 from deployments.references import References
 from deployments.replica.doors import Doors
 from deployments.replica.limits import Limits
+from deployments.replica.read_weights import ReadWeights
 from deployments.replica.replica import Replica
 from deployments.replica.step_metrics import note_encoding
 from deployments.serve_config import HAND_BACK_S, HTTP_SIDE, TIDYING, Arguments
@@ -152,7 +153,7 @@ class ReplicaDeployment:
         settings = read_settings()
         observe_as(settings)
         engine = load_engine(models, settings)
-        check = Checker.open(settings, read=_log_weights) if settings.safety_model else no_check
+        check = _open_checker(settings) if settings.safety_model else no_check
         limits = Limits(
             capacity=capacity,
             lease_s=settings.lease_s,
@@ -252,6 +253,13 @@ def open_upload(settings: Settings, database: Database) -> SealedUpload:
     return SealedUpload(open_client(settings, database), Seal(server_secret(settings.secret, settings.folder)))
 
 
+def _open_checker(settings: Settings) -> Checker:
+    read = ReadWeights()
+    checker = Checker.open(settings, read=read.note)
+    read.warn(settings.safety_model)
+    return checker
+
+
 async def run_replica(
     engine: Engine, limits: Limits, settings: Settings, stopping: asyncio.Event, *, check: Check
 ) -> None:
@@ -328,7 +336,7 @@ def open_scribe(settings: Settings, sinks: Mapping[str, Sink]) -> Scribe:
 def load_engine(models: list[str], settings: Settings) -> Engine:
     """Load the pipelines of one device and find out which pictures may share a call; say in the log what came of it.
 
-    Every file of weights is logged with its digest. Compiled blocks are compiled here: a step that was waited for would
+    Every file of weights is logged with its digest, and those that nobody has recorded once more. Compiled blocks are compiled here: a step that was waited for would
     pass for a device that hangs.
 
     Raises:
@@ -336,14 +344,16 @@ def load_engine(models: list[str], settings: Settings) -> Engine:
         UnusableChoice: when the device, or this machine's compiler, cannot do what was chosen about speed.
     """
     specs = [CATALOG[name] for name in models]
+    read = ReadWeights()
     pipelines = load_pipelines(
         specs,
         weights=settings.weights,
         device=settings.device,
         options=settings.speed,
-        read=_log_weights,
+        read=read.note,
         encoded=note_encoding,
     )
+    read.warn(settings.weights)
     if settings.compile_blocks:
         warm_up(pipelines)
     rehearsed = rehearse(pipelines, max_group=settings.pictures_per_call)
@@ -368,7 +378,3 @@ def load_engine(models: list[str], settings: Settings) -> Engine:
         costs=settings.cost_table.device,
     )
     return engine
-
-
-def _log_weights(file: str, digest: str) -> None:
-    log.info("weights_file_read", file=file, sha256=digest)

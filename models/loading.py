@@ -5,7 +5,7 @@ Imports nothing heavy by itself: torch arrives with the first ``load_pipelines``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from pkgutil import resolve_name
@@ -157,6 +157,15 @@ def recorded(folder: Path) -> dict[str, str]:
     except weights.WeightsError as error:
         raise UnusableWeights(str(error)) from error
     return sums
+
+
+def unrecorded(weights: str, files: Iterable[str]) -> list[str]:
+    """Return those files, by path in the folder that ``weights`` stands for, in which nobody would see a changed byte.
+
+    Raises:
+        UnusableWeights: when ``SHA256SUMS`` cannot be read, or there is no such folder.
+    """
+    return [] if weights == TINY else sorted(set(files) - recorded(find_weights(weights)).keys())
 
 
 def record(folder: Path, digests: Mapping[Path, str]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +16,7 @@ from deployments.commands.words import AsJson, output, print_json, print_table, 
 from deployments.commands.work import one_line
 from deployments.settings import read_settings
 from models.catalog import CATALOG
-from models.loading import UnusableWeights, account_for, find_weights, hash_file, record, recorded
+from models.loading import UnusableWeights, account_for, find_weights, hash_file, record, recorded, unrecorded
 from models.options import Precision, SpeedOptions, TextDevice
 from models.plan import GPUS, TABLES_GPU, WORKING_BYTES, Timing, fits, loading_bytes, memory, timings
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Released weights: whether a folder holds them, what they ask of a GPU.")
 
+#: Files that are named where many have the same wrong with them.
+SHOWN = 3
 #: File by file: its digest, and whether it is the recorded one.
 Digests = Mapping[Path, str]
 
@@ -53,6 +56,7 @@ def check(
         print_json(_for_scripts(place, reports, sums, differing))
     else:
         _print(place, reports, sums, differing)
+        _remark_unrecorded(_unrecorded(place, reports))
     if differing or any(report.problems for report in reports):
         raise typer.Exit(1)
 
@@ -143,11 +147,8 @@ def _hash(reports: Sequence[PartReport], *, quiet: bool) -> dict[Path, str]:
 
 
 def _differing(folder: Path, sums: Digests) -> frozenset[Path]:
-    try:
+    with _shown():
         known = recorded(folder) if sums else {}
-    except UnusableWeights as error:
-        remarks.print(str(error), style="red")
-        raise typer.Exit(1) from error
     names = {path: path.relative_to(folder).as_posix() for path in sums}
     return frozenset(path for path, digest in sums.items() if known.get(names[path], digest) != digest)
 
@@ -157,6 +158,29 @@ def _record(folder: Path, sums: Digests) -> None:
         record(folder, sums)  # beside what other models' files were recorded as
     except OSError as error:
         remarks.print(f"SHA256SUMS cannot be written: {error}", style="red")
+        raise typer.Exit(1) from error
+
+
+def _unrecorded(folder: Path, reports: Sequence[PartReport]) -> list[str]:
+    files = [path.relative_to(folder).as_posix() for report in reports for path in report.paths]
+    with _shown():
+        return unrecorded(str(folder), files)
+
+
+def _remark_unrecorded(files: Sequence[str]) -> None:
+    if files:
+        more = f" and {len(files) - SHOWN} more" if len(files) > SHOWN else ""
+        sentence = f"SHA256SUMS does not name {', '.join(files[:SHOWN])}{more}: a changed byte in them goes unnoticed"
+        remarks.print(f"{sentence}; --record writes their digests down", style="yellow", soft_wrap=True)
+
+
+@contextmanager
+def _shown() -> Iterator[None]:
+    """Say what is wrong with ``SHA256SUMS``, and exit with 1."""
+    try:
+        yield
+    except UnusableWeights as error:
+        remarks.print(str(error), style="red")
         raise typer.Exit(1) from error
 
 
@@ -191,7 +215,13 @@ def _for_scripts(
         path.relative_to(folder).as_posix(): {"sha256": digest, "differs": path in differing}
         for path, digest in sums.items()
     }
-    return {"folder": str(folder), "ok": is_ok, "parts": [_part(folder, each) for each in reports], "files": files}
+    return {
+        "folder": str(folder),
+        "ok": is_ok,
+        "parts": [_part(folder, each) for each in reports],
+        "files": files,
+        "unrecorded": _unrecorded(folder, reports),
+    }
 
 
 def _part(folder: Path, report: PartReport) -> dict[str, Any]:

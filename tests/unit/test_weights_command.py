@@ -86,6 +86,20 @@ def test_digests_are_shown(small: Path) -> None:
     assert all(len(each["sha256"]) == 64 and not each["differs"] for each in files.values())
 
 
+def test_what_nobody_recorded_is_said(small: Path, tmp_path: Path) -> None:
+    """Without a record every file is named in which nobody would see a changed byte; a whole record is enough."""
+    folder = Path(shutil.copytree(small, tmp_path / "weights"))
+    shown, asked = uxo("weights", "check", str(folder)), uxo("weights", "check", str(folder), "--digests", "--json")
+    files = json.loads(asked.output)["files"]
+    (folder / "SHA256SUMS").write_text("".join(f"{each['sha256']}  {name}\n" for name, each in files.items()))
+
+    recorded = uxo("weights", "check", str(folder))
+
+    assert "SHA256SUMS does not name" in shown.output
+    assert json.loads(asked.output)["unrecorded"] == sorted(files)
+    assert "SHA256SUMS does not name" not in recorded.output
+
+
 def test_nothing_wrong_is_recorded(small: Path, tmp_path: Path) -> None:
     """Digests of files that are not what they should be are not written down."""
     folder = Path(shutil.copytree(small, tmp_path / "weights"))

@@ -51,6 +51,7 @@ from deployments.replica.doors import Doors
 from deployments.replica.limits import Limits
 from deployments.replica.read_weights import ReadWeights
 from deployments.replica.replica import Replica
+from deployments.replica.room import check_room
 from deployments.replica.step_metrics import note_encoding
 from deployments.serve_config import HAND_BACK_S, HTTP_SIDE, TIDYING, Arguments
 from deployments.settings import Settings, has_collector, read_settings
@@ -336,8 +337,8 @@ def open_scribe(settings: Settings, sinks: Mapping[str, Sink]) -> Scribe:
 def load_engine(models: list[str], settings: Settings) -> Engine:
     """Load the pipelines of one device and find out which pictures may share a call; say in the log what came of it.
 
-    Every file of weights is logged with its digest, and those that nobody has recorded once more. Compiled blocks are compiled here: a step that was waited for would
-    pass for a device that hangs.
+    Every file of weights is logged with its digest, and those that nobody has recorded once more. Compiled blocks are
+    compiled here: a step that was waited for would pass for a device that hangs.
 
     Raises:
         UnusableWeights: when there are none that can be loaded.
@@ -359,7 +360,7 @@ def load_engine(models: list[str], settings: Settings) -> Engine:
     rehearsed = rehearse(pipelines, max_group=settings.pictures_per_call)
     proven = rehearsed.proven if settings.engine_mode is Mode.EXACT else None
     free = free_bytes(settings.device)
-    settings.check_device(free)
+    check_room(settings, free, models)
     max_bytes = resident_bytes_of(free)
     engine = Engine(
         pipelines,

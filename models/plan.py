@@ -6,11 +6,12 @@ how fast a GPU multiplies matrices of bfloat16, or one that was fitted to such a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from models.cost import CostTable, cost_table, rows_of, tokens_of
+from models.catalog import CATALOG, MAX_IMAGES, MAX_SIDE, MAX_STEPS, ModelSpec
+from models.cost import CostTable, cost_table, peak_bytes, rows_of, tokens_of
 from models.options import SpeedOptions
 from models.request import GenerationRequest, Reference, Role
 
@@ -44,6 +45,8 @@ STYLE_PARTS = frozenset({"siglip", "projector"})
 #: Bytes kept free for what is in flight: a step's activations and a decode of 1024x1024 in float32, and the allocator's
 #: own waste. An estimate; a decode of 2048x2048 takes about four times what it does at 1024x1024.
 WORKING_BYTES = 6_000_000_000
+#: Bytes that a process takes of a GPU before it has put anything there: CUDA's context and its libraries. An estimate.
+CONTEXT_BYTES = 1_000_000_000
 
 
 #: What is chosen about speed where nothing is.
@@ -114,6 +117,34 @@ def fits(models: frozenset[str], gpu: Gpu, options: SpeedOptions = USUAL) -> boo
     """Whether these models can be loaded onto a GPU, and their weights then leave it room to work."""
     working = sum(memory(models, options).values()) + WORKING_BYTES
     return max(working, loading_bytes(models)) <= gpu.memory_bytes
+
+
+def request_room(models: frozenset[str], gpu: Gpu, options: SpeedOptions = USUAL) -> int:
+    """Return the bytes of a GPU that are left beside the weights for a request; less than 1 where they do not fit."""
+    return gpu.memory_bytes - sum(memory(models, options).values()) - CONTEXT_BYTES
+
+
+def largest_bytes(models: Iterable[str]) -> int:
+    """Return the bytes of a device that the largest request takes which any of these models accepts."""
+    return max(peak_bytes(largest_request(CATALOG[name])) for name in models)
+
+
+def largest_request(spec: ModelSpec) -> GenerationRequest:
+    """Return the request that takes most of a device, of those that a model accepts."""
+    return GenerationRequest(
+        model=spec.name,
+        prompt="",
+        negative_prompt="fog",
+        references=tuple(
+            Reference(role=role, source="") for role, most in spec.max_references.items() for _ in range(most)
+        ),
+        width=MAX_SIDE,
+        height=MAX_SIDE,
+        num_images=MAX_IMAGES,
+        num_inference_steps=MAX_STEPS,
+        guidance_scale=spec.default_guidance,
+        seed=0,
+    )
 
 
 def timings(gpu: Gpu, costs: CostTable | None = None) -> list[Timing]:

@@ -18,7 +18,19 @@ from deployments.settings import read_settings
 from models.catalog import CATALOG
 from models.loading import UnusableWeights, account_for, find_weights, hash_file, record, recorded, unrecorded
 from models.options import Precision, SpeedOptions, TextDevice
-from models.plan import GPUS, TABLES_GPU, WORKING_BYTES, Timing, fits, loading_bytes, memory, timings
+from models.plan import (
+    GPUS,
+    TABLES_GPU,
+    WORKING_BYTES,
+    Gpu,
+    Timing,
+    fits,
+    largest_bytes,
+    loading_bytes,
+    memory,
+    request_room,
+    timings,
+)
 
 if TYPE_CHECKING:
     from models.flux.weights.accounts import PartReport
@@ -105,7 +117,11 @@ def plan(
     options = SpeedOptions(precision=precision, text=text_device)
     parts, times, is_room = memory(models, options), timings(device, own), fits(models, device, options)
     if as_json:
-        sizes = {"bytes": parts, "loading_bytes": loading_bytes(models)}
+        sizes = {
+            "bytes": parts,
+            "loading_bytes": loading_bytes(models),
+            "request_gb": _request_gb(models, device, options),
+        }
         print_json({"gpu": gpu, "fits": is_room, **sizes, "times": [asdict(each) for each in times]})
         return
     rows = [*parts.items(), ("kept free to work", WORKING_BYTES), ("in all", sum(parts.values()) + WORKING_BYTES)]
@@ -113,10 +129,23 @@ def plan(
     print_table(("part", "GB"), [(name, f"{size / 1e9:.2f}") for name, size in rows], empty="nothing")
     verdict = "fits" if is_room else "does not fit"
     output.print(f"\n{' and '.join(sorted(models))}: {verdict} into {device.memory_bytes / 1e9:.0f} GB of {gpu}\n")
+    if is_room:
+        output.print(_of_requests(models, _request_gb(models, device, options)) + "\n", soft_wrap=True)
     columns = ("size", "references", "a step, ms", "28 steps, s")
     print_table(columns, [_times(each) for each in times], empty="nothing")
     table = f"UXO_COSTS, of {own.device}" if own else "a cost table, not measured"
     output.print(f"\ncomputed from {table}", soft_wrap=True)
+
+
+def _request_gb(models: frozenset[str], gpu: Gpu, options: SpeedOptions) -> float:
+    return request_room(models, gpu, options) // 10**8 / 10
+
+
+def _of_requests(models: frozenset[str], room_gb: float) -> str:
+    most_gb = largest_bytes(models) / 1e9
+    if most_gb <= room_gb:
+        return f"the largest request takes about {most_gb:.1f} GB of the {room_gb:g} GB beside the weights"
+    return f"set UXO_REQUEST_GB={room_gb:g}: a request may ask for {most_gb:.1f} GB, and would fail when it is drawn"
 
 
 def _times(timing: Timing) -> tuple[object, ...]:

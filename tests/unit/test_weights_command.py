@@ -153,6 +153,16 @@ def test_a_plan_goes_by_the_operators_table_as_it_is(tmp_path: Path, monkeypatch
     assert (refused.exit_code, "UXO_COSTS='abacus' cannot be used" in refused.output) == (1, True)
 
 
+def test_a_plan_names_the_bound_of_a_request_where_one_is_needed() -> None:
+    """Where the weights leave less than the largest request takes, the setting is written out; elsewhere it is not."""
+    narrow = uxo("weights", "plan", "--gpu", "l40s", "--model", "uno").output
+    wide = uxo("weights", "plan", "--gpu", "h200").output
+
+    assert "UXO_REQUEST_GB=" not in wide
+    assert "the largest request takes about" in wide
+    assert "set UXO_REQUEST_GB=13: a request may ask for 13.3 GB" in narrow
+
+
 def test_an_unknown_gpu_is_said() -> None:
     """A GPU that nothing is known of is refused, with those that are known."""
     answer = uxo("weights", "plan", "--gpu", "abacus")

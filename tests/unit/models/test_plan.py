@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -17,10 +18,14 @@ from models.plan import (
     TOUCHED,
     WORKING_BYTES,
     fits,
+    largest_bytes,
+    largest_request,
     loading_bytes,
     memory,
+    request_room,
     timings,
 )
+from models.request import InvalidRequest
 
 UNO, USO, BOTH = frozenset({"uno"}), frozenset({"uso"}), frozenset(CATALOG)
 
@@ -83,6 +88,24 @@ def test_what_fits_once_loaded_has_to_be_loaded() -> None:
 
     assert sum(memory(UNO, apart).values()) + WORKING_BYTES < small.memory_bytes < loading_bytes(UNO)
     assert [fits(UNO, gpu, apart) for gpu in (small, middling)] == [False, True]
+
+
+def test_what_is_left_for_a_request() -> None:
+    """A large GPU holds whatever may be asked of it; of one with 40 GB the weights of one model leave too little."""
+    large, small = (request_room(UNO, GPUS[name]) for name in ("h100", "a100-40"))
+
+    assert small < largest_bytes(UNO) < large
+
+
+@pytest.mark.parametrize("name", CATALOG)
+def test_nothing_that_is_accepted_takes_more_than_the_largest(name: str) -> None:
+    """The largest request is one that the model accepts, and none of its numbers can be raised."""
+    request = largest_request(CATALOG[name])
+
+    CATALOG[name].check(request)
+    for field in ("width", "height", "num_images", "num_inference_steps"):
+        with pytest.raises(InvalidRequest):
+            CATALOG[name].check(replace(request, **{field: getattr(request, field) + 1}))
 
 
 def test_slower_gpus_take_longer() -> None:

@@ -45,7 +45,7 @@ def warm_up(pipelines: Mapping[str, ComparingPipeline]) -> None:
         DeviceBroken: when the device is lost.
     """
     for name, pipeline in pipelines.items():
-        for samples in _casts(name, pipeline, count=1):
+        for samples in _casts(name, pipeline, count=1, sides=SIDES):
             _compile(pipeline, samples)
 
 
@@ -64,12 +64,13 @@ def _compile(pipeline: ComparingPipeline, samples: Sequence[Sample]) -> None:
         ) from error
 
 
-def rehearse(pipelines: Mapping[str, ComparingPipeline], *, max_group: int) -> Rehearsed:
-    """Step made-up pictures of the usual small sizes together and alone.
+def rehearse(pipelines: Mapping[str, ComparingPipeline], *, max_group: int, sides: Sequence[int] = SIDES) -> Rehearsed:
+    """Step made-up pictures together and alone.
 
     Args:
         pipelines: by the name of their model.
         max_group: how many share at most.
+        sides: pixels of the square pictures.
 
     Raises:
         DeviceBroken: when the device is lost.
@@ -77,7 +78,7 @@ def rehearse(pipelines: Mapping[str, ComparingPipeline], *, max_group: int) -> R
     proven: dict[ShapeKey, int] = {}
     differences = [0.0]
     for name, pipeline in pipelines.items() if max_group > 1 else ():
-        for samples in _casts(name, pipeline, count=max_group):
+        for samples in _casts(name, pipeline, count=max_group, sides=sides):
             found = list(_differences(pipeline, samples))
             differences += found
             equal = len(list(takewhile(lambda difference: difference == 0, found)))
@@ -85,9 +86,9 @@ def rehearse(pipelines: Mapping[str, ComparingPipeline], *, max_group: int) -> R
     return Rehearsed(proven=proven, largest_difference=max(differences))
 
 
-def _casts(model: str, pipeline: ComparingPipeline, *, count: int) -> Iterator[list[Sample]]:
+def _casts(model: str, pipeline: ComparingPipeline, *, count: int, sides: Sequence[int]) -> Iterator[list[Sample]]:
     """Prepare pictures of every rehearsed shape, alike in nothing but that."""
-    for side in SIDES:
+    for side in sides:
         for references in (0, 1):
             requests = [_request(model, side, references, number) for number in range(count)]
             images = [Image.radial_gradient("L").resize((REFERENCE_SIDE, REFERENCE_SIDE)).convert("RGB")] * references

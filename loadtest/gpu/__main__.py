@@ -16,6 +16,8 @@ import torch
 
 from loadtest.findings import write_findings
 from loadtest.flux_pair import Ours, Stock, again, draw_case, pair
+from loadtest.gpu.aims import aims_of
+from loadtest.gpu.aims import told as of_aims
 from loadtest.gpu.ceiling import best_tflops, ceilings
 from loadtest.gpu.deadline import Deadline
 from loadtest.gpu.device import facts
@@ -30,8 +32,8 @@ from models.flux.speed import compile_blocks
 
 #: Steps of a picture, as performance is usually told of FLUX.1-dev.
 STEPS, SMALL_STEPS = 28, 2
-#: Seconds that a part may need, generously: a picture, the first of a system with its compilation, and all else.
-PICTURE_S, COMPILING_S, OTHER_S = 20.0, 120.0, 15.0
+#: Seconds that a part may need, generously: a picture, the first of a system with its compilation, all else, ceilings.
+PICTURE_S, COMPILING_S, OTHER_S, CEILINGS_S = 20.0, 120.0, 15.0, 30.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -93,6 +95,7 @@ def keeping(bench: Bench, *, output: Path, rows: Path, told: str) -> Callable[[]
     found = {**known, **_findings(bench)}
 
     def keep() -> dict[str, Any]:
+        found["aims"] = aims_of(found)
         write_findings(output, found)
         write_findings(rows, cost_rows(found))
         return found
@@ -121,7 +124,7 @@ def _findings(bench: Bench) -> dict[str, Any]:
 
 def measure(bench: Bench) -> None:
     """Measure everything that there is time for."""
-    bench.deadline.attempt("ceilings", partial(_measure_ceilings, bench), needs_s=OTHER_S)
+    bench.deadline.attempt("ceilings", partial(_measure_ceilings, bench), needs_s=CEILINGS_S)
     autoencoder = bench.deadline.attempt(
         "autoencoder", partial(random_autoencoder, device=bench.device, is_small=bench.is_small)
     )
@@ -228,7 +231,7 @@ def cost_rows(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def table(found: dict[str, Any]) -> str:
-    """Write the pictures as a table, and what is missing."""
+    """Write the pictures as a table, what came of the aims, and what is missing."""
     lines = ["| system | picture | ms a step | share | longest gap, ms | s a picture | peak GB |"]
     lines.append("| --- | --- | --- | --- | --- | --- | --- |")
     for system, shapes in found["pictures"].items():
@@ -236,6 +239,7 @@ def table(found: dict[str, Any]) -> str:
     lines += [
         f"{each['samples']} of {each['tokens']} tokens together: {each['ms']:.1f} ms a step" for each in found["groups"]
     ]
+    lines += of_aims(found["aims"])
     return "\n".join([*lines, *(f"left out: {name} ({reason})" for name, reason in found["dropped"].items())])
 
 

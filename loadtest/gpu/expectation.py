@@ -13,7 +13,7 @@ SLOWER: Mapping[str, float] = MappingProxyType(
     {"diffusers, eager": 2.0, "ours, exact": 1.3, "ours, compiled": 1.0, "ours, compiled, FP8": 0.8}
 )
 #: Seconds of compiling a system's blocks, and of what has no steps: weights, ceilings, encoders. Guesses.
-COMPILING_S, WEIGHTS_S, CEILINGS_S, ENCODERS_S = 80.0, 20.0, 5.0, 15.0
+COMPILING_S, WEIGHTS_S, CEILINGS_S, ENCODERS_S = 80.0, 20.0, 20.0, 15.0
 
 
 def plan(*, steps: int, rounds: int) -> Iterator[tuple[str, float]]:

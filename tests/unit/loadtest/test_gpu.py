@@ -11,6 +11,8 @@ import pytest
 
 from loadtest.fit_costs import table_of
 from loadtest.gpu.__main__ import Bench, keeping, main
+from loadtest.gpu.aims import PLAIN, WITH_ONE, aims_of, told
+from loadtest.gpu.ceiling import ROUNDS, sustained
 from loadtest.gpu.deadline import Deadline
 from loadtest.gpu.expectation import plan
 from loadtest.gpu.geometry import GROUPS, SHAPES, SMALL_SHAPES, flops
@@ -30,6 +32,7 @@ def test_all_of_it_runs(tmp_path: Path) -> None:
     found, rows = _run(tmp_path)
 
     assert found["dropped"] == {}
+    assert {aim["verdict"] for aim in found["aims"]} == {"not measured"}  # tiny pictures are not what is aimed at
     assert list(found["pictures"]) == SYSTEMS
     assert all(list(shapes) == [shape.name for shape in SMALL_SHAPES] for shapes in found["pictures"].values())
     assert all(each["step_ms"] > 0 < each["share"] for each in found["pictures"]["ours, exact"].values())
@@ -91,6 +94,32 @@ def test_a_part_begins_only_with_time_for_it() -> None:
         "too long": "may need 11 s, 10 s were left",
         "fails": "ZeroDivisionError: division by zero",
     }
+
+
+def test_a_ceiling_is_kept_up() -> None:
+    """Work is done again until it has taken as long as was asked for, and as often as it is said to have been."""
+    done: list[int] = []
+
+    rounds, took_s = sustained(lambda: done.append(sum(range(2000))), device="cpu", seconds=0.005)
+
+    assert took_s >= 0.005
+    assert len(done) == rounds + rounds // ROUNDS  # each batch begins with one that is not counted
+
+
+def test_aims_are_met_missed_or_not_measured() -> None:
+    """Each aim is held against its figure; one that nothing was measured for is said to be open."""
+    plain, with_one = {"picture_s": 3.2, "share": 0.79}, {"picture_s": 4.3, "share": 0.8}
+    pictures = {"ours, exact": {PLAIN: plain, WITH_ONE: with_one}, "diffusers, eager": {PLAIN: {"picture_s": 6.4}}}
+
+    lines = told(aims_of({"pictures": pictures}))
+
+    assert lines == [
+        "met: 1024x1024, exact, s ≤ 3.3, measured 3.20",
+        "missed: the same with one reference, s ≤ 4.2, measured 4.30",
+        "not measured: 1024x1024, FP8, s ≤ 2.9",
+        "missed: 1024x1024, exact, share of the ceiling ≥ 0.8, measured 0.79",
+        "met: 1024x1024, eager diffusers / ours, exact ≥ 2, measured 2.00",
+    ]
 
 
 def test_operations_are_those_of_the_papers() -> None:

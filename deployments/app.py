@@ -11,12 +11,10 @@ import logging
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 from importlib.metadata import version
 from typing import Any
 
 import psutil
-import structlog
 from fastapi import FastAPI
 from ray import serve
 from ray.serve import Application
@@ -51,8 +49,7 @@ from deployments.replica.doors import Doors
 from deployments.replica.limits import Limits
 from deployments.replica.read_weights import ReadWeights
 from deployments.replica.replica import Replica
-from deployments.replica.room import check_room
-from deployments.replica.step_metrics import note_encoding
+from deployments.replica.starting import load_engine
 from deployments.serve_config import HAND_BACK_S, HTTP_SIDE, TIDYING, Arguments
 from deployments.settings import Settings, has_collector, read_settings
 from deployments.tasks.contents import ContentStore
@@ -69,12 +66,6 @@ from deployments.tenants.webhook_keys import WebhookSigner
 from deployments.webhooks import Scribe, WebhookSender
 from models.catalog import CATALOG
 from models.engine import Engine
-from models.loading import free_bytes, load_pipelines, resident_bytes_of
-from models.rehearsal import rehearse, warm_up
-from models.resident import shared_part
-from models.sharing import Mode, Sharing
-
-log = structlog.get_logger()
 
 #: Calls one ingress holds at once; synchronous ones wait here for their pictures, streams and sockets count as well.
 MAX_ONGOING_CALLS = 8192
@@ -332,50 +323,3 @@ def open_scribe(settings: Settings, sinks: Mapping[str, Sink]) -> Scribe:
     """Open what webhooks are written and signed with."""
     signer = WebhookSigner(server_secret(settings.secret, settings.folder))
     return Scribe(dialects=_dialects(settings), sinks=sinks, signer=signer)
-
-
-def load_engine(models: list[str], settings: Settings) -> Engine:
-    """Load the pipelines of one device and find out which pictures may share a call; say in the log what came of it.
-
-    Every file of weights is logged with its digest, and those that nobody has recorded once more. Compiled blocks are
-    compiled here: a step that was waited for would pass for a device that hangs.
-
-    Raises:
-        UnusableWeights: when there are none that can be loaded.
-        UnusableChoice: when the device, or this machine's compiler, cannot do what was chosen about speed.
-    """
-    specs = [CATALOG[name] for name in models]
-    read = ReadWeights()
-    pipelines = load_pipelines(
-        specs,
-        weights=settings.weights,
-        device=settings.device,
-        options=settings.speed,
-        read=read.note,
-        encoded=note_encoding,
-    )
-    read.warn(settings.weights)
-    if settings.compile_blocks:
-        warm_up(pipelines)
-    rehearsed = rehearse(pipelines, max_group=settings.pictures_per_call)
-    proven = rehearsed.proven if settings.engine_mode is Mode.EXACT else None
-    free = free_bytes(settings.device)
-    check_room(settings, free, models)
-    max_bytes = resident_bytes_of(free)
-    engine = Engine(
-        pipelines,
-        sharing=Sharing(settings.pictures_per_call, proven=proven),
-        max_bytes=max_bytes,
-        costs=settings.cost_table,
-        shared=partial(shared_part, costs=settings.cost_table),
-    )
-    log.info(
-        "engine_ready",
-        mode=settings.engine_mode,
-        max_group=settings.pictures_per_call,
-        equal_together={repr(shape): count for shape, count in rehearsed.proven.items() if count > 1},
-        largest_difference=rehearsed.largest_difference,
-        request_bytes=max_bytes,
-        costs=settings.cost_table.device,
-    )
-    return engine

@@ -11,6 +11,7 @@ from typing import Any
 from loadtest.isolation.spoiled import SPOILS, Spoiled, wish
 from models.engine import Engine
 from models.sample import ShapeKey
+from models.sharing import Sharing
 
 #: Members of a group, and wishes that its good ones are drawn from.
 MEMBERS, WISHES = 4, 8
@@ -72,7 +73,7 @@ def run_groups(pipeline: Spoiled, way: Way, *, alone: Mapping[int, bytes], group
         alone: the pixels of every wish's picture, made alone.
         groups: how many.
     """
-    engine = Engine({"uno": pipeline}, max_group=way.max_group, proven=way.proven)
+    engine = Engine({"uno": pipeline}, sharing=Sharing(way.max_group, proven=way.proven))
     draw = random.Random(groups)  # noqa: S311 -- a repeatable order, not a secret
     tally = Tally()
     pipeline.group_sizes.clear()

@@ -10,6 +10,7 @@ import psutil
 from loadtest.isolation.spoiled import Spoiled, wish
 from models.engine import Engine
 from models.resident import Standing
+from models.sharing import Sharing
 
 #: Looks at the memory over a whole run.
 LOOKS = 20
@@ -29,7 +30,7 @@ def run_requests(pipeline: Spoiled, *, requests: int) -> Iterator[Mapping[str, f
     Yields:
         ``requests`` that came so far, and ``resident_mb`` of this process after what nobody refers to was let go.
     """
-    engine = Engine({"uno": pipeline}, max_group=2)
+    engine = Engine({"uno": pipeline}, sharing=Sharing(2))
     every = max(requests // LOOKS, 1)
     for number in range(requests):
         prompt = "nan" if number % 10 == 9 else ""

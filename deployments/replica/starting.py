@@ -10,6 +10,7 @@ import structlog
 from deployments.replica.read_weights import ReadWeights
 from deployments.replica.room import check_room
 from deployments.replica.step_metrics import note_encoding
+from deployments.telemetry.metrics import SHARED_DIFFERENCE
 from models.catalog import CATALOG
 from models.engine import Engine
 from models.loading import free_bytes, load_pipelines, resident_bytes_of
@@ -60,6 +61,7 @@ def load_engine(models: Sequence[str], settings: Settings) -> Engine:
         costs=settings.cost_table,
         shared=partial(shared_part, costs=settings.cost_table),
     )
+    SHARED_DIFFERENCE.set(rehearsed.largest_difference if proven is None else 0.0)
     log.info(
         "engine_ready",
         mode=settings.engine_mode,

@@ -89,6 +89,12 @@ RESIDENT_BYTES = Gauge(
     help="Estimated bytes of device memory that resident requests take, on this node.",
     merged="livesum",
 )
+SHARED_DIFFERENCE = Gauge(
+    name="uxo_shared_call_difference",
+    help="By how much latents, which are of the order of 1, may differ where pictures share a call: the most that was "
+    "seen in rehearsing it at the start; 0 in exact mode, where only equal ones share.",
+    merged="livemax",
+)
 DECODE_SECONDS = Histogram(
     name="uxo_decode_seconds",
     help="Seconds of turning one denoised sample into a picture.",
@@ -189,6 +195,7 @@ METRICS: tuple[Instrument, ...] = (
     ENCODINGS,
     RESIDENT_SAMPLES,
     RESIDENT_BYTES,
+    SHARED_DIFFERENCE,
     DECODE_SECONDS,
     DELIVERY_SECONDS,
     DELIVERIES,

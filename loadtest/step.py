@@ -9,6 +9,7 @@ predict the same.
 from __future__ import annotations
 
 import copy
+import json
 import statistics
 import sys
 import time
@@ -22,10 +23,11 @@ from diffusers.models.transformers.transformer_flux import FluxTransformer2DMode
 from peft import LoraConfig
 from torch import Tensor
 
-from loadtest.figures import markdown
 from loadtest.findings import write_findings
 from loadtest.flux_pair import Ours, Stock, draw_case, pair
 from loadtest.machine import MODEL_PACKAGES, commit, machine
+from loadtest.step_page import page as written
+from loadtest.step_page import table
 from models.flux.fusing import fuse
 from models.flux.lora import LoraPair, merge_lora
 
@@ -53,17 +55,23 @@ TARGETS = (
 #: Largest relative difference of the two predictions; both compute in float32, in another order.
 PARITY = 1e-5
 
+#: Where the page and its JSON lie.
+DOCUMENTS = Path("docs/benchmarks")
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.command()
+@app.callback(invoke_without_command=True)
 def step(
+    context: typer.Context,
     *,
     output: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("var/bench/step.json"),
     rounds: Annotated[int, typer.Option(min=1, help="Pairs of steps.")] = 15,
     small: Annotated[bool, typer.Option("--small", help="Tiny weights: whether it runs, not how fast.")] = False,
 ) -> None:
     """Time both and write what was found."""
+    if context.invoked_subcommand:
+        return
     command = f"python -m loadtest.step --rounds {rounds} --output {output}" + " --small" * small
     facts = {"benchmark": "step", "commit": commit(), "machine": machine(MODEL_PACKAGES), "command": command}
     config = {**MIDDLE, "num_layers": 1, "num_single_layers": 2, "num_attention_heads": 1} if small else MIDDLE
@@ -71,6 +79,16 @@ def step(
     found = measure(config, rounds=rounds)
     write_findings(output, facts | found)
     sys.stdout.write(table(found) + "\n")
+
+
+@app.command()
+def page(
+    *,
+    figures: Annotated[Path, typer.Option(help="What the benchmark wrote.")] = DOCUMENTS / "step.json",
+    output: Annotated[Path, typer.Option(help="Where the page goes.")] = DOCUMENTS / "step.md",
+) -> None:
+    """Write the page anew from the JSON file."""
+    output.write_text(written(json.loads(figures.read_text(encoding="utf-8"))), encoding="utf-8")
 
 
 @torch.inference_mode()
@@ -128,16 +146,6 @@ def _alternate(runs: Mapping[str, Stock | Ours], target: Tensor, *, rounds: int)
             runs[name].velocity(target, 1 + number % (STEPS - 1))
             ms[name].append((time.process_time() - started) * 1000)
     return ms
-
-
-def table(found: Mapping[str, Any]) -> str:
-    """Write what was found as a table."""
-    rows = [["a step of", "CPU ms, median", "lowest", "highest"]]
-    for name, ms in found["cpu_ms"].items():
-        rows.append([name, *(f"{value:.0f}" for value in (statistics.median(ms), min(ms), max(ms)))])
-    ratio = found["ratio"]
-    rows.append(["diffusers / ours, pair by pair", *(f"{ratio[name]:.2f}" for name in ("median", "low", "high"))])
-    return markdown(rows)
 
 
 if __name__ == "__main__":

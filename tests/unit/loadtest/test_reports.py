@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 from loadtest import flood, hostile_pictures, step_gaps, store_cost, wake_up
@@ -20,6 +22,15 @@ def measured(**fields: Any) -> Measured:
         "p99_ms": 2,
     }
     return Measured(**(plain | fields))
+
+
+def test_the_index_lists_every_page() -> None:
+    """Whoever looks for a figure finds each page of the benchmarks in the index, and none that is not there."""
+    index = Path("docs/benchmarks.md").read_text(encoding="utf-8")
+
+    listed = re.findall(r"^\| \[\w+\]\(benchmarks/(\w+\.md)\)", index, flags=re.MULTILINE)
+
+    assert sorted(listed) == sorted(page.name for page in Path("docs/benchmarks").glob("*.md"))
 
 
 def test_the_middle_round_stands_in_the_table() -> None:

@@ -267,7 +267,7 @@ class Engine:
         shape = group[0].shape
         pipeline = self._pipelines[shape.model]
         try:
-            return (pipeline.step(group) if len(group) > 1 else try_twice(lambda: pipeline.step(group))), {}
+            stepped = pipeline.step(group) if len(group) > 1 else try_twice(lambda: pipeline.step(group))
         except DeviceBroken:
             raise
         except Exception as error:  # noqa: BLE001 -- whatever a model raises must not reach a neighbour
@@ -275,6 +275,9 @@ class Engine:
                 self._sharing.halve(shape, group=len(group))
             if len(group) == 1:
                 return [], {group[0].request_id: emptied(error)}
+        else:
+            self._sharing.succeed(shape, group=len(group))
+            return stepped, {}
         middle = len(group) // 2
         first, first_failed = self._step_halving(group[:middle])
         second, second_failed = self._step_halving(group[middle:])

@@ -7,9 +7,13 @@ exact        only as many as were shown to come out as they do alone, to the las
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from models.sample import ShapeKey
+
+#: Steps without want of memory after which a group that was halved grows by one, and as many as it ever takes.
+STEPS_TO_GROW, MOST_STEPS_TO_GROW = 64, 16_384
 
 
 class Mode(StrEnum):
@@ -19,6 +23,18 @@ class Mode(StrEnum):
     EXACT = "exact"
     #: Pictures of one shape share where it pays; their last bits then do depend on it.
     THROUGHPUT = "throughput"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cap:
+    """How many samples of a shape may share a call since there was no memory for more."""
+
+    #: How many.
+    most: int
+    #: Steps of so many until one more is tried.
+    needed: int
+    #: Steps of so many that there was memory for.
+    good: int = 0
 
 
 class Sharing:
@@ -34,7 +50,7 @@ class Sharing:
         """
         self._max_group = max_group
         self._proven = proven
-        self._caps: dict[ShapeKey, int] = {}
+        self._caps: dict[ShapeKey, _Cap] = {}
 
     @property
     def most(self) -> int:
@@ -43,15 +59,27 @@ class Sharing:
 
     def group_of(self, waiting: int, shape: ShapeKey) -> int:
         """Return how many of so many samples of a shape share the next call."""
-        room = min(waiting, self._caps.get(shape, self._max_group))
+        cap = self._caps.get(shape)
+        room = min(waiting, self._max_group if cap is None else cap.most)
         if self._proven is None:
             return room
         # Matrix kernels are chosen by the size of a group, so what was shown of four says nothing of three.
         return _power_of_two(min(room, self._proven.get(shape, 1)))
 
     def halve(self, shape: ShapeKey, *, group: int) -> None:
-        """Note that there was no memory for so large a group."""
-        self._caps[shape] = max(group // 2, 1)
+        """Note that there was no memory for so large a group; each time it takes twice as long until it grows again."""
+        before = self._caps.get(shape)
+        needed = STEPS_TO_GROW if before is None else min(2 * before.needed, MOST_STEPS_TO_GROW)
+        self._caps[shape] = _Cap(most=max(group // 2, 1), needed=needed)
+
+    def succeed(self, shape: ShapeKey, *, group: int) -> None:
+        """Note that there was memory for a group: after enough of the largest that may be, one more may share it."""
+        cap = self._caps.get(shape)
+        if cap is None or cap.most >= self._max_group or group < self.group_of(self._max_group, shape):
+            return
+        good = cap.good + 1
+        is_over = good >= cap.needed
+        self._caps[shape] = replace(cap, most=cap.most + is_over, good=0 if is_over else good)
 
 
 def _power_of_two(most: int) -> int:

@@ -141,7 +141,37 @@ def test_ray_asks_for_a_token_and_is_not_public(values: dict[str, Any]) -> None:
     assert cluster["authOptions"]["mode"] == "token"
     assert (cluster["headGroupSpec"]["serviceType"], cluster["headGroupSpec"]["enableIngress"]) == ("ClusterIP", False)
     assert only(manifests, "RayService")["spec"]["excludeHeadPodFromServeSvc"]
-    assert {manifest["kind"] for manifest in manifests} & {"Ingress", "Service"} == set()
+    assert set(of_kind(manifests, "Service")) == {"gateway"}
+    assert of_kind(manifests, "Ingress") == {}
+
+
+@EVERY
+def test_calls_go_to_the_http_side_alone(values: dict[str, Any]) -> None:
+    """The Service for calls leads to pods of the gateway and their port of Serve, and nobody calls any other pod."""
+    manifests = render(values)
+    service = of_kind(manifests, "Service")["gateway"]["spec"]
+    callers = of_kind(manifests, "NetworkPolicy")["callers"]["spec"]["podSelector"]
+
+    meant = {
+        name: {"name": service["ports"][0]["targetPort"], "containerPort": 8000}
+        in template["spec"]["containers"][0]["ports"]
+        for name, template in pods_of(manifests)
+        if service["selector"].items() <= template["metadata"]["labels"].items()
+    }
+
+    assert service["type"] == "ClusterIP"
+    assert meant == {"gateway": True}
+    assert callers["matchExpressions"] == [{"key": "uxo-serve/part", "operator": "In", "values": ["gateway"]}]
+
+
+def test_kuberay_finds_the_port_that_it_makes_its_own_service_from() -> None:
+    """A head that names ports names Serve's among them: without it KubeRay stops there, and changes over to nothing.
+
+    Source: ray-project/kuberay v1.5.1 to v1.7.0, controllers/ray/common/service.go, ``BuildServeService``.
+    """
+    head = dict(pods_of(render({})))["head"]["spec"]["containers"][0]
+
+    assert {"name": "serve", "containerPort": 8000} in head["ports"]
 
 
 @EVERY

@@ -103,6 +103,35 @@ def test_only_the_autoscaler_speaks_to_kubernetes(values: dict[str, Any]) -> Non
 
 
 @EVERY
+def test_every_kind_of_pod_has_an_account_of_its_own(values: dict[str, Any]) -> None:
+    """No pod shares its account with another kind, or has the namespace's; the migration's is there before its Job."""
+    manifests = render(values)
+    accounts = of_kind(manifests, "ServiceAccount")
+
+    named = {
+        template["metadata"]["labels"]["uxo-serve/part"]: template["spec"]["serviceAccountName"]
+        for _, template in pods_of(manifests)
+    }
+
+    assert named == {part: f"{RELEASE}-{part}" for part in ("head", "gateway", "gpu", "migration")}
+    assert set(accounts) == set(named)
+    assert not any(account["automountServiceAccountToken"] for account in accounts.values())
+    assert int(accounts["migration"]["metadata"]["annotations"]["helm.sh/hook-weight"]) < 0
+
+
+def test_a_role_is_bound_to_the_accounts_that_reach_the_bucket() -> None:
+    """What the values say of accounts stands on those of the gateway and the GPU pods, and on no other."""
+    role = {"eks.amazonaws.com/role-arn": "arn:aws:iam::123456789012:role/pictures"}
+
+    accounts = of_kind(render({"serviceAccount": {"annotations": role}}), "ServiceAccount")
+
+    bear = {
+        name for name, account in accounts.items() if role.items() <= account["metadata"].get("annotations", {}).items()
+    }
+    assert bear == {"gateway", "gpu"}
+
+
+@EVERY
 def test_secrets_are_only_named(values: dict[str, Any]) -> None:
     """No object holds a secret: variables that do are taken from a Secret that somebody else has made."""
     manifests = render(values)

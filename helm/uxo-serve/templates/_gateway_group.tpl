@@ -12,7 +12,7 @@
       labels: {{- include "uxo.podLabels" (dict "root" . "part" "gateway") | nindent 8 }}
     spec:
       {{- include "uxo.podSecurity" . | nindent 6 }}
-      serviceAccountName: {{ .Release.Name }}
+      serviceAccountName: {{ .Release.Name }}-gateway
       terminationGracePeriodSeconds: {{ include "uxo.terminationSeconds" . }}
       nodeSelector: {{- toYaml .Values.gateway.nodeSelector | nindent 8 }}
       tolerations: {{- toYaml .Values.gateway.tolerations | nindent 8 }}

@@ -23,7 +23,7 @@
         uxo-serve/group: {{ .name }}
     spec:
       {{- include "uxo.podSecurity" .root | nindent 6 }}
-      serviceAccountName: {{ .root.Release.Name }}
+      serviceAccountName: {{ .root.Release.Name }}-gpu
       terminationGracePeriodSeconds: {{ include "uxo.terminationSeconds" .root }}
       nodeSelector: {{- toYaml .group.nodeSelector | nindent 8 }}
       tolerations: {{- toYaml .group.tolerations | nindent 8 }}

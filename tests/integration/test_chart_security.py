@@ -65,6 +65,22 @@ def test_no_container_can_do_more_than_it_must(values: dict[str, Any]) -> None:
         }
 
 
+def test_a_profile_of_ones_own_is_for_the_containers_that_decode_pictures() -> None:
+    """A profile of seccomp that lies on the nodes is the replicas', and every other container keeps the runtime's."""
+    manifests = render(
+        {"seccomp": {"localhostProfile": "profiles/uxo.json"}, "weights": {"source": "claim", "claim": "w"}}
+    )
+
+    profiles = {
+        (name, container["name"]): container["securityContext"]["seccompProfile"]
+        for name, template in pods_of(manifests)
+        for container in containers_of(template)
+    }
+
+    assert profiles.pop(("flux", "ray-worker")) == {"type": "Localhost", "localhostProfile": "profiles/uxo.json"}
+    assert all(profile == {"type": "RuntimeDefault"} for profile in profiles.values())
+
+
 @EVERY
 def test_no_pod_shares_more_than_it_must(values: dict[str, Any]) -> None:
     """Every pod runs as nobody, without the host's network or folders and without a token of Kubernetes."""

@@ -62,7 +62,7 @@
           # to claim no more and to end what it has begun. The 30 s come afterwards, within the minute that is left.
           lifecycle: {preStop: {exec: {command: [uxo, drain]}}}
           resources: {{- include "uxo.resources" .group | nindent 12 }}
-          securityContext: {{- include "uxo.containerSecurity" . | nindent 12 }}
+          securityContext: {{- include "uxo.containerSecurity" .root.Values.seccomp | nindent 12 }}
           ports:
             - {name: serve, containerPort: 8000}
             - {name: metrics, containerPort: 9464}

@@ -37,7 +37,7 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
-{{/* What every container of ours is held to. */}}
+{{/* What every container of ours is held to. Takes a profile of seccomp that lies on the nodes, if it is to be another. */}}
 {{- define "uxo.containerSecurity" -}}
 runAsNonRoot: true
 runAsUser: 10001
@@ -45,7 +45,11 @@ readOnlyRootFilesystem: true
 allowPrivilegeEscalation: false
 privileged: false
 capabilities: {drop: [ALL]}
+{{- with .localhostProfile }}
+seccompProfile: {type: Localhost, localhostProfile: {{ . }}}
+{{- else }}
 seccompProfile: {type: RuntimeDefault}
+{{- end }}
 {{- end }}
 
 {{/* Requests are limits, so that no pod is ended for what its neighbours need. Takes resources, and perhaps GPUs. */}}

@@ -72,6 +72,8 @@ def _serve(settings: Settings, config: Path, *, report: Callable[[str], None], f
     check_grace(application.args, settings)
     address = f"http://{authority(settings.host, settings.port)}"
     key = _first_key(settings)
+    if first_light and not key:
+        raise SettingsInvalid("UXO_BOOTSTRAP_KEYS=none leaves no key to ask for the first pictures: --no-first-light")
     _check_weights(settings.weights)
     asyncio.run(look_around(settings))
     with running(config, host=settings.host, port=settings.port, report=report):
@@ -95,7 +97,7 @@ def _check_weights(weights: str) -> None:
 
 def _first_key(settings: Settings) -> str:
     keys = configured_keys(settings.bootstrap_keys, settings.folder)
-    return next(iter(keys.values()))[0]
+    return next(iter(keys.values()))[0] if keys else ""
 
 
 def invitation(address: str, *, key: str | None) -> str:

@@ -175,7 +175,7 @@ class Settings(BaseSettings):
     denied_networks: Annotated[str, AfterValidator(check_networks)] = ""
     #: TCP ports that they reach, separated by commas.
     outbound_ports: Annotated[str, AfterValidator(check_ports)] = "80,443,8443"
-    #: ``tenant:key,tenant:key``; empty means one demo tenant whose key is kept under ``UXO_FOLDER``.
+    #: ``tenant:key,tenant:key``; empty means a demo tenant with its key under ``UXO_FOLDER``, ``none`` nobody.
     bootstrap_keys: str = ""
     #: What API keys are hashed with, at least 32 characters, the same for every process; empty means: one made at
     #: random and kept under ``UXO_FOLDER``.

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 #: The tenant of a machine on which no other is configured.
 DEMO_TENANT = "demo"
+#: What stands for no keys at all; empty stands for the demo tenant's.
+NO_KEYS = "none"
 #: Fewest characters of a key that an operator chose.
 MIN_KEY_CHARS = 16
 #: Fewest characters of the secret that keys are hashed with.
@@ -157,9 +159,13 @@ def server_secret(configured: str, folder: Path) -> str:
 def configured_keys(bootstrap: str, folder: Path) -> Mapping[str, tuple[str, ...]]:
     """Return every tenant's keys: those of ``UXO_BOOTSTRAP_KEYS``, or without any the demo tenant's.
 
+    Where ``UXO_BOOTSTRAP_KEYS`` is ``none`` there are none, and nothing is written to ``folder``.
+
     Raises:
         SettingsInvalid: naming the setting at fault, and no key.
     """
+    if bootstrap == NO_KEYS:
+        return {}
     if not bootstrap:
         return {DEMO_TENANT: (demo_key(folder),)}
     try:

@@ -20,6 +20,8 @@ from helm_chart import (
 )
 from monitoring import MONITORED
 
+from deployments.tenants.keys import NO_KEYS
+
 VALUES: dict[str, dict[str, Any]] = {
     "defaults": {},
     "one-gpu": values_of("values-one-gpu.yaml"),
@@ -41,6 +43,8 @@ SECRET_VARIABLES = {
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
 }
+#: What keeps the service from making a demo tenant, whose key would lie in the shared folder.
+NOBODY_AT_FIRST = {"name": "UXO_BOOTSTRAP_KEYS", "value": NO_KEYS}
 
 
 @EVERY
@@ -161,8 +165,22 @@ def test_secrets_are_only_named(values: dict[str, Any]) -> None:
     assert of_kind(manifests, "Secret") == {}
     assert set(of_kind(manifests, "ConfigMap")) <= {"dashboard"}
     for variable in variables:
-        assert ("secretKeyRef" in variable.get("valueFrom", {})) == (variable["name"] in SECRET_VARIABLES)
+        is_secret = variable["name"] in SECRET_VARIABLES and variable != NOBODY_AT_FIRST
+        assert ("secretKeyRef" in variable.get("valueFrom", {})) == is_secret
     assert "valueFrom" in cluster_of(manifests)["gcsFaultToleranceOptions"]["redisPassword"]
+
+
+@EVERY
+def test_no_tenant_is_there_that_nobody_made(values: dict[str, Any]) -> None:
+    """Every pod of Ray is told that nobody has a key at first, unless a Secret names somebody."""
+    for part in ("head", "gateway"):
+        variables = dict(pods_of(render(values)))[part]["spec"]["containers"][0]["env"]
+        assert NOBODY_AT_FIRST in variables, part
+
+    named = render(values | {"secrets": {"bootstrapKeys": {"name": "first-keys"}}})
+    assert not [
+        template for _, template in pods_of(named) if NOBODY_AT_FIRST in template["spec"]["containers"][0]["env"]
+    ]
 
 
 @EVERY

@@ -75,7 +75,13 @@ def test_a_taken_port_is_one_clear_line(uxo: Callable[..., Result], taken_port: 
 
 
 @pytest.mark.parametrize(
-    ("variable", "value"), [("UXO_PORT", "eight"), ("UXO_WEIGHTS", "/srv/flux"), ("UXO_BOOTSTRAP_KEYS", "no-colon")]
+    ("variable", "value"),
+    [
+        ("UXO_PORT", "eight"),
+        ("UXO_WEIGHTS", "/srv/flux"),
+        ("UXO_BOOTSTRAP_KEYS", "no-colon"),
+        ("UXO_BOOTSTRAP_KEYS", "none"),
+    ],
 )
 def test_a_bad_variable_is_one_clear_line(uxo: Callable[..., Result], variable: str, value: str) -> None:
     """A setting that cannot be used is named before anything is started."""

@@ -302,6 +302,14 @@ def test_without_keys_there_is_a_demo_tenant(tmp_path: Path) -> None:
     assert keys == {"demo": (demo_key(tmp_path),)}
 
 
+def test_there_may_be_nobody_at_first(tmp_path: Path) -> None:
+    """With the keys given as none there is no tenant, and nothing is written."""
+    keys = configured_keys("none", tmp_path)
+
+    assert keys == {}
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_bad_keys_name_their_variable_and_no_key(tmp_path: Path) -> None:
     """Keys that cannot be read are refused by the variable's name and their place, and none is shown."""
     with pytest.raises(SettingsInvalid, match="UXO_BOOTSTRAP_KEYS cannot be used: entry 2") as refusal:

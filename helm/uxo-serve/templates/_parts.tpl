@@ -79,6 +79,9 @@ seccompProfile: {type: RuntimeDefault}
 {{- with $values.secrets.bootstrapKeys }}
 {{- if .name }}
 {{ include "uxo.secretVariable" (dict "variable" "UXO_BOOTSTRAP_KEYS" "name" .name "key" .key) }}
+{{- else }}
+# Or a demo tenant would be made, whose key lies in the shared folder.
+- {name: UXO_BOOTSTRAP_KEYS, value: none}
 {{- end }}
 {{- end }}
 {{- with $values.secrets.bucket }}

@@ -48,7 +48,7 @@ VALUES: dict[str, dict[str, Any]] = {
     "scale-to-zero": values_of("values-scale-to-zero.yaml") | {"network": API_SERVER},
     "copied-weights": {"weights": COPIED},
     "bootstrap-keys": {"secrets": {"bootstrapKeys": {"name": "first-keys"}, "bucket": {"name": ""}}},
-    "post-migration": {"migration": {"post": True}},
+    "post-migration": {"migration": {"post": values_of("values.yaml")["images"]["gateway"]}},
     "traced": {"tracing": {"endpoint": "http://collector:4318", "to": [{"podSelector": {}}]}},
 }
 SCALE = {"scale": {"maxPods": 2, "waitS": 9, "calmS": 9, "unitsPerS": 1}}
@@ -191,6 +191,12 @@ def test_every_other_setting_can_be_given() -> None:
         ({"gpuGroups": {"Flux": values_of("values.yaml")["gpuGroups"]["flux"]}}, "Flux"),
         ({"weights": {"source": "claim"}}, "claim"),
         ({"weights": {"source": "copy"}}, "copy"),
+        ({"weights": {"source": "copy", "copy": {"image": "weights:latest", "command": ["cp"]}}}, "image"),
+        ({"migration": {"post": True}}, "post"),
+        (
+            {"migration": {"post": "uxo-serve-gateway:0.0.9"}},
+            "migration.post is for uxo-serve-gateway:0.0.9, and images",
+        ),
         ({"bucket": {"name": ""}}, "bucket"),
         ({"upgrade": "Recreate"}, "upgrade"),
         ({"network": {"clusterRanges": []}}, "clusterRanges"),

@@ -30,7 +30,7 @@ VALUES: dict[str, dict[str, Any]] = {
     "copied-weights": {
         "weights": {"source": "copy", "copy": {"image": "weights:1", "command": ["cp"], "secret": "store"}}
     },
-    "post-migration": {"migration": {"post": True}},
+    "post-migration": {"migration": {"post": values_of("values.yaml")["images"]["gateway"]}},
 }
 EVERY = pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
 #: For how many seconds Ray lets a node end its work by itself after SIGTERM.

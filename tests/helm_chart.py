@@ -57,6 +57,13 @@ def render(values: Mapping[str, Any], *, major: int = 3) -> list[Manifest]:
     return [manifest for manifest in yaml.safe_load_all(text) if manifest]
 
 
+def notes(values: Mapping[str, Any]) -> str:
+    """Return what is said to whoever has installed these values; only Helm 4 tells it without a cluster."""
+    render(values, major=4)
+    (told,) = [text for name, text in _files_of_helm_4(json.dumps(values)).items() if name.endswith("NOTES.txt")]
+    return told
+
+
 @cache
 def _rendered(values: str, major: int) -> str:
     if not (TOOLS / "pins.txt").exists():
@@ -70,11 +77,16 @@ def _by_helm_3(values: str) -> str:
 
 
 def _by_helm_4(values: str) -> str:
+    texts = {name: text for name, text in _files_of_helm_4(values).items() if name.endswith(".yaml")}
+    return "\n---\n".join(texts.values())
+
+
+def _files_of_helm_4(values: str) -> dict[str, str]:
     question = json.dumps([str(CHART), json.loads(values), RELEASE, NAMESPACE])
     words = [str(BIN / "python"), "-c", ASK_HELM_4]
-    answer = json.loads(_said(subprocess.run(words, input=question, capture_output=True, text=True, check=False)))
-    texts = {name: text for name, text in answer.items() if name.endswith(".yaml")}
-    return "\n---\n".join(texts.values())
+    ended = subprocess.run(words, input=question, capture_output=True, text=True, check=False)
+    files: dict[str, str] = json.loads(_said(ended))
+    return files
 
 
 def _said(ended: subprocess.CompletedProcess[str]) -> str:

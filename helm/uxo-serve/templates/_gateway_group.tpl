@@ -1,10 +1,14 @@
 {{/* The pods of the HTTP side and the housekeeper. */}}
 {{- define "uxo.gatewayGroup" -}}
+{{- if le (include "uxo.milliCpu" .Values.gateway.resources.cpu | int) 1000 }}
+{{- fail (printf "gateway.resources.cpu is %s, and an ingress takes 1 and the housekeeper beside it 0.5; make it more than 1" .Values.gateway.resources.cpu) }}
+{{- end }}
 - groupName: gateway
   replicas: {{ .Values.gateway.pods }}
   minReplicas: {{ .Values.gateway.pods }}
   maxReplicas: {{ .Values.gateway.pods }}
   rayStartParams:
+    {{- include "uxo.startParams" . | nindent 4 }}
     # Ray reads this as JSON inside quotes of its own.
     resources: '"{\"gateway\": 1}"'
   template:

@@ -15,6 +15,9 @@
   minReplicas: {{ .group.pods }}
   maxReplicas: {{ ternary .group.pods (default dict .group.scale).maxPods (empty .group.scale) }}
   rayStartParams:
+    {{- include "uxo.startParams" .root | nindent 4 }}
+    # KubeRay would guess it from the resource's name, and knows no other than those that end in gpu.
+    num-gpus: {{ .group.gpus | quote }}
     resources: '"{\"group-{{ .name }}\": 1}"'
   template:
     metadata:

@@ -138,6 +138,20 @@ seccompProfile: {type: RuntimeDefault}
   persistentVolumeClaim: {claimName: {{ include "uxo.folderClaim" . }}}
 {{- end }}
 
+{{/*
+What every node tells Ray of itself. Its store of objects holds next to nothing here, but has to fit into /dev/shm: without
+a size Ray takes a third of the memory, and moves to the disk where that is more than /dev/shm has.
+*/}}
+{{- define "uxo.startParams" -}}
+# 100 MiB.
+object-store-memory: "104857600"
+{{- end }}
+
+{{/* Thousandths of a processor. */}}
+{{- define "uxo.milliCpu" -}}
+{{- if hasSuffix "m" . }}{{ trimSuffix "m" . }}{{ else }}{{ mulf . 1000.0 | int }}{{ end }}
+{{- end }}
+
 {{/* Alive as long as Ray's agent in the pod says so; its path asks for no token. */}}
 {{- define "uxo.liveness" -}}
 httpGet: {path: /api/local_raylet_healthz, port: 52365}
@@ -145,6 +159,8 @@ initialDelaySeconds: 60
 periodSeconds: 10
 timeoutSeconds: 5
 failureThreshold: 12
+# A pod that hangs ends nothing in order: it is not asked to for as long as one that is to go.
+terminationGracePeriodSeconds: 30
 {{- end }}
 
 {{/* A worker gets calls once Serve listens in its pod. */}}

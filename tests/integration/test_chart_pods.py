@@ -1,11 +1,12 @@
-"""What the chart tells Ray and Kubernetes of each pod."""
+"""What the chart tells Ray and Kubernetes of each pod, and what an operator can give it besides."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
-from helm_chart import API_SERVER, Manifest, Refused, cluster_of, notes, pods_of, render, values_of
+from helm_chart import API_SERVER, Manifest, Refused, cluster_of, notes, of_kind, pods_of, render, values_of
 
 from deployments.local import OBJECT_STORE_BYTES
 
@@ -83,3 +84,68 @@ def test_whoever_installs_random_weights_is_told() -> None:
     assert "weights.source is `tiny`" in notes({})
     assert "WARNING" not in notes({"weights": {"source": "claim", "claim": "ours"}})
     assert "-gateway, port 8000" in notes({})
+
+
+PLACE = {
+    "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{}]}}},
+    "priorityClassName": "pictures",
+    "runtimeClassName": "nvidia",
+}
+
+
+@pytest.mark.parametrize("part", ["head", "gateway", "flux"])
+def test_an_operator_places_each_kind_of_pod(part: str) -> None:
+    """Affinity, priority and runtime of the head, the gateway and a GPU group are theirs alone."""
+    manifests = render({"gpuGroups": {"flux": PLACE}} if part == "flux" else {part: PLACE})
+
+    placed = {name: {key: template["spec"].get(key) for key in PLACE} for name, template in pods_of(manifests)}
+
+    assert placed.pop(part) == PLACE
+    assert all(each == dict.fromkeys(PLACE) for each in placed.values())
+
+
+def test_what_an_operator_adds_is_in_every_pod() -> None:
+    """Variables, volumes and mounts reach Ray's containers, the one that fetches weights and the migration's."""
+    added: dict[str, Any] = {
+        "extraEnv": [{"name": "SSL_CERT_FILE", "value": "/etc/ours/ca.crt"}],
+        "extraVolumes": [{"name": "ours", "configMap": {"name": "our-ca"}}],
+        "extraVolumeMounts": [{"name": "ours", "mountPath": "/etc/ours", "readOnly": True}],
+    }
+    weights = {"source": "copy", "copy": {"image": "weights:1", "command": ["cp"]}}
+
+    pods = dict(pods_of(render(added | {"weights": weights})))
+
+    assert {"head", "gateway", "flux", "migrate"} == set(pods)
+    fetching = pods["flux"]["spec"]["initContainers"][0]
+    for container in (fetching, *(template["spec"]["containers"][0] for template in pods.values())):
+        assert added["extraEnv"][0] in container["env"], container["name"]
+        assert added["extraVolumeMounts"][0] in container["volumeMounts"], container["name"]
+    assert all(added["extraVolumes"][0] in template["spec"]["volumes"] for template in pods.values())
+
+
+@pytest.mark.parametrize(
+    "added",
+    [
+        {"extraEnv": [{"name": "UXO_SECRET", "value": "x" * 32}]},
+        {"extraEnv": [{"name": "HOME", "value": "/root"}]},
+        {"extraVolumes": [{"name": "node", "hostPath": {"path": "/"}}]},
+        {"extraVolumes": [{"name": "folder", "emptyDir": {}}]},
+        {"extraVolumeMounts": [{"name": "ours", "mountPath": "relative"}]},
+        {"gateway": {"affinities": {}}},
+    ],
+    ids=json.dumps,
+)
+def test_what_is_ours_or_the_nodes_cannot_be_added(added: dict[str, Any]) -> None:
+    """Settings stand where they are checked, volumes of ours stay ours, and no pod gets a folder of its node."""
+    for major in (3, 4):
+        with pytest.raises(Refused, match=next(iter(added))):
+            render(added, major=major)
+
+
+def test_nothing_is_added_by_itself() -> None:
+    """Without such values there is no ConfigMap and no volume but those that the chart needs."""
+    manifests = render({})
+    names = {volume["name"] for _, template in pods_of(manifests) for volume in template["spec"]["volumes"]}
+
+    assert of_kind(manifests, "ConfigMap") == {}
+    assert names == {"passing", "shared-memory", "folder"}

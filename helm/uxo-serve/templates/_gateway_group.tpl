@@ -18,8 +18,7 @@
       {{- include "uxo.podSecurity" . | nindent 6 }}
       serviceAccountName: {{ .Release.Name }}-gateway
       terminationGracePeriodSeconds: {{ include "uxo.terminationSeconds" . }}
-      nodeSelector: {{- toYaml .Values.gateway.nodeSelector | nindent 8 }}
-      tolerations: {{- toYaml .Values.gateway.tolerations | nindent 8 }}
+      {{- include "uxo.placement" .Values.gateway | nindent 6 }}
       # A node that is lost takes as few of them as can be.
       topologySpreadConstraints:
         - maxSkew: 1

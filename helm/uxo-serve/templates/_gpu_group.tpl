@@ -28,8 +28,7 @@
       {{- include "uxo.podSecurity" .root | nindent 6 }}
       serviceAccountName: {{ .root.Release.Name }}-gpu
       terminationGracePeriodSeconds: {{ include "uxo.terminationSeconds" .root }}
-      nodeSelector: {{- toYaml .group.nodeSelector | nindent 8 }}
-      tolerations: {{- toYaml .group.tolerations | nindent 8 }}
+      {{- include "uxo.placement" .group | nindent 6 }}
 {{- if ne $weights.source "tiny" }}
       initContainers:
 {{- if eq $weights.source "copy" }}
@@ -42,9 +41,13 @@
 {{- end }}
           resources: {{- include "uxo.resources" (dict "resources" .group.resources) | nindent 12 }}
           securityContext: {{- include "uxo.containerSecurity" . | nindent 12 }}
+{{- with .root.Values.extraEnv }}
+          env: {{- toYaml . | nindent 12 }}
+{{- end }}
           volumeMounts:
             - {name: weights, mountPath: /weights}
             - {name: passing, mountPath: /tmp}
+            {{- include "uxo.extra" .root.Values.extraVolumeMounts | nindent 12 }}
 {{- end }}
 {{- if $weights.warmUp }}
         - name: warm-up
@@ -73,7 +76,7 @@
           readinessProbe: {{- include "uxo.readiness" . | nindent 12 }}
           env: {{- include "uxo.environment" (dict "root" .root "device" .group.device) | nindent 12 }}
           volumeMounts:
-            {{- include "uxo.mounts" . | nindent 12 }}
+            {{- include "uxo.mounts" .root | nindent 12 }}
 {{- if ne $weights.source "tiny" }}
             - {name: weights, mountPath: /weights, readOnly: true}
 {{- end }}

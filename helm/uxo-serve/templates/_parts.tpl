@@ -37,6 +37,21 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
+{{/* On which nodes a pod may run, and how. Takes the values of a group. */}}
+{{- define "uxo.placement" -}}
+nodeSelector: {{- toYaml .nodeSelector | nindent 2 }}
+tolerations: {{- toYaml .tolerations | nindent 2 }}
+{{- with .affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .runtimeClassName }}
+runtimeClassName: {{ . }}
+{{- end }}
+{{- end }}
+
 {{/* What every container of ours is held to. Takes a profile of seccomp that lies on the nodes, if it is to be another. */}}
 {{- define "uxo.containerSecurity" -}}
 runAsNonRoot: true
@@ -120,6 +135,14 @@ seccompProfile: {type: RuntimeDefault}
 - {name: RAY_USAGE_STATS_ENABLED, value: "0"}
 # The root is for reading; what libraries keep at home goes where all that is passing goes.
 - {name: HOME, value: /tmp}
+{{- include "uxo.extra" $values.extraEnv }}
+{{- end }}
+
+{{/* A list of the values, after ours. */}}
+{{- define "uxo.extra" -}}
+{{- with . }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{/* What every Ray container can write to. */}}
@@ -127,6 +150,7 @@ seccompProfile: {type: RuntimeDefault}
 - {name: passing, mountPath: /tmp}
 - {name: shared-memory, mountPath: /dev/shm}
 - {name: folder, mountPath: /folder}
+{{- include "uxo.extra" .Values.extraVolumeMounts }}
 {{- end }}
 
 {{- define "uxo.volumes" -}}
@@ -136,6 +160,7 @@ seccompProfile: {type: RuntimeDefault}
   emptyDir: {medium: Memory, sizeLimit: 1Gi}
 - name: folder
   persistentVolumeClaim: {claimName: {{ include "uxo.folderClaim" . }}}
+{{- include "uxo.extra" .Values.extraVolumes }}
 {{- end }}
 
 {{/*

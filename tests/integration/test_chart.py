@@ -95,6 +95,8 @@ def test_kuberay_knows_every_field(values: dict[str, Any]) -> None:
     path = os.environ.get(RAYSERVICE_SCHEMA)  # noqa: TID251 -- it is the test run's setting, not the service's
     if not path:
         pytest.skip(f"{RAYSERVICE_SCHEMA} names no JSON Schema of KubeRay's RayService")
+    if not Path(path).is_file():
+        pytest.fail(f"{RAYSERVICE_SCHEMA} names {path}, and there is no such file")
     schema = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
 
     mistakes = [error.message for error in Draft7Validator(schema).iter_errors(only(render(values), "RayService"))]

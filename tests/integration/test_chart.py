@@ -40,13 +40,25 @@ COPIED: dict[str, Any] = {
     "source": "copy",
     "copy": {"image": "registry.example/weights:1", "command": ["cp", "-r", "/w", "/weights"]},
 }
+#: Everything that an operator can add to pods.
+ADDED: dict[str, Any] = {
+    "extraEnv": [{"name": "AWS_CA_BUNDLE", "value": "/etc/ours/ca.crt"}],
+    "extraVolumes": [{"name": "ours", "configMap": {"name": "our-ca"}}],
+    "extraVolumeMounts": [{"name": "ours", "mountPath": "/etc/ours", "readOnly": True}],
+    "head": {"priorityClassName": "pictures"},
+    "gateway": {"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": []}}},
+    "gpuGroups": {"flux": {"runtimeClassName": "nvidia", "gpuResource": "nvidia.com/gpu.shared"}},
+    "seccomp": {"localhostProfile": "profiles/uxo.json"},
+    "serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::123456789012:role/pictures"}},
+    "weights": COPIED,
+}
 #: The values that everything is tested with, by what they are.
 VALUES: dict[str, dict[str, Any]] = {
     "defaults": {},
     "one-gpu": values_of("values-one-gpu.yaml"),
     "fleet": values_of("values-fleet.yaml") | MONITORED,
     "scale-to-zero": values_of("values-scale-to-zero.yaml") | {"network": API_SERVER},
-    "copied-weights": {"weights": COPIED},
+    "added": ADDED,
     "bootstrap-keys": {"secrets": {"bootstrapKeys": {"name": "first-keys"}, "bucket": {"name": ""}}},
     "post-migration": {"migration": {"post": values_of("values.yaml")["images"]["gateway"]}},
     "traced": {"tracing": {"endpoint": "http://collector:4318", "to": [{"podSelector": {}}]}},

@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
-from helm_chart import CHART, HELM_3, KUBERNETES, ROOT, containers_of, pods_of, render, values_of
+from helm_chart import CHART, HELM_3, KUBERNETES, ROOT, containers_of, of_kind, pods_of, render, values_of
 from monitoring import program
+
+from deployments.bodies import MAX_BODY_BYTES
+from deployments.settings import Settings
 
 PAGES = {name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("kubernetes", "operations")}
 BASH = "/bin/bash"
@@ -76,6 +79,20 @@ def test_what_people_are_told_to_write_renders() -> None:
         both = values_of(name) | ours()
 
         assert dict(pods_of(render(both)))["head"]["spec"]["containers"][0]["image"] == ours()["images"]["gateway"]
+
+
+def test_the_ingress_of_the_page_lets_every_call_through() -> None:
+    """It leads to the Service that the chart makes, for longer than calls are held, and takes the largest body."""
+    ingress = yaml.safe_load(the_block("kubernetes", "yaml", with_word="kind: Ingress"))
+    told = {name.rpartition("/")[2]: value for name, value in ingress["metadata"]["annotations"].items()}
+    (service,) = of_kind(render({}), "Service").items()
+
+    backend = ingress["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]
+
+    assert backend["name"] == f"uxo-{service[0]}"
+    assert backend["port"]["name"] in {port["name"] for port in service[1]["spec"]["ports"]}
+    assert Settings().sync_wait_s < float(told["proxy-read-timeout"]) == float(told["proxy-send-timeout"])
+    assert told["proxy-body-size"] == f"{MAX_BODY_BYTES // 1024**2}m"
 
 
 def test_rules_without_an_operator_are_a_file_for_prometheus(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from helm_chart import RELEASE
 from monitoring import alert_groups, alerts, program
 
 from deployments.errors import FaultKind
@@ -77,6 +78,15 @@ def ended_well(values: str, **labels: str) -> Series:
     return series("uxo_round_ended_timestamp_seconds", values, round="rescue", **labels)
 
 
+def pod(name: str, *, release: str = RELEASE, is_ready: bool = True) -> Series:
+    """Return a pod of a cluster of KubeRay's, as kube-state-metrics tells of it."""
+    named = f"{release}-x7kqp-{name}"
+    return {
+        **series("kube_pod_status_ready", f"{int(is_ready)}x90", pod=named, condition="true"),
+        **series("kube_pod_status_ready", f"{int(not is_ready)}x90", pod=named, condition="false"),
+    }
+
+
 def volume(claim: str, *, left: int) -> Series:
     """Return a volume of 100 bytes."""
     return {
@@ -94,6 +104,21 @@ GAP = "_x11"
 CASES: dict[str, Case] = {
     "UxoMetricsMissing": Case(fires=({}, {"uxo_build_info{namespace='others'}": "1x90"}), silent=(BUILD,)),
     "UxoNoHousekeeper": Case(fires=(BUILD,), silent=(BUILD | WAITING,)),
+    "UxoHeadMissing": Case(
+        fires=(
+            pod("gpu-worker-abcde"),
+            pod("gpu-worker-abcde") | pod("head-abcde", is_ready=False),
+            # Another release's.
+            pod("gpu-worker-abcde") | pod("head", release="other"),
+        ),
+        silent=(
+            pod("gpu-worker-abcde") | pod("head"),
+            # As older operators name it; beside it the head of the cluster that comes, or goes.
+            pod("gpu-worker-abcde") | pod("head-abcde") | pod("head-fghij", is_ready=False),
+            # Nobody says anything of pods.
+            BUILD,
+        ),
+    ),
     "UxoHousekeeperLate": Case(
         fires=(ended_well("0x90"), ended_well("0+60x30 1800x60")),
         silent=(

@@ -11,7 +11,7 @@ from deployments.replica.eagerness import POLITE_S
 from deployments.tasks.claim import ANY_RANK, NO_RESTRAINT, Restraint
 from deployments.tasks.task import Beat, Claim, Output
 from deployments.tasks.waterfall import Part
-from deployments.telemetry.laps import CHECK, ENCODE, Laps
+from deployments.telemetry.laps import CHECK, DELIVER, ENCODE, Laps
 from models.resident import Stage, Standing, Stretch
 
 if TYPE_CHECKING:
@@ -99,19 +99,18 @@ class Held:
 
     @property
     def spent(self) -> Mapping[Part, float]:
-        """Return the seconds of each part of it up to now; what is not told apart is the last part's."""
+        """Return the seconds of each part of it up to now, as they were measured; what is nobody's is in none."""
         now_s = time.monotonic()
         if self.fetched_s is None:
             return {Part.FETCHING: now_s - self.since_s}
         drawn_s = self.drawn_s or now_s
         stages = {part: self.laps.seconds(stage) for part, stage in _STAGES.items()}
-        checking_s, encoding_s = self.laps.seconds(CHECK), self.laps.seconds(ENCODE)
         return stages | {
             Part.FETCHING: self.fetched_s - self.since_s,
             Part.WAITING: max(drawn_s - self.fetched_s - sum(stages.values()), 0.0),
-            Part.CHECKING: checking_s,
-            Part.ENCODING: encoding_s,
-            Part.DELIVERING: max(now_s - drawn_s - checking_s - encoding_s, 0.0),
+            Part.CHECKING: self.laps.seconds(CHECK),
+            Part.ENCODING: self.laps.seconds(ENCODE),
+            Part.DELIVERING: self.laps.seconds(DELIVER),
         }
 
     @property

@@ -1,11 +1,12 @@
 """Where the time of a task went, from its accept to its end, in parts that follow one another.
 
-    queued ─ fetching ─ preparing ─ waiting ─ stepping ─ decoding ─ checking ─ encoding ─ delivering
-    └ store ┘└────────────────────────────── the replica that ends it ─────────────────────────────┘
+    queued ─ fetching ─ preparing ─ waiting ─ stepping ─ decoding ─ checking ─ encoding ─ delivering ─ other
+    └ store ┘└────────────────────────────── the replica that ends it ─────────────────────────────┘ └ nobody ┘
 
 The store knows when a task was accepted, started and ended. Its replica knows, by a clock of its own, how long each
-part took, and which was the last; that one takes what is left until the end, so the parts are the whole, whatever the
-clocks say. What comes in turns is added up: a task waits between its steps while others take theirs. Pure.
+part took, and which was the last. What is left until the end is the last part's where it is next to nothing, and shown
+as what it is where it is more, so the parts are the whole, and none of them holds what it did not take. What comes in
+turns is added up: a task waits between its steps while others take theirs. Pure.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     from deployments.tasks.task import Task
 
+
+#: The part of an attempt that may be nobody's without being shown: between two clocks, and while the end is written.
+UNSHOWN = 0.02
 
 #: What is noted of a task that ends while it waits again after an attempt that was lost.
 WAITED_TO_THE_END = '{"queued": 0}'
@@ -47,8 +51,10 @@ class Part(StrEnum):
     CHECKING = "checking"
     #: While the pictures become files.
     ENCODING = "encoding"
-    #: While the files are placed and sent, and the end is written down.
+    #: While the files are placed and sent.
     DELIVERING = "delivering"
+    #: What nobody noted: the end was written down, or the processor was busy elsewhere.
+    OTHER = "other"
 
 
 def waterfall_of(task: Task) -> Mapping[Part, float]:
@@ -63,7 +69,7 @@ def waterfall_of(task: Task) -> Mapping[Part, float]:
     if started_at is None:
         return {Part.QUEUED: queued_s}
     ran_s = (task.finished_at - started_at).total_seconds()
-    return {Part.QUEUED: queued_s, **_filled(task.spent or {Part.RUNNING: 0.0}, ran_s)}
+    return {Part.QUEUED: queued_s, **(_filled(task.spent, ran_s) if task.spent else {Part.RUNNING: ran_s})}
 
 
 def last_start(task: Task) -> datetime | None:
@@ -75,8 +81,11 @@ def last_start(task: Task) -> datetime | None:
 
 
 def _filled(spent: Mapping[Part, float], ran_s: float) -> dict[Part, float]:
-    """Give the last part what is left; where clocks differ so much that nothing is, the others shrink to what is."""
+    """Show what is left, or give it to the last part where it is little; what is too much by the clocks shrinks."""
     *others, last = [part for part in Part if part in spent]
+    left_s = ran_s - sum(spent.values())
+    if left_s > UNSHOWN * ran_s:
+        return {**{part: spent[part] for part in (*others, last)}, Part.OTHER: left_s}
     known_s = sum(spent[part] for part in others)
     scale = min(1.0, ran_s / known_s) if known_s else 1.0
     parts = {part: spent[part] * scale for part in others}

@@ -406,7 +406,7 @@ def test_a_finished_task_shows_its_charge_and_its_time(
     async def work(store: TaskStore) -> Task:
         task = await store.accept(make_task(price=39_323), make_request())
         [claim] = await store.claim(models=["uno"], limit=1, replica_id="r1", lease_s=60)
-        spent = {Part.FETCHING: 0.0, Part.DELIVERING: 0.0}
+        spent = {Part.FETCHING: 0.0, Part.DELIVERING: 60.0}
         success = Success(outputs=(), inference_ms=5, spent=spent)
         await store.succeed(task.id, fence=claim.task.fence, success=success)
         return task

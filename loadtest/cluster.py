@@ -74,6 +74,14 @@ class Cluster:
         """Return where Ray is told what to run."""
         return f"http://127.0.0.1:{self.port + RAY_PORTS['dashboard-port']}"
 
+    def migrate(self) -> None:
+        """Bring its database up to date.
+
+        Raises:
+            ClusterFailed: with what ``uxo migrate`` says.
+        """
+        self._run("uxo", "migrate")
+
     def deploy(self, config: Mapping[str, Any]) -> None:
         """Tell Ray Serve what to run, and return once it runs that and nothing older.
 

@@ -4,7 +4,7 @@
     cluster     two of each   │ update: all replicas replaced │ the same again │
 
 An update changes an argument of the application, so that every replica of every deployment is replaced. Without
-``UXO_DATABASE_URL`` the queue is a SQLite file, which both ingresses share.
+``--database`` the queue is a SQLite file, which both ingresses share.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from sqlalchemy import make_url
 
 from deployments.serve_config import read_serve_config
 from loadtest.cluster import Cluster, clustered
@@ -30,6 +31,8 @@ from loadtest.openloop.ledger import Ledger
 from loadtest.openloop.wire import connected
 from loadtest.steady import Call, Steady
 
+#: The Serve config to begin with.
+CONFIG = Path("serve_config.yaml")
 KEY = "key-of-the-rolling-update"
 #: Seconds for which a call is held, and in which an ingress that is told to stop ends those that it holds.
 HOLD_S, GRACE_S = 60.0, 90.0
@@ -70,19 +73,25 @@ def rolling_update(
     updates: Annotated[int, typer.Option(min=1, help="Rolling updates, one after another.")] = 2,
     rate: Annotated[float, typer.Option(min=0.1, help="Calls a second.")] = 20.0,
     calm: Annotated[float, typer.Option(min=0, help="Seconds of calls before, between and after.")] = 20.0,
-    config: Annotated[Path, typer.Option(help="The Serve config to begin with.")] = Path("serve_config.yaml"),
     output: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("var/bench/rolling_update.json"),
     port: Annotated[int, typer.Option(help="The first of a hundred ports.")] = 18900,
+    database: Annotated[
+        str,
+        typer.Option(envvar="UXO_DATABASE_URL", help="URL of an empty database; a SQLite file where there is none."),
+    ] = "",
 ) -> None:
     """Update a real cluster under load; exit with 1 when a call failed or a task was lost."""
     settings = {
         "UXO_BOOTSTRAP_KEYS": f"roller:{KEY}",
         "UXO_ALLOW_PRIVATE_NETWORKS": "true",
         "UXO_SYNC_WAIT_S": str(HOLD_S),
+        "UXO_DATABASE_URL": database,
     }
-    first = on_one_node(doubled(read_serve_config(config)), port)
+    first = on_one_node(doubled(read_serve_config(CONFIG)), port)
     facts = {"benchmark": "rolling_update", "commit": commit(), "machine": machine(), "rate": rate}
+    facts["database"] = make_url(database or "sqlite://").get_backend_name()
     with clustered(port, **settings) as cluster:
+        cluster.migrate()
         cluster.deploy(first)
         console.print(f"{len(cluster.replicas())} replicas run; calling")
         rolled = asyncio.run(roll(cluster, versions(first, updates), rate=rate, calm_s=calm, key=KEY))

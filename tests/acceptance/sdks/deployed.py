@@ -9,18 +9,15 @@ from __future__ import annotations
 import asyncio
 import shutil
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import asyncpg
 from helm_chart import HELM_3, render, serve_config_of
 from postgresql_server import PostgresServer, binaries
-from running_service import ALICE, BOB, ROOT
+from running_service import ALICE, BOB
 from s3_server import ACCESS_KEY, PROGRAMS, SECRET_KEY, S3Server
 
 from loadtest.cluster import PORTS_PER_CLUSTER, Cluster, clustered
@@ -100,8 +97,7 @@ def deploying(postgresql: PostgresServer, s3: S3Server) -> Iterator[Deployed]:
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
     }
     with clustered(port, **environment) as cluster:
-        migrate = [str(Path(sys.executable).with_name("uxo")), "migrate"]
-        subprocess.run(migrate, cwd=ROOT, env=cluster.environment, check=True, capture_output=True)
+        cluster.migrate()
         cluster.deploy(config)
         yield Deployed(cluster=cluster, config=config, database_url=database_url)
 

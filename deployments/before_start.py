@@ -1,6 +1,6 @@
 """What is looked at before anything is started: a mistake is one sentence then, and not a replica that never comes up.
 
-    keys ──► grace ──► bucket ──► database          the first that will not do is named, with what would
+    grace ──► Ray's token ──► keys ──► bucket ──► database       the first that will not do is named, with what would
 
 Ray Serve composes an application before it touches the one that runs. What is refused here is therefore refused as a
 whole, and what runs goes on. Weights are no part of it: they lie where replicas are, and nowhere else.
@@ -14,7 +14,7 @@ from deployments.database.reached import DatabaseAway, NotLetIn, check_database,
 from deployments.delivery.bucket import BucketFailed, BucketSink, NoCredentials
 from deployments.delivery.sink import open_sinks
 from deployments.serve_config import Arguments, ServeConfigInvalid
-from deployments.settings import Settings, SettingsInvalid
+from deployments.settings import Settings, SettingsInvalid, check_ray
 from deployments.tenants.keys import configured_keys, server_secret
 
 log = structlog.get_logger()
@@ -83,6 +83,7 @@ async def look_from_afar(settings: Settings) -> None:
         NotLetIn: when the database refuses the login, or is not there.
         NotMigrated: when its tables are older than this version; says which command brings them up to date.
     """
+    check_ray(settings)
     _check_own(settings)
     await _glance_at_bucket(settings)
     try:

@@ -30,6 +30,8 @@ QUIET = {
     "RAY_AUTH_MODE": "disabled",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+#: Nobody else reaches Ray here: it listens on loopback, and asks for no token.
+OPEN = {"UXO_ALLOW_OPEN_RAY": "true"}
 #: Bytes of Ray's object store; nothing of ours goes through it.
 OBJECT_STORE_BYTES = 100 * 1024**2
 #: Seconds in which processes may end by themselves once they are told to.
@@ -126,8 +128,8 @@ def _checked(config: dict[str, Any], path: Path, check: Check) -> Any:
         check(config, path)
     except ServeConfigInvalid as error:
         raise CannotStart(error.message) from error
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)  # noqa: TID251 -- these are Ray's settings, not ours
+    for name, value in (QUIET | OPEN).items():
+        os.environ.setdefault(name, value)  # noqa: TID251 -- Ray's settings, and one that its processes read
     from ray.serve.schema import ServeDeploySchema  # noqa: PLC0415 -- takes seconds, and reads its environment
 
     try:

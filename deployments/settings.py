@@ -171,6 +171,8 @@ class Settings(BaseSettings):
     folder: Path = Path("var")
     #: Whether references, webhooks and uploads may reach loopback and private addresses; for development and tests.
     allow_private_networks: bool = False
+    #: Whether a Ray that asks nobody for a token will do, as on a machine of one's own; ``uxo run`` says so by itself.
+    allow_open_ray: bool = False
     #: ``10.42.0.0/16,10.43.0.0/16``: ranges that they never reach, such as those of the cluster itself.
     denied_networks: Annotated[str, AfterValidator(check_networks)] = ""
     #: TCP ports that they reach, separated by commas.
@@ -320,6 +322,29 @@ class Settings(BaseSettings):
     def base_url(self) -> str | None:
         """Return the public address without a trailing slash, if one is set."""
         return str(self.public_url).rstrip("/") if self.public_url else None
+
+
+class _Ray(BaseSettings):
+    """What Ray is told by the names that it has for it."""
+
+    model_config = SettingsConfigDict(env_prefix="RAY_", frozen=True)
+
+    #: Who may reach Ray's own ports: ``token`` or ``disabled``. Where a token is found, Ray itself says ``token``.
+    auth_mode: str = "disabled"
+
+
+def check_ray(settings: Settings) -> None:
+    """Refuse a Ray that asks nobody for a token: whoever reaches its ports runs code with all that is ours.
+
+    Raises:
+        SettingsInvalid: naming the variable and what may stand there.
+    """
+    mode = _Ray().auth_mode
+    if mode.lower() != "token" and not settings.allow_open_ray:
+        raise SettingsInvalid(
+            f"RAY_AUTH_MODE={mode!r} lets whoever reaches Ray's ports run code here: start Ray with RAY_AUTH_MODE=token"
+            " on every node, or set UXO_ALLOW_OPEN_RAY=true where nobody else reaches it"
+        )
 
 
 class _Collector(BaseSettings):

@@ -14,6 +14,12 @@ from deployments.errors import UxoError
 from deployments.settings import Settings
 
 
+@pytest.fixture(autouse=True)
+def shut_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have Ray ask for a token."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+
+
 @pytest.fixture
 def in_bucket(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Return settings of a bucket that there is, whose keys are in the environment."""
@@ -82,3 +88,13 @@ async def test_a_database_that_will_not_do_is_named(
             await look(Settings(database_url=url, folder=tmp_path))
 
         assert reason in refusal.value.message
+
+
+async def test_a_deploy_to_an_open_ray_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deploy is, before anything else is looked at; what a machine of one's own looks at says nothing of it."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+
+    with pytest.raises(UxoError, match="RAY_AUTH_MODE='disabled'"):
+        await look_from_afar(Settings(folder=tmp_path))
+
+    await look_around(Settings(folder=tmp_path))

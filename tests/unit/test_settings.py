@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from deployments.dialects.fal.places import ROLES
-from deployments.settings import FAL_ROLES, Settings, SettingsInvalid, has_collector, read_settings
+from deployments.settings import FAL_ROLES, Settings, SettingsInvalid, check_ray, has_collector, read_settings
 from deployments.tenants.keys import configured_keys, demo_key
 from models.options import SpeedOptions
 
@@ -48,6 +48,7 @@ def test_with_nothing_set_one_machine_serves_the_tiny_models() -> None:
         ("UXO_DATABASE_URL", "postgresql+asyncpg://db/uxo", "postgresql+asyncpg://db/uxo"),
         ("UXO_HOST", "0.0.0.0", "0.0.0.0"),  # noqa: S104 -- nothing is bound here
         ("UXO_PORT", "65535", 65535),
+        ("UXO_ALLOW_OPEN_RAY", "true", True),
         ("UXO_WEIGHTS", "tiny", "tiny"),
         ("UXO_WEIGHTS", "/srv/flux", "/srv/flux"),
         ("UXO_DEVICE", "cuda:1", "cuda:1"),
@@ -448,3 +449,30 @@ def test_a_prefix_is_folders(set_variable: SetVariable, prefix: str) -> None:
 
     with pytest.raises(SettingsInvalid, match="UXO_BUCKET_PREFIX"):
         read_settings()
+
+
+@pytest.mark.parametrize("mode", ["disabled", ""])
+def test_an_open_ray_is_refused(set_variable: SetVariable, mode: str) -> None:
+    """Where Ray asks nobody for a token, the variable is named with what may stand there, and the way to allow it."""
+    set_variable("RAY_AUTH_MODE", mode)
+
+    with pytest.raises(
+        SettingsInvalid, match=f"RAY_AUTH_MODE='{mode}' .*RAY_AUTH_MODE=token .*UXO_ALLOW_OPEN_RAY=true"
+    ):
+        check_ray(Settings())
+
+
+def test_a_ray_that_was_never_told_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the variable Ray asks nobody either."""
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+
+    with pytest.raises(SettingsInvalid, match="RAY_AUTH_MODE='disabled'"):
+        check_ray(Settings())
+
+
+@pytest.mark.parametrize(("mode", "allows"), [("token", False), ("Token", False), ("disabled", True)])
+def test_a_ray_that_is_shut_or_ones_own_will_do(set_variable: SetVariable, mode: str, *, allows: bool) -> None:
+    """With a token nothing else is asked, and without it only whether that is meant."""
+    set_variable("RAY_AUTH_MODE", mode)
+
+    check_ray(Settings(allow_open_ray=allows))

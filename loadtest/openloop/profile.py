@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -121,6 +122,12 @@ class Wishes(_Strict):
     references: dict[Annotated[int, Field(ge=0)], Weight] = _shares(REFERENCES)
 
 
+def _with_a_port(address: str) -> str:
+    if address and not 1 <= int(address.rpartition(":")[2]) <= 65535:
+        raise ValueError("ports are 1 to 65535")
+    return address
+
+
 class Profile(_Strict):
     """What a load is made of."""
 
@@ -147,7 +154,7 @@ class Profile(_Strict):
     #: How many of all orders have to be refused.
     bad_input: Share = 0.0
     #: Where ends are received as webhooks, as the server reaches it; empty means that they are read.
-    webhooks_at: Annotated[str, Field(pattern=r"^(http://[^/:]+:\d{1,5})?$")] = ""
+    webhooks_at: Annotated[str, Field(pattern=r"^(http://[^/:]+:\d{1,5})?$"), AfterValidator(_with_a_port)] = ""
     #: Seconds between two reads; None means as each provider's own package does it.
     poll_s: PositiveFloat | None = None
     #: Seconds after its due time at which an order is given up.

@@ -6,6 +6,7 @@ Ctrl-C ends the driving at once; what was under way is counted and reckoned with
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 import uuid
@@ -27,7 +28,7 @@ from loadtest.openloop.slo import Goal, verdicts
 from loadtest.openloop.speech import Seen, State, speeches_of
 from loadtest.openloop.wire import NoAnswer, Wire, connected
 
-#: Seconds after which a target that says nothing to a greeting is given up.
+#: Seconds after which a target that says nothing to a greeting is usually given up.
 GREETING_S = 10.0
 #: Tasks that are read a second time at once, and how long all of that may take.
 READERS, REREADING_S = 16, 60.0
@@ -57,6 +58,8 @@ class Load:
     patience_s: float
     #: Where the server reaches our receiver of webhooks, such as ``http://10.0.0.7:9000``; if empty, ends are read.
     webhooks_at: str = ""
+    #: Seconds after which a target that says nothing to a greeting is given up.
+    greeting_s: float = GREETING_S
     #: What its orders were drawn or read from, as a report says it.
     source: Mapping[str, Any] = field(default_factory=dict)
     #: Seconds at the beginning whose orders are not judged.
@@ -143,10 +146,18 @@ async def _ways(load: Load) -> AsyncIterator[tuple[Wire, Manner]]:
         wire = await stack.enter_async_context(connected(load.target))
         if load.webhooks_at:
             letterbox = Letterbox(load.webhooks_at, speeches)
-            port = int(load.webhooks_at.rpartition(":")[2])
-            await stack.enter_async_context(receiving(letterbox, host="0.0.0.0", port=port))  # noqa: S104 -- asked for
+            await _open(letterbox, load.webhooks_at, stack)
             manner = replace(manner, letterbox=letterbox)
         yield wire, manner
+
+
+async def _open(letterbox: Letterbox, address: str, stack: AsyncExitStack) -> None:
+    port = int(address.rpartition(":")[2])
+    try:
+        await stack.enter_async_context(receiving(letterbox, host="0.0.0.0", port=port))  # noqa: S104 -- asked for
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise UnusableTarget(f"webhooks_at {address}: nothing can be received at that port here ({why})") from error
 
 
 async def _greet(wire: Wire, manner: Manner, load: Load) -> None:
@@ -155,11 +166,15 @@ async def _greet(wire: Wire, manner: Manner, load: Load) -> None:
     for number, key in enumerate(load.keys, start=1):
         ask = speech.reading(str(uuid.uuid4()))
         try:
-            answer = await wire.send(ask, authorization=f"{speech.scheme} {key}", timeout_s=GREETING_S)
+            answer = await wire.send(ask, authorization=f"{speech.scheme} {key}", timeout_s=load.greeting_s)
         except NoAnswer as error:
             raise UnusableTarget(f"{load.target}: {error}") from error
         if answer.status in {401, 403}:
             raise UnusableTarget(f"{load.target}: refuses key number {number} with {answer.status}")
+        if answer.status == 429 or answer.status >= 500:
+            raise UnusableTarget(
+                f"{load.target}: answered {answer.status} to {ask.path}; it is overloaded or broken before any load"
+            )
         if not answer.body or speech.seen(answer.status, answer.body) is None:
             what = "" if answer.body else " and no JSON object"
             raise UnusableTarget(f"{load.target}: speaks no {name}; it answered {answer.status}{what} to {ask.path}")

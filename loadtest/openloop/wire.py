@@ -65,6 +65,10 @@ class Wire:
             ) as answer:
                 content = await _whole(answer.content)
                 return Answer(status=answer.status, body=_object(content), beginning=content[: 4 * SAMPLE])
+        except aiohttp.ClientConnectorCertificateError as error:  # which is a ValueError, too
+            raise NoAnswer(_distrust(error)) from error
+        except aiohttp.ClientConnectorSSLError as error:
+            raise NoAnswer("no TLS is spoken there; write http:// if that is so") from error
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, ValueError) as error:
             raise NoAnswer("no address that can be called; write http://HOST:PORT") from error
         except aiohttp.ClientConnectorError as error:
@@ -97,6 +101,11 @@ def _unconnected(error: aiohttp.ClientConnectorError) -> str:
     """Say whose fault it is that there is no connection."""
     code = error.os_error.errno
     return f"the load generator's own: no socket left ({errorcode[code]})" if code in OWN_LIMITS else "no connection"
+
+
+def _distrust(error: aiohttp.ClientConnectorCertificateError) -> str:
+    why = getattr(error.certificate_error, "verify_message", "") or "no reason known"
+    return f"its certificate is not trusted ({why}); SSL_CERT_FILE names a file of those that are to be"
 
 
 def _object(content: bytes) -> Mapping[str, Any]:

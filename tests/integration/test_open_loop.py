@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from receiver import receiving as receiving_anything
 from running_service import free_port
 
 from loadtest.answers import answering
@@ -33,6 +34,7 @@ from loadtest.openloop.slo import parse_slo
 from loadtest.openloop.speech import Ask, State
 from loadtest.openloop.wavespeed import WaveSpeed
 from loadtest.openloop.wire import connected
+from loadtest.ssrf.authority import Authority
 
 ROOT = Path(__file__).parents[2]
 TINY = Order(at_s=0, tenant="a", width=512, height=512, steps=1)
@@ -161,6 +163,56 @@ async def test_another_server_is_no_target() -> None:
     async with saying(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno") as target:
         with pytest.raises(UnusableTarget, match="speaks no wavespeed; it answered 404 and no JSON object"):
             await perform(load_of([TINY], target), watch=unseen)
+
+
+@pytest.mark.parametrize("status", ["429 Too Many Requests", "500 Internal Server Error", "503 Service Unavailable"])
+async def test_a_server_that_is_down_for_a_while_is_not_taken_for_another(status: str) -> None:
+    """What it answered is said, and nothing of a language that it may well speak."""
+    answer = f"HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\n{{}}"
+
+    async with saying(answer.encode()) as target:
+        with pytest.raises(UnusableTarget, match=rf"answered {status[:3]} to /.*; it is overloaded or broken before"):
+            await perform(load_of([TINY], target), watch=unseen)
+
+
+async def test_a_target_that_says_nothing_is_given_up() -> None:
+    """A server that takes calls and answers none is left by itself; it takes no Ctrl-C."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        target = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        with pytest.raises(UnusableTarget, match="no answer in time"):
+            await perform(load_of([TINY], target, greeting_s=0.2), watch=unseen)
+
+
+async def test_a_certificate_that_nobody_knows_is_told_as_such(tmp_path: Path) -> None:
+    """Who signed their server's certificate themselves is told how to have it believed."""
+    tls = Authority(tmp_path).serving(["load.test"])
+
+    async with receiving_anything(tls=tls) as receiver:
+        target = receiver.url("", scheme="https")
+        with pytest.raises(UnusableTarget, match=r"its certificate is not trusted \(.*\); SSL_CERT_FILE names a file"):
+            await perform(load_of([TINY], target), watch=unseen)
+
+
+async def test_a_target_without_tls_is_told_as_such() -> None:
+    """One letter too many in the address is no server that is down."""
+
+    async def refuse(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        target = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(UnusableTarget, match="no TLS is spoken there; write http://"):
+            await perform(load_of([TINY], target), watch=unseen)
+
+
+async def test_a_taken_port_for_webhooks_is_one_line() -> None:
+    """Where somebody else listens, no webhook can come; nothing is sent."""
+    with socket.create_server(("0.0.0.0", 0)) as taken:  # noqa: S104 -- the port that a load would take
+        port = taken.getsockname()[1]
+        load = load_of([TINY], "http://127.0.0.1:9", webhooks_at=f"http://127.0.0.1:{port}")
+        with pytest.raises(UnusableTarget, match=rf":{port}: nothing can be received at that port here \(Address al"):
+            await perform(load, watch=unseen)
 
 
 @pytest.mark.parametrize("target", ["nonsense", "localhost:1", "http://127.0.0.1:99999"])

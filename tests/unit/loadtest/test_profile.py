@@ -43,6 +43,10 @@ def test_our_profiles_can_be_read(path: Path) -> None:
         ("seconds: 5\narrivals: {kind: poisson, rate: .nan}", "arrivals.poisson.rate: Input should be"),
         ("seconds: 5\narrivals: {kind: poisson, rate: 1}\ntenants: 2000000000", "tenants: Input should be less"),
         ("seconds: 5\narrivals: {kind: poisson, rate: 1}\nwishes: {steps: {1: 1e308, 2: 1e308}}", "wishes.steps.1: "),
+        (
+            "seconds: 5\narrivals: {kind: poisson, rate: 1}\nwebhooks_at: http://10.0.0.7:99999",
+            "webhooks_at: Value error, ports are 1 to 65535",
+        ),
         ("just words", "the file: "),
         ("a: [", "no YAML"),
     ],

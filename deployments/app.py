@@ -304,6 +304,7 @@ async def run_housekeeper(settings: Settings, stopping: asyncio.Event) -> None:
     )
     sender = WebhookSender(
         outbox=Outbox(database),
+    gauging = Gauging(database, models=CATALOG, max_queued=settings.max_queued)
         signal=signal,
         client=open_client(settings, database),
         scribe=open_scribe(settings, sinks),
@@ -312,7 +313,8 @@ async def run_housekeeper(settings: Settings, stopping: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(housekeeper.run(stopping))
             group.create_task(sender.run(stopping))
-            group.create_task(Gauging(database, models=CATALOG).run(stopping))
+            group.create_task(gauging.run(stopping))
+            group.create_task(staffing.run(stopping))
     finally:
         await signal.close()
         await database.close()

@@ -9,6 +9,7 @@ from deployments.rounds import Round, forever, run_until
 from deployments.tasks.census import Census, Crowd, take_census
 from deployments.telemetry.metrics import (
     QUEUE_AGE,
+    QUEUE_LIMIT,
     QUEUE_TASKS,
     QUEUE_UNITS,
     RUNNING_TASKS,
@@ -29,9 +30,10 @@ LOOK_EVERY_S = 5.0
 class Gauging:
     """Keeps the gauges of the whole cluster up to date."""
 
-    def __init__(self, database: Database, *, models: Collection[str]) -> None:
-        """Take where to look, and the models that are shown even while nothing of theirs waits."""
+    def __init__(self, database: Database, *, models: Collection[str], max_queued: int) -> None:
+        """Take where to look, the models that are shown even while nothing of theirs waits, and how much may wait."""
         self._database = database
+        self._max_queued = max_queued
         self._models = models
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -43,6 +45,7 @@ class Gauging:
         census = await take_census(self._database)
         for model in {*self._models, *(crowd.model for crowd in census.crowds)}:
             _show(model, [crowd for crowd in census.crowds if crowd.model == model])
+        QUEUE_LIMIT.set(self._max_queued)
         WEBHOOKS_WAITING.set(census.webhooks)
         WEBHOOK_AGE.set(census.webhook_age_s)
         return census

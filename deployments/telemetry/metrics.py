@@ -37,6 +37,11 @@ QUEUE_AGE = Gauge(
     labels=("model", "tenant_class"),
     merged="livemax",
 )
+QUEUE_LIMIT = Gauge(
+    name="uxo_queue_limit_tasks",
+    help="Waiting tasks from which on every submission is refused: UXO_MAX_QUEUED.",
+    merged="livemax",
+)
 QUEUE_UNITS = Gauge(
     name="uxo_queue_work_units",
     help="Work that waits; a unit is a denoising step of a 1024x1024 picture without references.",
@@ -192,6 +197,7 @@ METRICS: tuple[Instrument, ...] = (
     GROUP_SIZE,
     STEP_SECONDS,
     STEP_GAP,
+    QUEUE_LIMIT,
     ENCODINGS,
     RESIDENT_SAMPLES,
     RESIDENT_BYTES,

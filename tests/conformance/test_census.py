@@ -16,6 +16,7 @@ from deployments.tasks.views import TaskViews
 from deployments.telemetry.instruments import value_of
 from deployments.telemetry.metrics import (
     QUEUE_AGE,
+    QUEUE_LIMIT,
     QUEUE_TASKS,
     QUEUE_UNITS,
     RUNNING_TASKS,
@@ -67,13 +68,16 @@ async def cancel(store: TaskStore, task: Task) -> bool:
 async def test_gauges_show_what_waits_and_runs(
     store: TaskStore, database: Database, directory: TenantDirectory, accept: Accept
 ) -> None:
-    """Tasks count by model and by the weight of their tenants; a model of which nothing waits shows nothing."""
+    """Tasks count by model and by the weight of their tenants; a model of which nothing waits shows nothing.
+
+    What the queue is held to is shown beside it.
+    """
     await directory.create(Tenant(id="heavy", weight=2.0))
     for fields in ({}, {"work_units": 4.0}, {"tenant_id": "heavy", "work_units": 2.5}):
         await accept(**fields)
     await claim(store)
 
-    await Gauging(database, models=["uno", "uso"]).look_once()
+    await Gauging(database, models=["uno", "uso"], max_queued=7).look_once()
 
     shown = {name: value_of(QUEUE_TASKS, model="uno", tenant_class=name) for name in ("low", "usual", "high")}
     assert shown == {"low": 0, "usual": 1, "high": 1}
@@ -81,11 +85,12 @@ async def test_gauges_show_what_waits_and_runs(
     assert value_of(QUEUE_AGE, model="uno", tenant_class="usual") > 0
     assert value_of(QUEUE_AGE, model="uno", tenant_class="low") == 0
     assert value_of(QUEUE_TASKS, model="uso", tenant_class="usual") == 0
+    assert value_of(QUEUE_LIMIT) == 7
 
 
 async def test_gauges_go_back_to_nothing(store: TaskStore, database: Database, accept: Accept) -> None:
     """What no longer waits is no longer shown, and a webhook that waits is."""
-    gauging = Gauging(database, models=["uno"])
+    gauging = Gauging(database, models=["uno"], max_queued=7)
     task = await accept(webhook=HOOK)
     await gauging.look_once()
     await cancel(store, task)

@@ -73,6 +73,24 @@ def steps(*, last_hour_s: int) -> Series:
     }
 
 
+def claimed(*, soon: int, late: int) -> Series:
+    """Return so many claims a minute, of tasks that waited for a minute at most and for five."""
+    counts = {"60": soon, "120": soon, "300": soon + late, "+Inf": soon + late}
+    each = (
+        series("uxo_claim_delay_seconds_bucket", f"0+{count}x90", model="uno", le=bound)
+        for bound, count in counts.items()
+    )
+    return {name: values for one in each for name, values in one.items()}
+
+
+def queue_of_four(pod: str) -> Series:
+    """Return a queue of four tasks that may hold six, as one pod's housekeeper sees it."""
+    return {
+        **series("uxo_queue_tasks", "4x90", model="uno", tenant_class="usual", pod=pod),
+        **series("uxo_queue_limit_tasks", "6x90", pod=pod),
+    }
+
+
 def ended_well(values: str, **labels: str) -> Series:
     """Return when a housekeeper last ended a round."""
     return series("uxo_round_ended_timestamp_seconds", values, round="rescue", **labels)
@@ -148,6 +166,22 @@ CASES: dict[str, Case] = {
     "UxoQueueOld": Case(
         fires=(series("uxo_queue_age_seconds", "301x90", model="uno", tenant_class="low"),),
         silent=(series("uxo_queue_age_seconds", "299x90", model="uno", tenant_class="low"),),
+    ),
+    "UxoClaimsLate": Case(
+        fires=(claimed(soon=90, late=10),),
+        silent=(
+            claimed(soon=97, late=3),
+            # Nothing is claimed: UxoNoReplica and UxoQueueOld are for that.
+            claimed(soon=0, late=0),
+        ),
+    ),
+    "UxoQueueFull": Case(
+        fires=(WAITING | series("uxo_queue_limit_tasks", "3x90"),),
+        silent=(
+            WAITING | series("uxo_queue_limit_tasks", "4x90"),
+            # Two housekeepers say the same.
+            queue_of_four("one") | queue_of_four("other"),
+        ),
     ),
     "UxoCallsFail": Case(
         fires=(calls(ok=97, failed=3),),

@@ -64,6 +64,7 @@ VALUES: dict[str, dict[str, Any]] = {
     "traced": {"tracing": {"endpoint": "http://collector:4318", "to": [{"podSelector": {}}]}},
 }
 SCALE = {"scale": {"maxPods": 2, "waitS": 9, "calmS": 9, "unitsPerS": 1}}
+LATE = {"monitoring": {"alerts": {"enabled": True, "claimDelayS": 8}}}
 SCALES = {"autoscaler": {"enabled": True}, "network": API_SERVER}
 EVERY = pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
 
@@ -182,9 +183,9 @@ def test_every_other_setting_can_be_given() -> None:
     own = {variable["name"] for variable in template["spec"]["containers"][0]["env"]}
     # What pods share no address with, and what the bucket's values become when they are not empty.
     own |= {"UXO_HOST", "UXO_PORT", "UXO_METRICS_PORT", "UXO_BUCKET_PREFIX", "UXO_S3_ENDPOINT", "UXO_S3_REGION"}
-    own -= set(values_of("values.yaml")["settings"])
     # Ray asks for its token in every pod.
     own |= {"UXO_ALLOW_OPEN_RAY"}
+    own -= set(values_of("values.yaml")["settings"])
 
     given = set(schema["properties"]["settings"]["properties"])
 
@@ -228,6 +229,10 @@ def test_every_other_setting_can_be_given() -> None:
         ({"gpuGroups": {"flux": {"scale": {"maxPods": 2}}}}, "flux"),
         ({"gpuGroups": {"flux": SCALE | {"pods": 3}}, **SCALES}, "maxPods is less than pods"),
         ({"gpuGroups": {"flux": SCALE}}, "scale needs autoscaler.enabled"),
+        (
+            {"gpuGroups": {"flux": SCALE}, **SCALES, **LATE},
+            "monitoring.alerts.claimDelayS is 8, and gpuGroups.flux may",
+        ),
         ({"autoscaler": {"enabled": True}}, "autoscaler.enabled needs network.kubernetes.to"),
     ],
 )

@@ -7,7 +7,6 @@ its own doors; nothing but plain values crosses from here into a replica, and no
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -18,6 +17,7 @@ import psutil
 from fastapi import FastAPI
 from ray import serve
 from ray.serve import Application
+from ray.serve.context import _get_global_client
 from ray.serve.handle import DeploymentHandle
 
 from deployments.background import Background
@@ -52,11 +52,12 @@ from deployments.replica.replica import Replica
 from deployments.replica.starting import load_engine
 from deployments.serve_config import HAND_BACK_S, HTTP_SIDE, TIDYING, Arguments
 from deployments.settings import Settings, has_collector, read_settings
+from deployments.staffing import Staffing, Targets
 from deployments.tasks.contents import ContentStore
 from deployments.tasks.outbox import Outbox
 from deployments.tasks.store import TaskStore
 from deployments.telemetry.exposition import folder_of, join_node
-from deployments.telemetry.logs import configure_logging
+from deployments.telemetry.logs import log_as
 from deployments.telemetry.metrics import BUILD, FROM_ZERO, REPLICA_UP
 from deployments.telemetry.tracing import flush_spans, open_tracing
 from deployments.tenants.directory import TenantDirectory
@@ -90,7 +91,7 @@ def build(args: dict[str, Any]) -> Application:
         _deploy(ReplicaDeployment, name, grace_s).bind(models, arguments.capacity, grace_s)
         for name, models in arguments.replicas.items()
     ]
-    housekeeper = _deploy(HousekeeperDeployment, TIDYING, grace_s).bind(grace_s)
+    housekeeper = _deploy(HousekeeperDeployment, TIDYING, grace_s).bind(grace_s, arguments.replicas)
     ingress = _deploy(IngressDeployment, HTTP_SIDE, grace_s).options(max_ongoing_requests=MAX_ONGOING_CALLS)
     return ingress.bind(housekeeper, *replicas)
 
@@ -105,12 +106,6 @@ def make_ingress_app() -> FastAPI:
     settings = read_settings()
     observe_as(settings)
     return make_ingress(list(_dialects(settings).values()), open_parts, origins=settings.origins)
-
-
-def log_as(settings: Settings) -> None:
-    """Log as the settings say, and none of their secrets."""
-    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
-    configure_logging(level=level, secrets=settings.known_secrets, shows_prompts=settings.log_prompts)
 
 
 def observe_as(settings: Settings) -> None:
@@ -169,12 +164,13 @@ class ReplicaDeployment:
 class HousekeeperDeployment:
     """What must happen when nobody calls."""
 
-    def __init__(self, grace_s: float) -> None:
-        """Start tidying."""
+    def __init__(self, grace_s: float, replicas: Mapping[str, list[str]]) -> None:
+        """Start tidying; ``replicas`` says which models each deployment of replicas holds."""
         settings = read_settings()
         observe_as(settings)
         self._grace_s = grace_s
-        self._background = Background("housekeeper", lambda stopping: run_housekeeper(settings, stopping))
+        staffing = Staffing(replicas, targets=targets_of_serve())
+        self._background = Background("housekeeper", lambda stopping: run_housekeeper(settings, staffing, stopping))
 
     def check_health(self) -> None:
         """Let Serve replace this housekeeper when its loop has ended."""
@@ -290,8 +286,8 @@ def _show_up(engine: Engine, replicas: int) -> None:
         REPLICA_UP.set(replicas, model=model)
 
 
-async def run_housekeeper(settings: Settings, stopping: asyncio.Event) -> None:
-    """Open what the housekeeper tidies and what webhooks are sent through, and run both until told to stop."""
+async def run_housekeeper(settings: Settings, staffing: Staffing, stopping: asyncio.Event) -> None:
+    """Open what the housekeeper tidies, counts and sends webhooks through, and run it all until told to stop."""
     database = await open_database(settings.store_url)
     signal = open_signal(settings.store_url)
     sinks = open_sinks(settings)
@@ -304,11 +300,11 @@ async def run_housekeeper(settings: Settings, stopping: asyncio.Event) -> None:
     )
     sender = WebhookSender(
         outbox=Outbox(database),
-    gauging = Gauging(database, models=CATALOG, max_queued=settings.max_queued)
         signal=signal,
         client=open_client(settings, database),
         scribe=open_scribe(settings, sinks),
     )
+    gauging = Gauging(database, models=CATALOG, max_queued=settings.max_queued)
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(housekeeper.run(stopping))
@@ -319,6 +315,23 @@ async def run_housekeeper(settings: Settings, stopping: asyncio.Event) -> None:
         await signal.close()
         await database.close()
         await asyncio.to_thread(flush_spans)
+
+
+def targets_of_serve() -> Targets:
+    """Return what asks Ray Serve how many replicas there are to be in the application that this process is part of.
+
+    The controller is found now, while Ray's head lives: it has just started this process. Looking for it while the head
+    is away would end the process. A question that is not answered waits for the head, and no other is asked meanwhile.
+    """
+    controller = _get_global_client()._controller  # noqa: SLF001 -- `serve.status()` leaves the number out
+    name = serve.get_replica_context().app_name
+
+    async def ask() -> Mapping[str, int]:
+        details = await controller.get_serve_instance_details.remote()
+        deployments = details["applications"][name]["deployments"]
+        return {each: told["target_num_replicas"] for each, told in deployments.items()}
+
+    return ask
 
 
 def open_scribe(settings: Settings, sinks: Mapping[str, Sink]) -> Scribe:

@@ -16,11 +16,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import structlog
+
 from deployments.background import Background
 from deployments.database.database import Database, open_database
 from deployments.rounds import Round, forever, run_until
 from deployments.settings import read_settings
 from deployments.tasks.backlog import Backlog, Run, read_backlog
+from deployments.telemetry.logs import log_as
+
+log = structlog.get_logger()
 
 #: Seconds between two looks at the backlog.
 LOOK_EVERY_S = 2.0
@@ -174,7 +179,7 @@ class Lookout:
             if self._is_over():
                 stopping.set()
                 return
-            database = database or await open_database(read_settings().store_url)
+            database = database or await _open()
             for models in list(self._asked_s):
                 self._seen[models] = Sight(at_s=time.monotonic(), backlog=await read_backlog(database, models))
             self.has_looked.set()
@@ -196,6 +201,14 @@ class Lookout:
             return not self._asked_s
 
 
+async def _open() -> Database:
+    """Open the database of the settings; a process that is Serve's own, and logs as nobody says, logs as they do."""
+    settings = read_settings()
+    if not structlog.is_configured():
+        log_as(settings)
+    return await open_database(settings.store_url)
+
+
 #: The one of this process, which is Serve's controller.
 LOOKOUT = Lookout()
 
@@ -215,6 +228,7 @@ class BacklogPolicy:
         self._models = tuple(models)
         self._aim = Aim(**aim)
         self._needs: tuple[Need, ...] = ()
+        self._told: int | None = None
 
     def __repr__(self) -> str:
         """Say what it wants."""
@@ -232,4 +246,21 @@ class BacklogPolicy:
         # What there is now counts as needed at first: a controller that has just started knows of no past.
         before = self._needs or (Need(at_s=now_s, replicas=scaled.target_num_replicas),)
         self._needs = remembered(before, need, calm_s=self._aim.calm_s)
+        self._tell(scaled, sight.backlog, units_per_s=units_per_s)
         return wanted(self._needs), {}
+
+    def _tell(self, scaled: Scaled, backlog: Backlog, *, units_per_s: float) -> None:
+        """Say how many replicas are wanted, and by what, whenever that is another number than before."""
+        before, self._told = self._told, wanted(self._needs)
+        if self._told != before:
+            log.info(
+                "replicas_wanted",
+                models=list(self._models),
+                replicas=self._told,
+                needed_now=self._needs[-1].replicas,
+                up=scaled.current_num_replicas,
+                queued=backlog.queued,
+                queued_units=round(backlog.queued_units, 1),
+                running=backlog.running,
+                units_per_s=round(units_per_s, 3),
+            )

@@ -33,6 +33,8 @@ class Round(StrEnum):
     COUNT = "count"
     #: A housekeeper sends webhooks that are due.
     WEBHOOKS = "webhooks"
+    #: A housekeeper shows how many replicas are wanted.
+    STAFF = "staff"
     #: A replica claims a task.
     CLAIM = "claim"
     #: A replica steps its engine until that is idle.
@@ -45,7 +47,7 @@ class Round(StrEnum):
     BACKLOG = "backlog"
 
 
-#: What some housekeeper has to end again and again, whatever else happens: none of them waits for work to come.
+#: What some housekeeper has to end again and again, whatever else happens: none of these waits for work, or Ray's head.
 TIDYING = frozenset({Round.RESCUE, Round.SWEEP, Round.ERASE, Round.FORGET, Round.COUNT, Round.WEBHOOKS})
 
 

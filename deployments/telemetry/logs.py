@@ -9,15 +9,24 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from deployments.telemetry.redaction import Redactor
 
+if TYPE_CHECKING:
+    from deployments.settings import Settings
+
 #: What logs are written with that is no caller's, and stays as it is.
 _OWN_FIELDS = frozenset({"level", "timestamp"})
 _TRACEBACKS = logging.Formatter()
+
+
+def log_as(settings: Settings) -> None:
+    """Log as the settings say, and none of their secrets."""
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    configure_logging(level=level, secrets=settings.known_secrets, shows_prompts=settings.log_prompts)
 
 
 def configure_logging(*, level: int = logging.INFO, secrets: Iterable[str] = (), shows_prompts: bool = False) -> None:

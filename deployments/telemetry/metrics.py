@@ -162,10 +162,16 @@ REPLICA_UP = Gauge(
     labels=("model",),
     merged="livesum",
 )
+REPLICAS_WANTED = Gauge(
+    name="uxo_replicas_wanted",
+    help="Replicas that there are to be of each model, as Ray Serve has it: a fixed number, or as what waits needs.",
+    labels=("model",),
+    merged="livemax",
+)
 ROUNDS_FAILED = Counter(
     name="uxo_rounds_failed_total",
-    help="Rounds that failed and are done again, of a housekeeper (rescue, sweep, erase, forget, count, webhooks) or a "
-    "replica (claim, step, beat, look).",
+    help="Rounds that failed and are done again, of housekeepers (rescue, sweep, erase, forget, count, webhooks, "
+    "staff) or replicas (claim, step, beat, look).",
     labels=("round",),
 )
 ROUND_ENDED = Gauge(
@@ -191,13 +197,13 @@ METRICS: tuple[Instrument, ...] = (
     HTTP_SECONDS,
     QUEUE_TASKS,
     QUEUE_AGE,
+    QUEUE_LIMIT,
     QUEUE_UNITS,
     RUNNING_TASKS,
     CLAIM_DELAY,
     GROUP_SIZE,
     STEP_SECONDS,
     STEP_GAP,
-    QUEUE_LIMIT,
     ENCODINGS,
     RESIDENT_SAMPLES,
     RESIDENT_BYTES,
@@ -214,6 +220,7 @@ METRICS: tuple[Instrument, ...] = (
     RESCUED,
     LEASES_LOST,
     REPLICA_UP,
+    REPLICAS_WANTED,
     ROUNDS_FAILED,
     ROUND_ENDED,
     DATABASE_ERRORS,

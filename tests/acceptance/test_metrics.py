@@ -20,6 +20,7 @@ BY_PROCESS = {
     "a replica that encoded": 'uxo_encodings_total{kind="text",outcome="miss"}',
     "a replica that delivered": 'uxo_deliveries_total{outcome="placed",sink="files"}',
     "housekeeper": 'uxo_queue_tasks{model="uso",tenant_class="usual"}',
+    "housekeeper that asked Serve": 'uxo_replicas_wanted{model="uso"} 1.0',
     **{f"housekeeper, {each}": f'uxo_round_ended_timestamp_seconds{{round="{each}"}}' for each in sorted(TIDYING)},
     "any": 'uxo_build_info{version="',
 }

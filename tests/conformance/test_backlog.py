@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 from postgresql_server import PostgresServer
 from sqlalchemy import make_url
+from structlog.testing import capture_logs
 
 from deployments.autoscaling import BacklogPolicy, Lookout
 from deployments.database.database import Database
@@ -139,6 +140,35 @@ async def test_a_policy_goes_by_the_backlog(
 
     assert policy(Present(0)) == (3, {})
     assert repr(policy) == "<BacklogPolicy [uno | wants 3]>"
+
+
+async def test_a_policy_says_why(
+    store: TaskStore, lookout: Lookout, make_task: MakeTask, make_request: MakeRequest
+) -> None:
+    """How many replicas are wanted is told once, with what waits and how fast it goes, until it is another number."""
+    await store.accept(make_task(work_units=50.0), make_request())
+    policy = BacklogPolicy(models=["uno"], lookout=lookout, wait_s=10.0, units_per_s=2.0)
+    policy(Present(0))
+    await look(lookout)
+
+    with capture_logs() as told:
+        for up in (0, 1, 3):
+            policy(Present(3, up))
+
+    assert [event for event in told if event["event"] == "replicas_wanted"] == [
+        {
+            "event": "replicas_wanted",
+            "log_level": "info",
+            "models": ["uno"],
+            "replicas": 3,
+            "needed_now": 3,
+            "up": 0,
+            "queued": 1,
+            "queued_units": 50.0,
+            "running": 0,
+            "units_per_s": 2.0,
+        }
+    ]
 
 
 async def test_a_policy_that_has_just_started_takes_nothing_away(store: TaskStore, lookout: Lookout) -> None:

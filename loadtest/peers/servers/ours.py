@@ -106,6 +106,6 @@ def build(_args: dict[str, Any]) -> Application:
     """Compose the application."""
     options = {"ray_actor_options": {"num_cpus": 0}, "graceful_shutdown_timeout_s": GRACE_S}
     replica = serve.deployment(FakeReplica, name="fake", **options).bind()
-    housekeeper = serve.deployment(HousekeeperDeployment, name="housekeeper", **options).bind(GRACE_S)
+    housekeeper = serve.deployment(HousekeeperDeployment, name="housekeeper", **options)
     ingress = serve.deployment(IngressDeployment, name="ingress", max_ongoing_requests=MAX_ONGOING_CALLS, **options)
-    return ingress.bind(housekeeper, replica)
+    return ingress.bind(housekeeper.bind(GRACE_S, {"fake": ["uno"]}), replica)

@@ -27,8 +27,7 @@ SLACK_FACTOR, SLACK_S = 3.0, 2.0
 #: Source: docs/benchmarks/scheduler.md, "How the constants were chosen".
 SHARE = 4.0
 #: How many times as much as strangers cost those whose call they share they must spare all others.
-#: Source: 1, 2 and no strangers at all were tried on five traces of loadtest.scheduler, on the seeds that its page
-#: reports; ``tune`` does not try it yet. With 1, bursts were served worse than one picture at a time.
+#: Source: docs/benchmarks/scheduler.md, "How the constants were chosen"; from 1.5 on it hardly matters there.
 MARGIN = 2.0
 #: Seconds after its arrival from which a request counts as waiting at the latest, however much its tenant asked for
 #: before: what follows an endless flood waits for this long, then for its patience, and no longer.
@@ -46,7 +45,7 @@ class Weights:
 
 
 #: Source: docs/benchmarks/scheduler.md, "How the constants were chosen".
-USUAL = Weights(rush=60.0, postponing=120.0)
+USUAL = Weights(rush=30.0, postponing=120.0)
 
 
 class Outlook(TypedDict):

@@ -8,7 +8,7 @@ from typing import Any
 from loadtest.figures import markdown
 from loadtest.scheduler.orders import FIFO, ONE_AT_A_TIME, OURS
 from loadtest.scheduler.reasons import reasons
-from models.policy import MARGIN, MOST_DEBT_S, SLACK_FACTOR, USUAL, patience_s
+from models.policy import MARGIN, MOST_DEBT_S, SHARE, SLACK_FACTOR, USUAL, patience_s
 
 #: Columns of an order's figures: what is written above, and what is written of them.
 COLUMNS: Mapping[str, str] = {
@@ -80,10 +80,10 @@ that is {patience:.0f} minutes.
 CONSTANTS = """## How the constants were chosen
 
 `{command}`, commit `{commit}`, on the training seeds {seeds}. In each cell: goodput; mean slowdown; p95 slowdown. The
-first line is what `models/policy.py` has, each other one changes one of its constants: the weights, one picture at a
-time, then what strangers must spare others to share a call, in groups of 8; with `inf` none shares. Within how many
-times its time alone a request counts as in time, and how long a flood is held against its tenant at most, are
-promises, and were not chosen by figures.
+first line is what `models/policy.py` has, the others are what else was tried: the weights, one picture at a time, then
+what strangers must spare others to share a call, in groups of 8; with `inf` none shares. They were chosen by goodput
+first, then by how little a flood is felt. Within how many times its time alone a request counts as in time, and how
+long a flood is held against its tenant at most, are promises, and were not chosen by figures.
 
 {table}
 {margins}"""
@@ -152,7 +152,8 @@ def tuning_tables(facts: Mapping[str, Any]) -> str:
 def margins_table(facts: Mapping[str, Any]) -> str:
     """Write what other margins come to, in groups; figures as for the other constants."""
     traces = list(facts["margins"][0]["traces"])
-    rows = [[row["margin"], *(row["traces"][name] for name in traces)] for row in facts["margins"]]
+    tried = sorted(facts["margins"], key=lambda row: row["margin"] != f"{MARGIN:g}")
+    rows = [[row["margin"], *(row["traces"][name] for name in traces)] for row in tried]
     return markdown([["margin", *traces], *rows]) + "\n"
 
 
@@ -161,9 +162,13 @@ def tuning_table(facts: Mapping[str, Any]) -> str:
     traces = list(facts["rows"][0]["traces"])
     rows = [
         [f"{row['rush']:g}", f"{row['postponing']:g}", f"{row['share']:g}", *(row["traces"][name] for name in traces)]
-        for row in facts["rows"]
+        for row in sorted(facts["rows"], key=_is_other)
     ]
     return markdown([["rush", "postponing", "share", *traces], *rows]) + "\n"
+
+
+def _is_other(row: Mapping[str, Any]) -> bool:
+    return (row["rush"], row["postponing"], row["share"]) != (USUAL.rush, USUAL.postponing, SHARE)
 
 
 def aim_rows(aims: Sequence[Mapping[str, Any]]) -> list[list[str]]:

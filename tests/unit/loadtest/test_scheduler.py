@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from loadtest.scheduler.__main__ import app, compared
-from loadtest.scheduler.aims import aims_of
+from loadtest.scheduler.aims import GOODPUT, INFLATION, aims_of
 from loadtest.scheduler.arrivals import MIXES, NOISY, Arrival, Mix, arrivals_of
 from loadtest.scheduler.bound import Claim, reach
 from loadtest.scheduler.decisions import decision_us
@@ -177,7 +177,18 @@ def test_a_flood_is_hardly_felt() -> None:
 
     reaches = [reach_of(traces[0], COSTS)]
     p95 = {order: [figures_of([run], reaches)["slowdown_p95"] for run in each] for order, each in runs.items()}
-    assert p95[OURS][1] / p95[OURS][0] < 1.5 < p95[FIFO][1] / p95[FIFO][0]
+    # Of these few requests: what is promised, a twentieth more, is held against many in docs/benchmarks/scheduler.md.
+    assert p95[OURS][1] / p95[OURS][0] <= INFLATION + 0.05
+    assert p95[FIFO][1] / p95[FIFO][0] > 1.5
+
+
+def test_as_many_are_in_time_as_is_promised() -> None:
+    """At a load of 0.8, the goodput of few requests is what is promised of many."""
+    arrivals = drawn("Poisson, load 0.8", requests=150)
+
+    run = played(arrivals, ORDERS[OURS], COSTS)
+
+    assert figures_of([run], [reach_of(arrivals, COSTS)])["goodput"] >= GOODPUT["Poisson, load 0.8"]
 
 
 def test_sharing_calls_does_more_where_pictures_are_small() -> None:
@@ -277,7 +288,7 @@ def test_tuning_writes_a_row_for_every_try(tmp_path: Path) -> None:
     found = json.loads(output.read_text(encoding="utf-8"))
     rows, margins = found["rows"], found["margins"]
     assert result.exit_code == 0
-    assert [row["rush"] for row in rows[:2]] == [60.0, 15.0]
+    assert [row["rush"] for row in rows[:2]] == [30.0, 15.0]
     assert [row["margin"] for row in margins[:2]] == [f"{MARGIN:g}", "1"]
     assert result.stdout.count("| ") > len(rows) + len(margins)
 

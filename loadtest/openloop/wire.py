@@ -32,7 +32,7 @@ class Answer:
     #: The JSON object it held; empty when it held none.
     body: Mapping[str, Any]
     #: Its first bytes, whatever it was.
-    beginning: bytes
+    beginning: bytes = b""
 
     @property
     def text(self) -> str:

@@ -33,7 +33,8 @@ svg { width: 100%; height: auto; } svg text { fill: var(--ink); font-size: 13px;
 .tables { display: flex; flex-wrap: wrap; gap: 0 4rem; } .wide { overflow-x: auto; max-width: 100%; }
 table { border-collapse: collapse; } td, th { padding: .15rem .9rem .15rem 0; text-align: right; white-space: nowrap; }
 td:first-child, th:first-child, .said tr > :last-child { text-align: left; }
-.said td { white-space: normal; } .said td:last-child { min-width: 10rem; } tr { border-bottom: 1px solid var(--faint); }
+.said td { white-space: normal; min-width: 4rem; } .said td:last-child { min-width: 9rem; }
+tr { border-bottom: 1px solid var(--faint); }
 .good::before { content: "✓ "; color: #009e73; } .bad::before { content: "✗ "; color: #d55e00; }
 .legend { margin: 0; font-size: 13px; } pre { white-space: pre-wrap; font-size: 12px; }
 ul { list-style: none; padding: 0; }

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from sqlalchemy import make_url
 
 from deployments.autoscaling import Aim
 from loadtest.findings import write_findings
@@ -103,7 +104,7 @@ def fleet(
         "benchmark": "fleet",
         "commit": commit(),
         "machine": machine(),
-        "command": " ".join(["python -m loadtest.fleet", *sys.argv[1:]]),
+        "command": " ".join(["python -m loadtest.fleet", *map(unsecret, sys.argv[1:])]),
         "size": asdict(size),
         "costs": cost_table().device,
         "costs_source": cost_table().source,
@@ -130,6 +131,14 @@ def measured_at(database: str) -> Mapping[str, float]:
     if not 0 < claims < math.inf:
         raise typer.BadParameter(f"{database!r} is neither the address of a database nor a number of claims a second")
     return {"claim": claims}
+
+
+def unsecret(word: str) -> str:
+    """Return a word of a command as it may be written down: an address without its password."""
+    if "://" not in word:
+        return word
+    option, sign, address = word.partition("=") if word.startswith("--") else ("", "", word)
+    return f"{option}{sign}{make_url(address).render_as_string(hide_password=True)}"
 
 
 def scenes(size: Size, *, turn_s: float) -> list[Scene]:

@@ -101,7 +101,7 @@ def paced(
     costs = cost_table()
     if faster != 1:  # a pace beside this table says nothing beside the one that it was made of
         costs = replace(hurried_costs(costs, faster), device=f"{costs.device}, {faster:g} times as fast")
-    begun = facts_at_start(costs)
+    begun = facts_at_start(costs, command_of(sys.argv[1:]))
     orders = drawn(costs, seconds=seconds, rate=replicas * load, wishes=WISHES)
     few = drawn(costs, seconds=FEW_S, rate=1.0, wishes=WISHES)[:FEW]
     with tempfile.TemporaryDirectory(dir=".") as folder:
@@ -117,7 +117,7 @@ def paced(
 @app.command()
 def live(
     *,
-    key: Annotated[str, typer.Option(help="Key of a tenant.")],
+    key: Annotated[str, typer.Option(envvar="WAVESPEED_API_KEY", help="Key of a tenant.")],
     target: Annotated[str, typer.Option(help="Start of every address.")] = "http://127.0.0.1:8000",
     output: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("var/bench/plan_live.json"),
     seconds: Annotated[float, typer.Option(min=1)] = 120.0,
@@ -127,7 +127,7 @@ def live(
     """Put a load on a server with one replica, plan it, and print both; ``loadtest.plan`` believes the pace."""
     try:
         table = find_costs(costs)
-        begun = facts_at_start(table)
+        begun = facts_at_start(table, command_of(sys.argv[1:], key=key))
         found = _asked_and_planned(table, target=target, key=key, seconds=seconds, load=load)
     except (UnreadableCosts, UnusableTarget) as error:
         sys.stdout.write(f"{error}\n")
@@ -156,17 +156,29 @@ def device_s_of(order: Order, costs: CostTable) -> float:
 
 
 def pace_of(device_s: Sequence[float], latencies_s: Sequence[float]) -> Pace:
-    """Fit a line through what orders took that were alone."""
+    """Fit a line through what orders took that were alone; where it falls with the work, chance alone drew it."""
     slower, beside_s = linear_regression(device_s, latencies_s)
+    if slower <= 0:
+        return Pace(slower=sum(latencies_s) / sum(device_s), beside_s=0.0)
     return Pace(slower=slower, beside_s=max(beside_s, 0.0))
 
 
-def facts_at_start(costs: CostTable) -> Mapping[str, Any]:
-    """Say what is about to be measured on what; asked for first, for a load that is lived through loads the machine."""
+def command_of(words: Sequence[str], *, key: str = "") -> str:
+    """Write down how it was asked for, without the key of a tenant."""
+    return " ".join(["python -m loadtest.plan_check", *(word.replace(key or "KEY", "KEY") for word in words)])
+
+
+def facts_at_start(costs: CostTable, command: str) -> Mapping[str, Any]:
+    """Say what is about to be measured on what; asked for first, for a load that is lived through loads the machine.
+
+    Args:
+        costs: of what is measured.
+        command: how it was asked for.
+    """
     return {
         "benchmark": "plan_check",
         "commit": commit(),
-        "command": " ".join(["python -m loadtest.plan_check", *sys.argv[1:]]),
+        "command": command,
         "machine": machine(),
         "costs": costs.device,
     }

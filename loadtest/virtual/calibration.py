@@ -41,9 +41,9 @@ class Pace:
         Args:
             device_s: seconds of a device that some orders need by the table.
             took_s: those that they took while every replica was busy.
-            load: which share of the time replicas are busy.
+            load: which share of the time replicas are busy; more than all of it is all of it.
         """
-        return replace(self, slower=self.slower + load * (took_s / device_s - self.slower))
+        return replace(self, slower=self.slower + min(load, 1.0) * (took_s / device_s - self.slower))
 
 
 def hurried_costs(costs: CostTable, faster: float) -> CostTable:

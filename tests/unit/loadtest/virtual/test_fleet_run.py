@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from loadtest.exits import UNUSABLE
-from loadtest.fleet import PARTS, app, parts_of
+from loadtest.fleet import PARTS, app, parts_of, unsecret
 from loadtest.fleet_page import app as page_app
 from loadtest.virtual.statements import in_vain_per_s, statements_of_each
 from loadtest.virtual.store_rates import store_rates
@@ -67,6 +67,19 @@ def test_a_part_leaves_its_database_room(claims: float, parts: int) -> None:
     """A fleet falls into so many parts that no database is asked for more than seven tenths of what it carries."""
     assert parts_of(1000.0, claims_per_s=claims) == parts
     assert 1000.0 / parts <= 0.7 * claims or parts == PARTS
+
+
+@pytest.mark.parametrize(
+    ("word", "written"),
+    [
+        ("--seconds", "--seconds"),
+        ("postgresql+asyncpg://uxo:secret@host/uxo?a=b", "postgresql+asyncpg://uxo:***@host/uxo?a=b"),
+        ("--database=postgresql://uxo:secret@host/uxo?a=b", "--database=postgresql://uxo:***@host/uxo?a=b"),
+    ],
+)
+def test_no_password_is_written_down(word: str, written: str) -> None:
+    """The command that a report notes has the address of the database without its password."""
+    assert unsecret(word) == written
 
 
 @pytest.mark.parametrize("database", ["postgres", "0", "inf", "-3"])

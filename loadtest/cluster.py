@@ -89,10 +89,41 @@ class Cluster:
             ClusterFailed: with what Ray says.
         """
         before = set(self.replicas())
+        self.tell(config)
+        self._wait_for_others_than(before)
+
+    def tell(self, config: Mapping[str, Any]) -> None:
+        """Tell Ray Serve what to run, and wait for nothing.
+
+        Raises:
+            ClusterFailed: with what Ray says.
+        """
         path = self.folder / "deployed.yaml"
         path.write_text(json.dumps(config), encoding="utf-8")  # every JSON is YAML
         self._run("serve", "deploy", "--address", self.dashboard, str(path))
-        self._wait_for_others_than(before)
+
+    def wait_until_staffed(self, deployment: str, *, replicas: int) -> None:
+        """Return once a deployment has so many replicas and all of them run.
+
+        Raises:
+            ClusterFailed: when that takes too long.
+        """
+        until_s = time.monotonic() + UPDATE_S
+        while (states := self._states(deployment)) != ["RUNNING"] * replicas:
+            if time.monotonic() > until_s:
+                raise ClusterFailed(f"{deployment} has {states}, and not {replicas} that run")
+            time.sleep(0.2)
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """Return what processes of the cluster have logged under a name."""
+        logs = (self.folder / "session_latest" / "logs").glob("worker-*.err")
+        lines = (line for log in logs for line in log.read_text(encoding="utf-8", errors="replace").splitlines())
+        return [json.loads(line) for line in lines if line.startswith("{") and f'"event": "{event}"' in line]
+
+    def _states(self, deployment: str) -> list[str] | None:
+        """Return the states of a deployment's replicas; None while Serve is still to learn of it."""
+        found = self._application().get("deployments", {}).get(deployment)
+        return None if found is None else [each["state"] for each in found["replicas"]]
 
     def replicas(self) -> dict[str, str]:
         """Return the state of every replica by its id."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from acceptance.sdks.deployed import SYNC_WAIT_S, Deployed
@@ -44,3 +46,46 @@ def test_what_cannot_work_is_refused_and_what_runs_goes_on(deployed: Deployed) -
 
     with client_of(deployed) as client:
         assert client.get("/api/v3/balance").status_code == 200
+
+
+@pytest.fixture
+def scaling(deployed: Deployed) -> Iterator[Deployed]:
+    """Return the application with as many replicas as what waits needs, from none to two."""
+    [config] = versions(deployed.config, 1)  # as the update has left it, so that nothing has to start anew
+    deployed.cluster.tell(scaled(config))
+    yield deployed
+    deployed.cluster.tell(config)
+    deployed.cluster.wait_until_staffed("flux", replicas=2)
+
+
+def scaled(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the same config with our policy in the place of a number of replicas."""
+    [application] = config["applications"]
+    flux = next(each for each in application["deployments"] if each["name"] == "flux")
+    aims = {"models": ["uno", "uso"], "wait_s": 0.1, "calm_s": 1.0}
+    policy = {"policy_function": "deployments.autoscaling:BacklogPolicy", "policy_kwargs": aims}
+    numbers = {"min_replicas": 0, "max_replicas": 2, "upscale_delay_s": 0, "downscale_delay_s": 0}
+    others = [each for each in application["deployments"] if each is not flux]
+    flux = {name: value for name, value in flux.items() if name != "num_replicas"}
+    flux |= {"autoscaling_config": numbers | {"policy": policy}}
+    return {**config, "applications": [{**application, "deployments": [*others, flux]}]}
+
+
+def test_replicas_come_and_go_with_the_work(scaling: Deployed, references: list[str]) -> None:
+    """Ray Serve itself, told by our policy, has no replica while nothing waits, and then as many as the work needs.
+
+    Why is in its controller's log: what waited when more were wanted.
+    """
+    wish = {"images": references[:1], "prompt": "a mug", "size": "256*256"}
+    scaling.cluster.wait_until_staffed("flux", replicas=0)
+
+    with client_of(scaling) as client:
+        calls = [client.post("/api/v3/wavespeed-ai/uno", json=wish).raise_for_status() for _ in range(6)]
+        scaling.cluster.wait_until_staffed("flux", replicas=2)
+        scaling.cluster.wait_until_staffed("flux", replicas=0)
+
+    ids = [call.json()["data"]["id"] for call in calls]
+    told = scaling.cluster.logged("replicas_wanted")
+    assert [scaling.states("wavespeed", task_id=each) for each in ids] == [["succeeded"]] * len(ids)
+    assert [each["replicas"] for each in told][-1] == 0
+    assert any(each["replicas"] >= 2 and each["queued"] and each["up"] == 0 for each in told)

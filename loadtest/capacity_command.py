@@ -22,7 +22,6 @@ from loadtest.place import NoPlace, check_file, kept, place_of
 if TYPE_CHECKING:
     from loadtest.openloop.capacity import Bracket
     from loadtest.openloop.search import Search
-    from loadtest.openloop.slo import Goal
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -52,12 +51,12 @@ def find_capacity(
 def _searched(asked: Mapping[str, Any], keys: Sequence[str]) -> int:
     from loadtest.openloop.profile import UnreadableProfile, read_profile  # noqa: PLC0415 -- brings the HTTP client
     from loadtest.openloop.search import Search, long_enough, takes  # noqa: PLC0415 -- as above
-    from loadtest.openloop.slo import UnreadableSlo  # noqa: PLC0415 -- as above
+    from loadtest.openloop.slo import UnreadableSlo, parse_needed_slo  # noqa: PLC0415 -- as above
 
     try:
         check_file(Path(asked["output"]))
         _refuse_trace(asked["profile"])
-        goals = _goals(asked["slo"])
+        goals = parse_needed_slo(asked["slo"])
         profile = long_enough(read_profile(asked["profile"]), goals)
     except (NoPlace, UnreadableProfile, UnreadableSlo) as error:
         console.print(str(error), markup=False)
@@ -79,15 +78,6 @@ def _refuse_trace(name: str) -> None:
         raise UnreadableProfile(
             f"{name}: a trace has the rate that it has; search with a profile, or hurry the trace with run --speed"
         )
-
-
-def _goals(text: str) -> list[Goal]:
-    from loadtest.openloop.slo import UnreadableSlo, parse_slo  # noqa: PLC0415 -- brings the HTTP client
-
-    # Without a goal every rate would be carried, and the search double it to the end on somebody's server.
-    if goals := parse_slo(text):
-        return goals
-    raise UnreadableSlo("there is no capacity without a goal; write --slo p95=20s,errors=0.1%")
 
 
 def _ended(search: Search, start: float) -> tuple[int, str, Mapping[str, Any]]:

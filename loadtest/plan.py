@@ -23,7 +23,7 @@ from deployments.settings import SettingsInvalid, read_settings
 from loadtest.exits import MISSED, UNUSABLE
 from loadtest.findings import write_findings
 from loadtest.machine import commit
-from loadtest.openloop.slo import UnreadableSlo, parse_slo
+from loadtest.openloop.slo import UnreadableSlo, parse_needed_slo
 from loadtest.openloop.source import UnreadableLoad, load_of
 from loadtest.options import finite
 from loadtest.place import NoPlace, check_folder
@@ -77,7 +77,7 @@ def plan(
         words = calibrated(parse_fleet(fleet), table)
         table = hurried_costs(table, 1 / words.pace)
         works = _works(trace, table, group=words.group)
-        question = Question(works=works, costs=table, goals=parse_slo(slo), gpu_hour=gpu_hour)
+        question = Question(works=works, costs=table, goals=parse_needed_slo(slo), gpu_hour=gpu_hour)
     except REFUSED as error:
         console.print(str(error), markup=False)
         sys.exit(UNUSABLE)

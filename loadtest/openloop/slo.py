@@ -60,6 +60,17 @@ def parse_slo(text: str) -> list[Goal]:
     return [_goal(part.strip()) for part in text.split(",") if part.strip()]
 
 
+def parse_needed_slo(text: str) -> list[Goal]:
+    """Read goals, of which there has to be one: without any, every rate is carried and every fleet large enough.
+
+    Raises:
+        UnreadableSlo: when a part is no goal, or there is none.
+    """
+    if goals := parse_slo(text):
+        return goals
+    raise UnreadableSlo("nothing can be looked for without a goal; write --slo p95=20s,errors=0.1%")
+
+
 def verdicts(goals: Sequence[Goal], records: Sequence[Record]) -> list[Verdict]:
     """Judge what became of a load. A load without a single order meets nothing."""
     latencies = sorted(latencies_of(records))

@@ -184,7 +184,7 @@ def test_a_search_without_a_goal_is_refused(slo: str) -> None:
     refused = CliRunner().invoke(app, words)
 
     assert refused.exit_code == UNUSABLE
-    assert "there is no capacity without a goal" in refused.output
+    assert "nothing can be looked for without a goal" in refused.output
 
 
 @pytest.mark.parametrize(

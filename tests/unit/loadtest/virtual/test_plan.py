@@ -123,6 +123,7 @@ def test_pictures_that_share_calls_take_less(tmp_path: Path) -> None:
         (["poisson", "--fleet", "like=nowhere.json"], "nowhere.json: no pace can be read there"),
         (["poisson", "--fleet", "group=17"], "group: Input should be less than or equal to 16"),
         (["poisson", "--slo", "fast"], "'fast' is no goal"),
+        (["poisson", "--slo", ""], "nothing can be looked for without a goal"),
         (["poisson", "--costs", "gtx"], "gtx: no such cost table; write h100_tile_model"),
         (["poisson", "--costs", "gtx.json"], "gtx.json: no cost table can be read there"),
     ],

@@ -15,7 +15,17 @@ from pydantic import AfterValidator, Field, HttpUrl, StringConstraints, Validati
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from deployments.errors import UxoError
-from models.catalog import CATALOG
+from deployments.setting_forms import (
+    check_aliases,
+    check_costs,
+    check_hosts,
+    check_labels,
+    check_networks,
+    check_origins,
+    check_ports,
+    entries_of,
+    pairs_of,
+)
 from models.cost import USUAL_TABLE, CostTable, find_costs
 from models.options import Attention, Precision, SpeedOptions, TextDevice
 from models.sharing import Mode
@@ -26,107 +36,9 @@ HOLD_SECRETS = frozenset({"UXO_DATABASE_URL", "UXO_BOOTSTRAP_KEYS", "UXO_SECRET"
 #: Services whose names begin so.
 NO_SETTINGS = re.compile(r"UXO_KEY|UXO_TEST_\w+|UXO_\w+_(SERVICE_HOST|SERVICE_PORT\w*|PORT(_\d+_\w+)?)")
 
-#: What a host of fal's can be for.
-FAL_ROLES = ("run", "queue", "rest", "cdn")
-#: A host name as it stands in a Host header, without its port.
-HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", re.ASCII)
-#: The origin of a page, as browsers write it, or a word for all of them.
-ORIGIN = re.compile(r"\*|https?://[A-Za-z0-9._\-\[\]:]+")
-
 
 class SettingsInvalid(UxoError):
     """An environment variable has a value that cannot be used."""
-
-
-def check_aliases(text: str) -> str:
-    """Return the text of aliases as it is.
-
-    Raises:
-        ValueError: when it is not ``name=model,name=model``, or names a model that there is not.
-    """
-    for name, model in _pairs(text):
-        if not name or model not in CATALOG:
-            raise ValueError(f"write name=model, with a model of {', '.join(CATALOG)}")
-    return text
-
-
-def check_hosts(text: str) -> str:
-    """Return the text of hosts as it is.
-
-    Raises:
-        ValueError: when it is not ``host=role,host=role``, or names a role that there is not.
-    """
-    for host, role in _pairs(text):
-        if not HOST.fullmatch(host) or role not in FAL_ROLES:
-            raise ValueError(f"write host=role, a host without a port and a role of {', '.join(FAL_ROLES)}")
-    return text
-
-
-def _pairs(text: str) -> list[tuple[str, str]]:
-    """Return what stands on both sides of each ``=`` in a list with commas, without blanks around it."""
-    pairs = (pair.partition("=") for pair in text.split(",") if pair)
-    return [(name.strip(), value.strip()) for name, _, value in pairs]
-
-
-def _entries(text: str) -> list[str]:
-    """Return what stands in a list with commas, without the blanks around it and what is blank itself."""
-    return [entry for each in text.split(",") if (entry := each.strip())]
-
-
-def check_networks(text: str) -> str:
-    """Return the text of address ranges as it is.
-
-    Raises:
-        ValueError: when it is not ``10.42.0.0/16,fd00::/8``.
-    """
-    for each in _entries(text):
-        ip_network(each)
-    return text
-
-
-def check_ports(text: str) -> str:
-    """Return the text of TCP ports as it is.
-
-    Raises:
-        ValueError: when it is not ``80,443``.
-    """
-    for each in text.split(","):
-        if not each.strip().isdecimal() or not 1 <= int(each) <= 65535:
-            raise ValueError("write ports between 1 and 65535, separated by commas")
-    return text
-
-
-def check_origins(text: str) -> str:
-    """Return the text of origins as it is.
-
-    Raises:
-        ValueError: when one is neither ``*`` nor a scheme and a host.
-    """
-    for origin in _entries(text):
-        if not ORIGIN.fullmatch(origin):
-            raise ValueError("write https://shop.example,https://admin.example:8443 or *, without a path")
-    return text
-
-
-def check_labels(text: str) -> str:
-    """Return the text of a classifier's labels as it is.
-
-    Raises:
-        ValueError: when it names none.
-    """
-    if not _entries(text):
-        raise ValueError("write at least one label, separated by commas")
-    return text
-
-
-def check_costs(text: str) -> str:
-    """Return the text that names a cost table as it is.
-
-    Raises:
-        ValueError: when there is no such table, or it cannot be read.
-    """
-    find_costs(text)
-    return text
 
 
 class Settings(BaseSettings):
@@ -268,17 +180,17 @@ class Settings(BaseSettings):
     @property
     def aliases(self) -> Mapping[str, str]:
         """Return the catalog names of models by the further names that they have."""
-        return dict(_pairs(self.model_aliases))
+        return dict(pairs_of(self.model_aliases))
 
     @property
     def hosts_of_fal(self) -> Mapping[str, str]:
         """Return which of fal's hosts each further host name stands for; names in lower case."""
-        return {host.lower(): role for host, role in _pairs(self.fal_hosts)}
+        return {host.lower(): role for host, role in pairs_of(self.fal_hosts)}
 
     @property
     def networks_denied(self) -> tuple[IPv4Network | IPv6Network, ...]:
         """Return the ranges that no outgoing call reaches."""
-        return tuple(map(ip_network, _entries(self.denied_networks)))
+        return tuple(map(ip_network, entries_of(self.denied_networks)))
 
     @property
     def ports_out(self) -> frozenset[int]:
@@ -288,12 +200,12 @@ class Settings(BaseSettings):
     @property
     def origins(self) -> tuple[str, ...]:
         """Return the origins of the sites whose pages may ask."""
-        return tuple(_entries(self.cors_origins))
+        return tuple(entries_of(self.cors_origins))
 
     @property
     def unsafe_labels(self) -> tuple[str, ...]:
         """Return the classes of pictures that should not be shown."""
-        return tuple(_entries(self.safety_labels))
+        return tuple(entries_of(self.safety_labels))
 
     @property
     def known_secrets(self) -> tuple[str, ...]:

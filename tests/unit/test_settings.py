@@ -11,7 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from deployments.dialects.fal.places import ROLES
-from deployments.settings import FAL_ROLES, Settings, SettingsInvalid, check_ray, has_collector, read_settings
+from deployments.setting_forms import FAL_ROLES
+from deployments.settings import Settings, SettingsInvalid, check_ray, has_collector, read_settings
 from deployments.tenants.keys import configured_keys, demo_key
 from models.options import SpeedOptions
 

@@ -38,7 +38,7 @@ def _bound(missed: Aims, traces: Mapping[str, Mapping[str, Any]]) -> Iterator[st
     if out:
         yield f"Who knows the future stays below {OF_BOUND:g} of the bound, too, of {_named(out)}."
     if within:
-        yield f"Who knows the future reaches more than {OF_BOUND:g} of the bound of {_named(within)}; ours cannot."
+        yield f"Who knows the future reaches {OF_BOUND:g} of the bound of {_named(within)}; ours cannot know it."
 
 
 def _future(missed: Aims) -> Iterator[str]:

@@ -367,7 +367,7 @@ def facts_of(*aims: dict[str, Any], reached: float = 0.9, load: float = 0.5) -> 
         (facts_of(aim("goodput / bound", "T", 0.8)), "Who knows the future stays below 0.97 of the bound, too, of *T*"),
         (
             facts_of(aim("goodput / bound", "T", 0.8), reached=0.98),
-            "reaches more than 0.97 of the bound of *T* (0.980)",
+            "reaches 0.97 of the bound of *T* (0.980)",
         ),
         (facts_of(aim("goodput / who knows the future", "T", 0.8)), "of what who knows the future does in *T* (0.800)"),
         (facts_of(aim("goodput / bound", "T", 0.965)), "no more than a standard error: goodput / bound of *T*"),

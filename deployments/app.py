@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 from typing import Any
 
 import psutil
 from fastapi import FastAPI
 from ray import serve
+from ray.exceptions import RayError
 from ray.serve import Application
 from ray.serve.context import _get_global_client
 from ray.serve.handle import DeploymentHandle
+from ray.serve.schema import DeploymentStatusOverview
 
 from deployments.background import Background
 from deployments.before_start import check_grace, look_from_afar
@@ -38,6 +40,7 @@ from deployments.gauging import Gauging
 from deployments.housekeeper import Housekeeper
 from deployments.ingress.application import make_ingress
 from deployments.ingress.parts import Parts
+from deployments.ingress.replicas import Kind, Replicas
 from deployments.leaving import Node
 from deployments.operations.doors import Doors as OperationsDoors
 from deployments.operations.operations import Operations
@@ -201,6 +204,7 @@ async def open_parts() -> AsyncIterator[Parts]:
         max_queued=settings.max_queued,
         request_bytes=settings.request_bytes,
         costs=settings.cost_table,
+        draws=Replicas(_kinds).are_up,
         rules=Rules.open(settings),
     )
     try:
@@ -216,6 +220,22 @@ async def open_parts() -> AsyncIterator[Parts]:
         await signal.close()
         await database.close()
         await asyncio.to_thread(flush_spans)
+
+
+def _kinds() -> list[Kind]:
+    """Ask Serve how the deployments of this application do that draw; none where it cannot be asked."""
+    name = serve.get_replica_context().app_name
+    with suppress(RayError):  # the controller is away: what was up is, and Serve starts it anew
+        found = serve.status().applications.get(name)
+        deployments = found.deployments if found else {}
+        return [_kind(deployments[each]) for each in deployments.keys() - {HTTP_SIDE, TIDYING}]
+    return []
+
+
+def _kind(found: DeploymentStatusOverview) -> Kind:
+    # Words of Serve's: plain ones at run time, members of an enumeration by their type.
+    replicas = {str.__str__(each): count for each, count in found.replica_states.items()}
+    return Kind(status=str.__str__(found.status), replicas=replicas)
 
 
 async def open_keys(settings: Settings, directory: TenantDirectory) -> KeyRing:

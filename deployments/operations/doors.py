@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from deployments.delivery.sink import Sink
     from deployments.references import References
     from deployments.tasks.store import TaskStore
+
+
+async def always() -> bool:
+    """Say that replicas are up, where nobody knows of any."""
+    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +68,8 @@ class Doors:
     request_bytes: int | None = None
     #: What fair shares count work by; the same as the replicas'.
     costs: CostTable = field(default_factory=cost_table)
+    #: Says whether replicas are up that draw.
+    draws: Callable[[], Awaitable[bool]] = always
 
     @classmethod
     def over(cls, database: Database, *, store: TaskStore, signal: StoreSignal, files: FilesSink, **rest: Any) -> Self:
@@ -74,7 +81,8 @@ class Doors:
             signal: says when it has changed.
             files: the folder.
             rest: ``sinks``, ``references``, ``upload``, ``secret`` (the server's), ``max_queued``, ``rules``,
-                ``request_bytes`` where there is such a bound, and ``costs`` where they are not the usual ones.
+                ``request_bytes`` where there is such a bound, ``costs`` where they are not the usual ones, and
+                ``draws`` where somebody knows of replicas.
         """
         directory = TenantDirectory(database)
         return cls(
@@ -94,4 +102,5 @@ class Doors:
             eraser=Eraser(ContentStore(database), rest["sinks"], keep_s=math.inf),
             request_bytes=rest.get("request_bytes"),
             costs=rest.get("costs") or cost_table(),
+            draws=rest.get("draws", always),
         )

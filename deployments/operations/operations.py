@@ -99,7 +99,7 @@ class Operations:
                 return statistics_of(await self._counts.read())
             case asked.CheckHealth():
                 await self._store.ping()
-                return came.Healthy()
+                return came.Healthy(draws=await self._doors.draws())
             case asked.Tell(subject=subject, notes=notes):
                 return came.Told(subject=subject, notes=notes)
             case asked.Batch():

@@ -181,6 +181,9 @@ class Statistics:
 class Healthy:
     """The service can answer; of CheckHealth."""
 
+    #: Whether what draws is up as well.
+    draws: bool = True
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:

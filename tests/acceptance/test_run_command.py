@@ -10,11 +10,16 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 from running_service import ALICE, HEEDING_HANGUPS, ROOT, START_S, free_port, one_replica, uxo_run, wait_for
+from weights_folder import write_hollow
+
+from models.loading import hash_file, record
 
 UXO = str(Path(sys.executable).with_name("uxo"))
 #: Plays a shell: the terminal is its own, and it dies when that is closed, as does what it has started if it may.
@@ -23,6 +28,8 @@ import fcntl, subprocess, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 subprocess.run(sys.argv[1:])
 """
+#: The file of the weights that a byte is changed in; it is read before the large ones.
+FLIPPED = "tokenizer_2/tokenizer.json"
 #: Seconds that an orderly stop may take; Ray's processes without their head need 60 to notice.
 STOP_S = 40
 
@@ -130,15 +137,45 @@ def test_a_bad_bootstrap_key_is_one_clear_line(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stdout
 
 
-def test_a_replica_that_cannot_start_says_why(tmp_path: Path) -> None:
-    """When a model cannot be loaded, the reason is shown and nothing is left running."""
-    words = ["--config", one_replica(tmp_path)]
-    ended = run_to_its_end(tmp_path, *words, UXO_PORT=str(free_port()), UXO_DEVICE="abacus")
+def test_a_replica_with_a_flipped_byte_is_never_ready(tmp_path: Path) -> None:
+    """Weights that differ from their record by a byte are named, and until all ends no model is ready over HTTP."""
+    port, weights = free_port(), with_flipped_byte(tmp_path / "weights")
+    settings = {"UXO_PORT": str(port), "UXO_WEIGHTS": str(weights)}
 
-    assert ended.returncode == 1
-    assert "the application did not come up" in ended.stdout
-    assert "abacus" in ended.stdout
-    assert "Traceback" not in ended.stdout
+    with uxo_run(tmp_path, config=one_replica(tmp_path), **settings) as (process, lines):
+        answers, said = watched(f"http://127.0.0.1:{port}/v2/models/uno/ready", lines)
+        code = process.wait(timeout=60)
+        left = processes_of(tmp_path)
+
+    assert code == 1
+    assert left == []
+    assert "the application did not come up" in said
+    assert f"{FLIPPED} is not the file that SHA256SUMS records" in said
+    assert "Traceback" not in said
+    assert 200 not in answers
+    assert "no replica is up that draws" in answers[503]
+
+
+def with_flipped_byte(folder: Path) -> Path:
+    """Write weights of released sizes that hold no values, and change a byte of a file after it was recorded."""
+    file = write_hollow(folder) / FLIPPED
+    record(folder, {file: hash_file(file, progress=lambda _size: None)})
+    content = bytearray(file.read_bytes())
+    content[-3] ^= 1
+    file.write_bytes(content)
+    return folder
+
+
+def watched(url: str, lines: queue.Queue[str]) -> tuple[dict[int, str], str]:
+    """Ask for an address again and again, by status what was answered last, and read lines, until there are no more."""
+    answers, said = {}, [""]
+    while not said[1:] or said[-1]:
+        with suppress(queue.Empty):
+            said.append(lines.get(timeout=0.5))
+        with suppress(httpx.TransportError):
+            answer = httpx.get(url, trust_env=False)
+            answers[answer.status_code] = answer.text
+    return answers, "".join(said)
 
 
 def run_to_its_end(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:

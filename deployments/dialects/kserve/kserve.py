@@ -90,6 +90,8 @@ class Kserve:
         match outcome:
             case TaskOutcome():
                 return _task(outcome)
+            case Healthy(draws=False) if "model" in call.path_params:
+                return _reply(503, {"error": "no replica is up that draws; calls are taken, and wait for one"})
             case Healthy():
                 return _reply(200, _named(call) | {"ready": True})
             case Statistics():

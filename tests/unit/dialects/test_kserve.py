@@ -7,6 +7,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -23,7 +24,7 @@ from deployments.dialects.kserve.model_text import INPUTS
 from deployments.dialects.kserve.tensors import MAX_UNPACKED_BYTES
 from deployments.errors import BadCall, BodyTooLarge, CallRefused, Unauthenticated
 from deployments.operations.operation import Operation, Submit
-from deployments.operations.outcome import Balance
+from deployments.operations.outcome import Balance, Healthy
 from deployments.tasks.task import Task
 
 DIALECT = Kserve()
@@ -150,6 +151,14 @@ def test_compressed_call_must_be_whole() -> None:
 
     with pytest.raises(BadCall, match="cut short"):
         DIALECT.parse(INFER, inference(body, {"content-encoding": "gzip"}))
+
+
+@pytest.mark.parametrize(("of_a_model", "status"), [(True, 503), (False, 200)])
+def test_a_model_is_not_ready_while_nothing_draws_it(*, of_a_model: bool, status: int) -> None:
+    """Where no replica is up a model is not ready; the server is, since it takes calls that wait."""
+    call = replace(inference(b""), path_params={"model": "uno"} if of_a_model else {})
+
+    assert DIALECT.render(Healthy(draws=False), call).status == status
 
 
 def test_probes_and_descriptions_are_public() -> None:

@@ -26,6 +26,7 @@ from deployments.setting_forms import (
     entries_of,
     pairs_of,
 )
+from models.catalog import Size, check_sizes, sizes_of
 from models.cost import USUAL_TABLE, CostTable, find_costs
 from models.options import Attention, Precision, SpeedOptions, TextDevice
 from models.sharing import Mode
@@ -73,6 +74,8 @@ class Settings(BaseSettings):
     precision: Precision = "bf16"
     #: Whether the blocks are compiled, for ``throughput`` alone; what was compiled is kept under ``UXO_FOLDER``.
     compile_blocks: bool = False
+    #: ``1024x1024,768x1024``: sizes that every replica steps once before it is ready.
+    warm_sizes: Annotated[str, AfterValidator(check_sizes)] = ""
     #: Where T5 lies and computes: on the same device as the rest, or on the CPU.
     text_device: TextDevice = "same"
     #: ``name=model,name=model``: further names under which callers of Runware's dialect may ask for a model.
@@ -158,6 +161,11 @@ class Settings(BaseSettings):
     def cost_table(self) -> CostTable:
         """Return what steps take on the devices."""
         return find_costs(self.costs)
+
+    @property
+    def sizes_to_warm(self) -> tuple[Size, ...]:
+        """Return the sizes that are stepped before a replica is ready."""
+        return sizes_of(self.warm_sizes)
 
     @property
     def own_costs(self) -> CostTable | None:

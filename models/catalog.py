@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TypeAlias
 
 from models.request import GenerationRequest, InvalidRequest, Role
 
@@ -35,6 +36,10 @@ SIZE_PRESETS: Mapping[str, tuple[int, int]] = MappingProxyType(
         "landscape_16_9": (1024, 576),
     }
 )
+
+
+#: Width and height in pixels.
+Size: TypeAlias = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +84,30 @@ class ModelSpec:
 def _check_range(field: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
         raise InvalidRequest(f"{field} must be between {low:g} and {high:g}")
+
+
+def check_sizes(text: str) -> str:
+    """Return the text of sizes as it is.
+
+    Raises:
+        ValueError: when it is not ``1024x768,512x512``, or no such picture may be asked for.
+    """
+    if not all(MIN_SIDE <= side <= MAX_SIDE for size in sizes_of(text) for side in size):
+        raise ValueError(f"sides are between {MIN_SIDE} and {MAX_SIDE} pixels")
+    return text
+
+
+def sizes_of(text: str) -> tuple[Size, ...]:
+    """Read ``1024x768,512x512``; none where nothing is written.
+
+    Raises:
+        ValueError: when it is something else.
+    """
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    pairs = [word.split("x") for word in words]
+    if not all(len(pair) == 2 and all(side.isdecimal() for side in pair) for pair in pairs):
+        raise ValueError("write sizes as 1024x768, separated by commas")
+    return tuple((int(width), int(height)) for width, height in pairs)
 
 
 UNO = ModelSpec(

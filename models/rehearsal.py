@@ -13,14 +13,14 @@ from itertools import takewhile
 
 from PIL import Image
 
-from models.catalog import CATALOG
+from models.catalog import CATALOG, Size
 from models.options import UnusableChoice
 from models.pipeline import ComparingPipeline, DeviceBroken, NotFinite, OutOfMemory
 from models.request import GenerationRequest, Reference, Role
 from models.sample import Sample, ShapeKey
 
-#: Sides of the square pictures that are rehearsed: where a device is not full with one of them.
-SIDES = (256, 512)
+#: Width and height of the pictures that are rehearsed: where a device is not full with one of them.
+SIZES: Sequence[Size] = ((256, 256), (512, 512))
 #: Pixels a side of their references.
 REFERENCE_SIDE = 512
 #: Steps that are compared.
@@ -37,16 +37,26 @@ class Rehearsed:
     largest_difference: float
 
 
-def warm_up(pipelines: Mapping[str, ComparingPipeline]) -> None:
-    """Step made-up pictures alone, so that compiled blocks are compiled before a step is waited for.
+def warm_up(pipelines: Mapping[str, ComparingPipeline], *, sizes: Sequence[Size] = SIZES) -> list[ShapeKey]:
+    """Step made-up pictures alone, so that blocks are compiled and kernels chosen before a step is waited for.
+
+    Args:
+        pipelines: by the name of their model.
+        sizes: of the pictures, in pixels; each is stepped with no and with one reference.
+
+    Returns:
+        What was stepped.
 
     Raises:
-        UnusableChoice: when the blocks cannot be compiled here.
+        UnusableChoice: when one cannot be stepped here, for want of a compiler above all.
         DeviceBroken: when the device is lost.
     """
+    warmed: list[ShapeKey] = []
     for name, pipeline in pipelines.items():
-        for samples in _casts(name, pipeline, count=1, sides=SIDES):
+        for samples in _casts(name, pipeline, count=1, sizes=sizes):
             _compile(pipeline, samples)
+            warmed.append(samples[0].shape)
+    return warmed
 
 
 def _compile(pipeline: ComparingPipeline, samples: Sequence[Sample]) -> None:
@@ -59,18 +69,18 @@ def _compile(pipeline: ComparingPipeline, samples: Sequence[Sample]) -> None:
     # Whatever else comes of a step that was never taken before: compilers raise many things.
     except RuntimeError as error:
         raise UnusableChoice(
-            "UXO_COMPILE_BLOCKS=true cannot be used: the blocks could not be compiled; is there a C compiler,"
-            f" as docs/weights.md asks for? {error}"
+            "a made-up picture cannot be stepped; does UXO_COMPILE_BLOCKS=true find a C compiler, as docs/weights.md"
+            f" asks for? {error}"
         ) from error
 
 
-def rehearse(pipelines: Mapping[str, ComparingPipeline], *, max_group: int, sides: Sequence[int] = SIDES) -> Rehearsed:
+def rehearse(pipelines: Mapping[str, ComparingPipeline], *, max_group: int, sizes: Sequence[Size] = SIZES) -> Rehearsed:
     """Step made-up pictures together and alone.
 
     Args:
         pipelines: by the name of their model.
         max_group: how many share at most.
-        sides: pixels of the square pictures.
+        sizes: of the pictures, in pixels.
 
     Raises:
         DeviceBroken: when the device is lost.
@@ -78,7 +88,7 @@ def rehearse(pipelines: Mapping[str, ComparingPipeline], *, max_group: int, side
     proven: dict[ShapeKey, int] = {}
     differences = [0.0]
     for name, pipeline in pipelines.items() if max_group > 1 else ():
-        for samples in _casts(name, pipeline, count=max_group, sides=sides):
+        for samples in _casts(name, pipeline, count=max_group, sizes=sizes):
             found = list(_differences(pipeline, samples))
             differences += found
             equal = len(list(takewhile(lambda difference: difference == 0, found)))
@@ -86,22 +96,22 @@ def rehearse(pipelines: Mapping[str, ComparingPipeline], *, max_group: int, side
     return Rehearsed(proven=proven, largest_difference=max(differences))
 
 
-def _casts(model: str, pipeline: ComparingPipeline, *, count: int, sides: Sequence[int]) -> Iterator[list[Sample]]:
+def _casts(model: str, pipeline: ComparingPipeline, *, count: int, sizes: Sequence[Size]) -> Iterator[list[Sample]]:
     """Prepare pictures of every rehearsed shape, alike in nothing but that."""
-    for side in sides:
+    for size in sizes:
         for references in (0, 1):
-            requests = [_request(model, side, references, number) for number in range(count)]
+            requests = [_request(model, size, references, number) for number in range(count)]
             images = [Image.radial_gradient("L").resize((REFERENCE_SIDE, REFERENCE_SIDE)).convert("RGB")] * references
             yield [sample for each in requests for sample in pipeline.prepare("rehearsal", each, images)]
 
 
-def _request(model: str, side: int, references: int, number: int) -> GenerationRequest:
+def _request(model: str, size: Size, references: int, number: int) -> GenerationRequest:
     return GenerationRequest(
         model=model,
         prompt=f"picture {number} of a rehearsal",
         references=(Reference(role=_role(model), source=""),) * references,
-        width=side,
-        height=side,
+        width=size[0],
+        height=size[1],
         num_inference_steps=STEPS + number,
         guidance_scale=2.0 + number,
         seed=number,

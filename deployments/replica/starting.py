@@ -14,7 +14,7 @@ from deployments.telemetry.metrics import SHARED_DIFFERENCE
 from models.catalog import CATALOG
 from models.engine import Engine
 from models.loading import free_bytes, load_pipelines, resident_bytes_of
-from models.rehearsal import rehearse, warm_up
+from models.rehearsal import SIZES, rehearse, warm_up
 from models.resident import shared_part
 from models.sharing import Mode, Sharing
 
@@ -47,8 +47,8 @@ def load_engine(models: Sequence[str], settings: Settings) -> Engine:
         encoded=note_encoding,
     )
     read.warn(settings.weights)
-    if settings.compile_blocks:
-        warm_up(pipelines)
+    sizes = (*(SIZES if settings.compile_blocks else ()), *settings.sizes_to_warm)
+    warmed = warm_up(pipelines, sizes=sizes)
     rehearsed = rehearse(pipelines, max_group=settings.pictures_per_call)
     proven = rehearsed.proven if settings.engine_mode is Mode.EXACT else None
     free = free_bytes(settings.device)
@@ -69,6 +69,7 @@ def load_engine(models: Sequence[str], settings: Settings) -> Engine:
         equal_together={repr(shape): count for shape, count in rehearsed.proven.items() if count > 1},
         largest_difference=rehearsed.largest_difference,
         request_bytes=max_bytes,
+        warmed=[repr(shape) for shape in warmed],
         costs=settings.cost_table.device,
     )
     return engine

@@ -67,7 +67,7 @@ def page(
 
 def measure(pipeline: Spoiled, *, groups: int, requests: int) -> dict[str, Any]:
     """Return what came of every way of sharing calls, and every look at the memory."""
-    proven = rehearse({"uno": pipeline}, max_group=MEMBERS, sides=(SIDE,)).proven
+    proven = rehearse({"uno": pipeline}, max_group=MEMBERS, sizes=((SIDE, SIDE),)).proven
     alone = made_alone(pipeline)
     ways = [
         _last(_shown(run_groups(pipeline, way, alone=alone, groups=groups), groups, way.name)) for way in _ways(proven)

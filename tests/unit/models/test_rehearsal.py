@@ -10,7 +10,7 @@ from solid_pipeline import SolidPipeline, SolidSample
 
 from models.options import UnusableChoice
 from models.pipeline import DeviceBroken, OutOfMemory
-from models.rehearsal import SIDES, rehearse, warm_up
+from models.rehearsal import SIZES, rehearse, warm_up
 from models.sample import Sample
 
 
@@ -59,7 +59,7 @@ def test_only_what_leaves_no_trace_is_proven(pipeline: RoundingPipeline, proven:
     found = rehearse({"uno": pipeline, "uso": pipeline}, max_group=9)
 
     assert set(found.proven.values()) == {proven}
-    assert len(found.proven) == 2 * len(SIDES) * 2
+    assert len(found.proven) == 2 * len(SIZES) * 2
     assert found.largest_difference == difference
 
 
@@ -79,13 +79,23 @@ def test_nothing_is_stepped_where_nothing_is_shared() -> None:
     assert pipeline.groups == []
 
 
+def test_an_operator_may_name_what_is_warmed() -> None:
+    """Pictures of the sizes that are named are stepped, with no and with one reference, and said to be."""
+    pipeline = RoundingPipeline()
+
+    warmed = warm_up({"uno": pipeline}, sizes=[(640, 384)])
+
+    assert [(shape.target_tokens, shape.reference_tokens) for shape in warmed] == [(640 * 384, 0), (640 * 384, 1)]
+    assert [len(group) for group in pipeline.groups] == [1, 1]
+
+
 def test_warming_up_steps_every_shape_alone() -> None:
     """Every rehearsed shape of every model is stepped once by itself; one without room for it does not matter."""
     pipelines = {"uno": RoundingPipeline(), "uso": RoundingPipeline(full_from=1)}
 
     warm_up(pipelines)
 
-    assert [len(group) for group in pipelines["uno"].groups] == [1] * len(SIDES) * 2
+    assert [len(group) for group in pipelines["uno"].groups] == [1] * len(SIZES) * 2
 
 
 class UncompiledPipeline(SolidPipeline):
@@ -98,7 +108,7 @@ class UncompiledPipeline(SolidPipeline):
 
 def test_blocks_that_cannot_be_compiled_stop_the_start() -> None:
     """What a compiler says is told with the name of the choice, and a lost device as what it is."""
-    with pytest.raises(UnusableChoice, match=r"UXO_COMPILE_BLOCKS=true cannot be used: .*no compiler for so many"):
+    with pytest.raises(UnusableChoice, match=r"UXO_COMPILE_BLOCKS=true find a C compiler.*no compiler for so many"):
         warm_up({"uno": UncompiledPipeline()})
     with pytest.raises(DeviceBroken):
         warm_up({"uno": RoundingPipeline(broken_from=1)})

@@ -98,7 +98,7 @@ def test_no_part_of_a_password_is_shown() -> None:
 
 async def test_a_database_that_is_away_stops_no_deploy(tmp_path: Path) -> None:
     """What is deployed waits for it by itself; whoever starts a machine of one's own is told at once."""
-    settings = Settings(database_url="postgresql+asyncpg://uxo@127.0.0.1:1/uxo", folder=tmp_path)
+    settings = Settings(database_url="postgresql+asyncpg://uxo@127.0.0.1:1/uxo", folder=tmp_path, allow_open_ray=True)
 
     await look_from_afar(settings)
 
@@ -112,7 +112,7 @@ async def test_a_head_without_keys_of_the_bucket_stops_no_deploy(
     """Where keys come from a pod's role, the pod that composes may have none; half of them are a mistake anywhere."""
     for name, value in NOBODY.items():
         monkeypatch.setenv(name, value)
-    settings = Settings(bucket="pictures", folder=tmp_path)
+    settings = Settings(bucket="pictures", folder=tmp_path, allow_open_ray=True)
 
     await look_from_afar(settings)
 
@@ -126,4 +126,4 @@ async def test_a_head_without_keys_of_the_bucket_stops_no_deploy(
 async def test_a_secret_that_no_machine_could_use_stops_a_deploy(tmp_path: Path) -> None:
     """What is wrong by itself is refused wherever it is read."""
     with pytest.raises(SettingsInvalid, match="UXO_SECRET"):
-        await look_from_afar(Settings(secret="short", folder=tmp_path))
+        await look_from_afar(Settings(secret="short", folder=tmp_path, allow_open_ray=True))

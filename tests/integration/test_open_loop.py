@@ -229,6 +229,7 @@ def test_ctrl_c_at_a_target_that_never_answers(tmp_path: Path) -> None:
         process = loading("run", "poisson", "--key", "k", "--target", target, cwd=tmp_path)
         connection, _ = mute.accept()
         with connection:
+            assert connection.recv(1)  # it has asked: asyncio itself complains of a signal while it connects
             process.send_signal(signal.SIGINT)
             said, complaints = process.communicate(timeout=60)
 

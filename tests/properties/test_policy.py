@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.cost import cost_table
 from models.policy import MARGIN, MOST_DEBT_S, Accounts, Candidate, choose_group, outlook_of, patience_s
 from models.resident import shared_part
 from models.sample import ShapeKey
@@ -36,7 +38,9 @@ CANDIDATES = st.lists(
     unique_by=lambda one: one.request_id,
 )
 #: Which part of a lone step another sample would not add, also as replicas say it; with None whoever is alike shares.
-SHARED = st.one_of(st.none(), st.floats(0, 1).map(lambda part: lambda _: part), st.just(shared_part))
+SHARED = st.one_of(
+    st.none(), st.floats(0, 1).map(lambda part: lambda _: part), st.just(partial(shared_part, costs=cost_table()))
+)
 Shared = Callable[[ShapeKey], float] | None
 
 

@@ -31,12 +31,13 @@ def test_both_predict_the_same_before_they_are_timed(tmp_path: Path) -> None:
 def test_the_page_hangs_on_what_was_noted() -> None:
     """It says that a machine was quiet only where its load average was low, and that the goal is reached if it is."""
     facts = json.loads(Path("docs/benchmarks/step.json").read_text(encoding="utf-8"))
+    shared = {**facts, "machine": {**facts["machine"], "load_average_at_start": 5.0}}
     quiet = {**facts, "machine": {**facts["machine"], "load_average_at_start": 0.2, "torch": "9.9"}}
 
-    busy, calm = page(facts), page({**quiet, "ratio": {"median": 1.31, "low": 1.0, "high": 1.5}})
+    busy, calm = page(shared), page({**quiet, "ratio": {"median": 1.31, "low": 1.0, "high": 1.5}})
 
     assert "others were using it: the load average was" in busy
-    assert "torch 9.9, one thread" in calm
+    assert "torch 9.9, " in calm
     assert "nothing else was running on it" in calm
     assert "is reached" in calm
 

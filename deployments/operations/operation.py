@@ -221,6 +221,9 @@ class ReadStatistics:
 class CheckHealth:
     """See whether the service can answer."""
 
+    #: Whether what draws has to be up as well; to know takes a question to Ray Serve, which probes need not ask.
+    of_replicas: bool = False
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tell:

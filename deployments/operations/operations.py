@@ -97,9 +97,9 @@ class Operations:
                 return came.UploadToken(token=token, expires_at=datetime.fromtimestamp(until_s, UTC))
             case asked.ReadStatistics():
                 return statistics_of(await self._counts.read())
-            case asked.CheckHealth():
+            case asked.CheckHealth(of_replicas=of_replicas):
                 await self._store.ping()
-                return came.Healthy(draws=await self._doors.draws())
+                return came.Healthy(draws=not of_replicas or await self._doors.draws())
             case asked.Tell(subject=subject, notes=notes):
                 return came.Told(subject=subject, notes=notes)
             case asked.Batch():

@@ -181,7 +181,7 @@ class Statistics:
 class Healthy:
     """The service can answer; of CheckHealth."""
 
-    #: Whether what draws is up as well.
+    #: Whether what draws is up as well; true where nobody asked.
     draws: bool = True
 
 

@@ -17,9 +17,9 @@ from deployments.delivery.sink import Sink
 from deployments.errors import BadCall, FaultKind, NotFound, Overloaded, Unavailable
 from deployments.operations.caller import Caller
 from deployments.operations.doors import Doors
-from deployments.operations.operation import Cancel, Keep, List, Operation, Read, ReadStatistics, Submit
+from deployments.operations.operation import Cancel, CheckHealth, Keep, List, Operation, Read, ReadStatistics, Submit
 from deployments.operations.operations import Operations
-from deployments.operations.outcome import Listing, Statistics, TaskOutcome
+from deployments.operations.outcome import Healthy, Listing, Statistics, TaskOutcome
 from deployments.references import References
 from deployments.tasks.accept import OnceKey
 from deployments.tasks.store import TaskStore
@@ -536,3 +536,20 @@ async def test_a_full_queue_refuses_everybody(
 
     assert refusal.value.retry_after_s == 10
     assert (await store.backlog())["uno"][TaskState.QUEUED] == 100
+
+
+@pytest.mark.parametrize("of_replicas", [False, True])
+async def test_serve_is_asked_for_replicas_by_who_wants_to_know(
+    make_doors: Callable[..., Doors], *, of_replicas: bool
+) -> None:
+    """Ray Serve's controller may be away for long; whoever asks only whether calls are taken does not wait for it."""
+    asked = []
+
+    async def draws() -> bool:
+        asked.append("serve")
+        return False
+
+    operations = Operations(replace(make_doors(), draws=draws), wait_s=LONG_S)
+
+    assert await operations.perform(CheckHealth(of_replicas=of_replicas), ALICE) == Healthy(draws=not of_replicas)
+    assert asked == ["serve"] * of_replicas

@@ -77,8 +77,10 @@ class Kserve:
         match route.name:
             case "infer":
                 return _submit(call)
-            case "ready" | "model_ready":
+            case "ready":
                 return CheckHealth()
+            case "model_ready":
+                return CheckHealth(of_replicas=True)
             case "stats" | "all_stats":
                 return ReadStatistics()
             case "index" if call.body:
@@ -90,7 +92,7 @@ class Kserve:
         match outcome:
             case TaskOutcome():
                 return _task(outcome)
-            case Healthy(draws=False) if "model" in call.path_params:
+            case Healthy(draws=False):
                 return _reply(503, {"error": "no replica is up that draws; calls are taken, and wait for one"})
             case Healthy():
                 return _reply(200, _named(call) | {"ready": True})

@@ -7,7 +7,6 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -23,7 +22,7 @@ from deployments.dialects.kserve.kserve import Kserve
 from deployments.dialects.kserve.model_text import INPUTS
 from deployments.dialects.kserve.tensors import MAX_UNPACKED_BYTES
 from deployments.errors import BadCall, BodyTooLarge, CallRefused, Unauthenticated
-from deployments.operations.operation import Operation, Submit
+from deployments.operations.operation import CheckHealth, Operation, Submit
 from deployments.operations.outcome import Balance, Healthy
 from deployments.tasks.task import Task
 
@@ -153,12 +152,17 @@ def test_compressed_call_must_be_whole() -> None:
         DIALECT.parse(INFER, inference(body, {"content-encoding": "gzip"}))
 
 
-@pytest.mark.parametrize(("of_a_model", "status"), [(True, 503), (False, 200)])
-def test_a_model_is_not_ready_while_nothing_draws_it(*, of_a_model: bool, status: int) -> None:
-    """Where no replica is up a model is not ready; the server is, since it takes calls that wait."""
-    call = replace(inference(b""), path_params={"model": "uno"} if of_a_model else {})
+@pytest.mark.parametrize(("name", "of_replicas"), [("ready", False), ("model_ready", True)])
+def test_replicas_are_asked_for_where_a_model_is(*, name: str, of_replicas: bool) -> None:
+    """The server is ready while it takes calls that wait, so its probe asks nobody for replicas; a model's does."""
+    [route, *_] = [route for route in DIALECT.routes if route.name == name]
 
-    assert DIALECT.render(Healthy(draws=False), call).status == status
+    assert DIALECT.parse(route, inference(b"")) == CheckHealth(of_replicas=of_replicas)
+
+
+def test_a_model_is_not_ready_while_nothing_draws_it() -> None:
+    """Where no replica is up a model is not ready."""
+    assert DIALECT.render(Healthy(draws=False), inference(b"")).status == 503
 
 
 def test_probes_and_descriptions_are_public() -> None:

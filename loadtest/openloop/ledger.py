@@ -51,7 +51,12 @@ class Ledger:
     @property
     def is_broken(self) -> bool:
         """Whether a promise was seen to be broken."""
-        return bool(self.lost or self.doubled or self.changed or self.incomplete or self.unfinished)
+        return bool(self.breaches or self.unfinished)
+
+    @property
+    def breaches(self) -> Sequence[str]:
+        """What no waiting mends: tasks that are lost, or were answered otherwise than was promised."""
+        return [*self.lost, *self.doubled, *self.changed, *self.incomplete]
 
     def __str__(self) -> str:
         """Say it in a line."""

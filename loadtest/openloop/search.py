@@ -77,7 +77,7 @@ def judged(result: Result, goals: Sequence[Goal]) -> dict[str, Any]:
     found = result.found(goals)
     ledger = result.ledger
     # What has no end yet is a matter of the goals; what was promised and is gone is not carried by any goal.
-    is_broken = bool(ledger.lost or ledger.doubled or ledger.changed)
+    is_broken = bool(ledger.breaches)
     late_s = found["lateness_s"]["p99"] or 0.0
     return {
         "is_carried": bool(result.records) and all(each["is_met"] for each in found["slo"]) and not is_broken,

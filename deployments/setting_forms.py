@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from ipaddress import ip_network
 
-from models.catalog import CATALOG
+from models.catalog import CATALOG, MAX_SIDE, MIN_SIDE, Size
 from models.cost import find_costs
 
 #: What a host of fal's can be for.
@@ -72,6 +72,29 @@ def check_ports(text: str) -> str:
         if not each.strip().isdecimal() or not 1 <= int(each) <= 65535:
             raise ValueError("write ports between 1 and 65535, separated by commas")
     return text
+
+
+def check_sizes(text: str) -> str:
+    """Return the text of sizes as it is.
+
+    Raises:
+        ValueError: when it is not ``1024x768,512x512``, or no such picture may be asked for.
+    """
+    if not all(MIN_SIDE <= side <= MAX_SIDE for size in sizes_of(text) for side in size):
+        raise ValueError(f"sides are between {MIN_SIDE} and {MAX_SIDE} pixels")
+    return text
+
+
+def sizes_of(text: str) -> tuple[Size, ...]:
+    """Return the sizes in a list with commas, width before height, in pixels.
+
+    Raises:
+        ValueError: when it is not ``1024x768,512x512``.
+    """
+    pairs = [entry.split("x") for entry in entries_of(text)]
+    if not all(len(pair) == 2 and all(side.isdecimal() for side in pair) for pair in pairs):
+        raise ValueError("write sizes as 1024x768, separated by commas")
+    return tuple((int(width), int(height)) for width, height in pairs)
 
 
 def check_origins(text: str) -> str:

@@ -23,10 +23,12 @@ from deployments.setting_forms import (
     check_networks,
     check_origins,
     check_ports,
+    check_sizes,
     entries_of,
     pairs_of,
+    sizes_of,
 )
-from models.catalog import Size, check_sizes, sizes_of
+from models.catalog import Size
 from models.cost import USUAL_TABLE, CostTable, find_costs
 from models.options import Attention, Precision, SpeedOptions, TextDevice
 from models.sharing import Mode

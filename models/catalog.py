@@ -86,30 +86,6 @@ def _check_range(field: str, value: float, low: float, high: float) -> None:
         raise InvalidRequest(f"{field} must be between {low:g} and {high:g}")
 
 
-def check_sizes(text: str) -> str:
-    """Return the text of sizes as it is.
-
-    Raises:
-        ValueError: when it is not ``1024x768,512x512``, or no such picture may be asked for.
-    """
-    if not all(MIN_SIDE <= side <= MAX_SIDE for size in sizes_of(text) for side in size):
-        raise ValueError(f"sides are between {MIN_SIDE} and {MAX_SIDE} pixels")
-    return text
-
-
-def sizes_of(text: str) -> tuple[Size, ...]:
-    """Read ``1024x768,512x512``; none where nothing is written.
-
-    Raises:
-        ValueError: when it is something else.
-    """
-    words = [word.strip() for word in text.split(",") if word.strip()]
-    pairs = [word.split("x") for word in words]
-    if not all(len(pair) == 2 and all(side.isdecimal() for side in pair) for pair in pairs):
-        raise ValueError("write sizes as 1024x768, separated by commas")
-    return tuple((int(width), int(height)) for width, height in pairs)
-
-
 UNO = ModelSpec(
     name="uno",
     pipeline="models.uno:UnoPipeline",

@@ -124,6 +124,11 @@ def request_room(models: frozenset[str], gpu: Gpu, options: SpeedOptions = USUAL
     return gpu.memory_bytes - sum(memory(models, options).values()) - CONTEXT_BYTES
 
 
+def whole_gb(size_bytes: int) -> float:
+    """Return bytes in GB, as far as they fill tenths of one: what a setting may promise of them."""
+    return size_bytes // 10**8 / 10
+
+
 def largest_bytes(models: Iterable[str]) -> int:
     """Return the bytes of a device that the largest request takes which any of these models accepts."""
     return max(peak_bytes(largest_request(CATALOG[name])) for name in models)

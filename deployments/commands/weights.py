@@ -30,6 +30,7 @@ from models.plan import (
     memory,
     request_room,
     timings,
+    whole_gb,
 )
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def plan(
 
 
 def _request_gb(models: frozenset[str], gpu: Gpu, options: SpeedOptions) -> float:
-    return request_room(models, gpu, options) // 10**8 / 10
+    return whole_gb(request_room(models, gpu, options))
 
 
 def _of_requests(models: frozenset[str], room_gb: float) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from models.plan import largest_bytes
+from models.plan import largest_bytes, whole_gb
 
 if TYPE_CHECKING:
     from deployments.settings import Settings
@@ -35,5 +35,5 @@ def check_room(settings: Settings, free_bytes: int | None, models: Iterable[str]
             "large_requests_may_fail",
             largest_request_gb=round(most / 1e9, 1),
             free_gb=round(free_bytes / 1e9, 1),
-            remedy=f"UXO_REQUEST_GB={free_bytes // 10**8 / 10:g}",
+            remedy=f"UXO_REQUEST_GB={whole_gb(free_bytes):g}",
         )

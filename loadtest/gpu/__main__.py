@@ -239,7 +239,7 @@ def table(found: dict[str, Any]) -> str:
     lines += [
         f"{each['samples']} of {each['tokens']} tokens together: {each['ms']:.1f} ms a step" for each in found["groups"]
     ]
-    lines += of_aims(found["aims"])
+    lines += of_aims(found)
     return "\n".join([*lines, *(f"left out: {name} ({reason})" for name, reason in found["dropped"].items())])
 
 

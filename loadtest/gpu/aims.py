@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -33,9 +33,11 @@ class Aim:
         return "met" if is_met else "missed"
 
     @property
-    def limit(self) -> str:
-        """Write what is wanted."""
-        return f"≤ {self.most:g}" if self.most is not None else f"≥ {self.least:g}"
+    def line(self) -> str:
+        """Say what is wanted, what was measured and what came of it."""
+        limit = f"≤ {self.most:g}" if self.most is not None else f"≥ {self.least:g}"
+        measured = "" if self.value is None else f", measured {self.value:.2f}"
+        return f"{self.verdict}: {self.aim} {limit}{measured}"
 
 
 def aims_of(found: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -56,14 +58,6 @@ def _aims(pictures: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterator[A
     yield Aim(aim="1024x1024, eager diffusers / ours, exact", value=faster, least=2.0)
 
 
-def told(aims: Sequence[Mapping[str, Any]]) -> list[str]:
+def told(found: Mapping[str, Any]) -> list[str]:
     """Write a line for every aim."""
-    return [
-        f"{each['verdict']}: {each['aim']} {Aim(**_fields(each)).limit}"
-        + ("" if each["value"] is None else f", measured {each['value']:.2f}")
-        for each in aims
-    ]
-
-
-def _fields(each: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in each.items() if name != "verdict"}
+    return [aim.line for aim in _aims(found["pictures"])]

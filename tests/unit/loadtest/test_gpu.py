@@ -11,7 +11,7 @@ import pytest
 
 from loadtest.fit_costs import table_of
 from loadtest.gpu.__main__ import Bench, keeping, main
-from loadtest.gpu.aims import PLAIN, WITH_ONE, aims_of, told
+from loadtest.gpu.aims import PLAIN, WITH_ONE, told
 from loadtest.gpu.ceiling import ROUNDS, sustained
 from loadtest.gpu.deadline import Deadline
 from loadtest.gpu.expectation import plan
@@ -111,7 +111,7 @@ def test_aims_are_met_missed_or_not_measured() -> None:
     plain, with_one = {"picture_s": 3.2, "share": 0.79}, {"picture_s": 4.3, "share": 0.8}
     pictures = {"ours, exact": {PLAIN: plain, WITH_ONE: with_one}, "diffusers, eager": {PLAIN: {"picture_s": 6.4}}}
 
-    lines = told(aims_of({"pictures": pictures}))
+    lines = told({"pictures": pictures})
 
     assert lines == [
         "met: 1024x1024, exact, s ≤ 3.3, measured 3.20",

@@ -52,7 +52,7 @@ def run(
     console.print(f"{profile} against {target}")
     started_at = utc_now()
     asked = {"profile": profile, "speed": speed, "target": target, "slo": slo}
-    options = {name: asked[name] for name in ("slo", "target", "speed")} | ({"output": output} if output else {})
+    options = {"slo": slo, "target": target, "speed": speed, "output": output}
     asked["command"] = command_of("run", profile, keys=keys_of(key), options=options)
     place = output or place_of(profile, now=started_at)
     sys.exit(_ran(asked, started_at, keys=keys_of(key), output=place))

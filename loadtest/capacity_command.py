@@ -42,7 +42,7 @@ def find_capacity(
     """Search the highest rate at which a server meets the goals; each rate takes as long as the profile says."""
     console.print(f"{profile} against {target}: looking for the highest rate with {slo}", markup=False)
     asked = {"profile": profile, "target": target, "slo": slo, "start": start}
-    options = {name: asked[name] for name in ("slo", "target", "start")} | ({"output": output} if output else {})
+    options = {"slo": slo, "target": target, "start": start, "output": output}
     command = command_of("find-capacity", profile, keys=keys_of(key), options=options)
     place = output or place_of(profile, now=utc_now()) / "capacity.json"
     sys.exit(_searched({**asked, "output": str(place), "command": command}, keys_of(key)))

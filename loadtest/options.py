@@ -28,9 +28,16 @@ def keys_of(text: str) -> Sequence[str]:
 
 
 def command_of(command: str, subject: str, *, keys: Sequence[str], options: Mapping[str, Any]) -> str:
-    """Write the command that does the same once more, without a secret: every key of a tenant is ``KEY``."""
+    """Write the command that does the same once more, without a secret: every key of a tenant is ``KEY``.
+
+    Args:
+        command: its name, such as ``run``.
+        subject: what it is about, a profile or a trace.
+        keys: those of tenants.
+        options: by name; None is an option that was not given.
+    """
     asked = {"key": ",".join("KEY" for _ in keys), **options}
-    words = [word for name, value in asked.items() for word in (f"--{name}", str(value))]
+    words = [word for name, value in asked.items() if value is not None for word in (f"--{name}", str(value))]
     return shlex.join(["python", "-m", "loadtest", command, subject, *words])
 
 

@@ -44,8 +44,10 @@ def test_no_key_is_one_that_is_empty() -> None:
 
 
 def test_a_command_is_written_down_to_be_given_again() -> None:
-    """Every option stands there as a shell takes it, and no key does."""
-    command = command_of("run", "my load.yaml", keys=["one", "two"], options={"slo": "p95=20s", "speed": 2.0})
+    """Every option that was given stands there as a shell takes it, and no key does."""
+    command = command_of(
+        "run", "my load.yaml", keys=["one", "two"], options={"slo": "p95=20s", "speed": 2.0, "output": None}
+    )
 
     assert command == "python -m loadtest run 'my load.yaml' --key KEY,KEY --slo p95=20s --speed 2.0"
 

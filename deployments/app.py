@@ -53,7 +53,7 @@ from deployments.replica.limits import Limits
 from deployments.replica.read_weights import ReadWeights
 from deployments.replica.replica import Replica
 from deployments.replica.starting import load_engine
-from deployments.serve_config import HAND_BACK_S, HTTP_SIDE, TIDYING, Arguments
+from deployments.serve_config import HAND_BACK_S, HOUSEKEEPER, HTTP_SIDE, Arguments
 from deployments.settings import Settings, has_collector, read_settings
 from deployments.staffing import Staffing, Targets
 from deployments.tasks.contents import ContentStore
@@ -94,7 +94,7 @@ def build(args: dict[str, Any]) -> Application:
         _deploy(ReplicaDeployment, name, grace_s).bind(models, arguments.capacity, grace_s)
         for name, models in arguments.replicas.items()
     ]
-    housekeeper = _deploy(HousekeeperDeployment, TIDYING, grace_s).bind(grace_s, arguments.replicas)
+    housekeeper = _deploy(HousekeeperDeployment, HOUSEKEEPER, grace_s).bind(grace_s, arguments.replicas)
     ingress = _deploy(IngressDeployment, HTTP_SIDE, grace_s).options(max_ongoing_requests=MAX_ONGOING_CALLS)
     return ingress.bind(housekeeper, *replicas)
 
@@ -228,7 +228,7 @@ def _kinds() -> list[Kind]:
     with suppress(RayError):  # the controller is away: what was up is, and Serve starts it anew
         found = serve.status().applications.get(name)
         deployments = found.deployments if found else {}
-        return [_kind(deployments[each]) for each in deployments.keys() - {HTTP_SIDE, TIDYING}]
+        return [_kind(deployments[each]) for each in deployments.keys() - {HTTP_SIDE, HOUSEKEEPER}]
     return []
 
 

@@ -20,7 +20,7 @@ from models.catalog import CATALOG
 #: Seconds of the grace that are kept for handing back what is unfinished.
 HAND_BACK_S = 4.0
 #: The deployments that are always there; the others hold models.
-HTTP_SIDE, TIDYING = "ingress", "housekeeper"
+HTTP_SIDE, HOUSEKEEPER = "ingress", "housekeeper"
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0)]
@@ -67,7 +67,7 @@ class Arguments(Part):
         twice = [name for name, models in self.replicas.items() if len(set(models)) < len(models)]
         if twice:
             raise ValueError(f"{', '.join(twice)} names a model twice")
-        taken = {HTTP_SIDE, TIDYING} & set(self.replicas)
+        taken = {HTTP_SIDE, HOUSEKEEPER} & set(self.replicas)
         if taken:
             raise ValueError(f"{', '.join(sorted(taken))} is another deployment; give these replicas another name")
         return self
@@ -207,7 +207,7 @@ class Application(Part):
 
     @model_validator(mode="after")
     def _names_its_deployments_once(self) -> Self:
-        there_are = [HTTP_SIDE, TIDYING, *self.args.replicas]
+        there_are = [HTTP_SIDE, HOUSEKEEPER, *self.args.replicas]
         names = [each.name for each in self.deployments]
         unknown = [name for name in names if name not in there_are]
         if unknown:

@@ -154,7 +154,6 @@ def _believed(costs: CostTable, words: FleetWords) -> str:
 
 
 def _write(folder: Path, report: Mapping[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     write_findings(folder / "plan.json", report)
     (folder / "plan.html").write_text(plan_page(report), encoding="utf-8")
 

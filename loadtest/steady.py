@@ -14,14 +14,13 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle
-from pkgutil import resolve_name
 from typing import Any
 
 from loadtest.openloop.drive import ENDS
 from loadtest.openloop.ledger import Ledger, reckon
 from loadtest.openloop.order import Order
 from loadtest.openloop.record import End, Record
-from loadtest.openloop.speech import SPEECHES, Ask, Seen, Speech, State
+from loadtest.openloop.speech import SPEECHES, Ask, Seen, Speech, State, speech_of
 from loadtest.openloop.wire import Answer, NoAnswer, Wire
 
 #: Of how many calls one holds the line, and two submit.
@@ -67,7 +66,7 @@ class Steady:
         self._wire = wire
         self._key = key
         self._rate = rate
-        self._speeches = cycle([(name, resolve_name(path)()) for name, path in SPEECHES.items()])
+        self._speeches = cycle([(name, speech_of(name)) for name in SPEECHES])
         self._tasks: dict[str, Followed] = {}
         self._open: deque[str] = deque()
         #: Every call that was answered or given up.
@@ -123,7 +122,7 @@ class Steady:
             self._blame("no task")
 
     async def _hold(self, due_s: float) -> None:
-        speech: Speech = resolve_name(SPEECHES["wavespeed"])()
+        speech = speech_of("wavespeed")
         ask = speech.submission(TINY, webhook="")
         body: dict[str, Any] = json.loads(ask.body) | {"enable_sync_mode": True}
         answer = await self._answer("hold", replace(ask, body=json.dumps(body).encode()), due_s)

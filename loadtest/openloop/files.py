@@ -36,7 +36,6 @@ def write_report(
 
 
 def _write(folder: Path, *, facts: Mapping[str, Any], found: Mapping[str, Any], records: Sequence[Record]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     write_findings(folder / "report.json", {**facts, **found})
     (folder / "report.html").write_text(page(facts, found), encoding="utf-8")
     with (folder / "orders.csv").open("w", newline="", encoding="utf-8") as file:

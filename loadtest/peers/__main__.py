@@ -71,7 +71,6 @@ def peers(
     except KeyboardInterrupt:
         console.print("stopped; what was measured is written")
         report["was_stopped"] = True
-    output.mkdir(parents=True, exist_ok=True)
     write_findings(output / "peers.json", report)
     _write_tables(output, report)
     console.print(f"written to {output / 'peers.json'}")

@@ -128,29 +128,24 @@ def looking() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "backlog"]
 
 
-async def test_a_policy_goes_by_the_backlog(
-    store: TaskStore, lookout: Lookout, make_task: MakeTask, make_request: MakeRequest
-) -> None:
-    """With no replica and work that waits, the policy wants as many as do it in time."""
+@pytest.fixture
+async def policy(store: TaskStore, lookout: Lookout, make_task: MakeTask, make_request: MakeRequest) -> BacklogPolicy:
+    """Return a policy that has seen 50 units wait, of which a replica does 20 in time."""
     await store.accept(make_task(work_units=50.0), make_request())
     policy = BacklogPolicy(models=["uno"], lookout=lookout, wait_s=10.0, units_per_s=2.0)
-
     policy(Present(0))
     await look(lookout)
+    return policy
 
+
+def test_a_policy_goes_by_the_backlog(policy: BacklogPolicy) -> None:
+    """With no replica and work that waits, the policy wants as many as do it in time."""
     assert policy(Present(0)) == (3, {})
     assert repr(policy) == "<BacklogPolicy [uno | wants 3]>"
 
 
-async def test_a_policy_says_why(
-    store: TaskStore, lookout: Lookout, make_task: MakeTask, make_request: MakeRequest
-) -> None:
+def test_a_policy_says_why(policy: BacklogPolicy) -> None:
     """How many replicas are wanted is told once, with what waits and how fast it goes, until it is another number."""
-    await store.accept(make_task(work_units=50.0), make_request())
-    policy = BacklogPolicy(models=["uno"], lookout=lookout, wait_s=10.0, units_per_s=2.0)
-    policy(Present(0))
-    await look(lookout)
-
     with capture_logs() as told:
         for up in (0, 1, 3):
             policy(Present(3, up))

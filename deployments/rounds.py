@@ -60,6 +60,18 @@ async def run_until(stopping: asyncio.Event, *loops: Coroutine[Any, Any, None]) 
             each.cancel()
 
 
+async def first_of(*waits: Coroutine[Any, Any, object]) -> None:
+    """Wait until one of several waits is over, and end the others; what that one raised is raised."""
+    waiting = [asyncio.create_task(wait) for wait in waits]
+    try:
+        over, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for each in over:
+            each.result()
+    finally:
+        for each in waiting:
+            each.cancel()
+
+
 async def forever(name: Round, once: Callable[[], Awaitable[object]], *, every_s: float = 0.0) -> None:
     """Run one round after another until cancelled.
 

@@ -25,11 +25,16 @@ class Custody:
         """Hold nothing."""
         #: Set while one more task may be claimed.
         self.has_room = asyncio.Event()
+        #: Set once more may be claimed than when it was last cleared.
+        self.has_more_room = asyncio.Event()
+        #: Set while nothing is left to step.
+        self.is_idle = asyncio.Event()
         #: Set while nothing is held.
         self.is_empty = asyncio.Event()
         self._limits = limits
         self._held: dict[str, Held] = {}
         self._step_s = 0.0
+        self._room = 0
         self._show_room()
 
     def __len__(self) -> int:
@@ -75,7 +80,11 @@ class Custody:
         self._show_room()
 
     def _show_room(self) -> None:
-        _show(self.has_room, len(self._held) < self._limits.capacity and self.load.below_rank > 0)
+        before, self._room = self._room, self.load.room if len(self._held) < self._limits.capacity else 0
+        _show(self.has_room, self._room > 0)
+        if self._room > before:
+            self.has_more_room.set()
+        _show(self.is_idle, not self.load.unfinished)
         _show(self.is_empty, not self._held)
 
 

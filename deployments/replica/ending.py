@@ -56,6 +56,7 @@ class Ending:
         success = Success(
             outputs=delivered.outputs, inference_ms=held.spent_ms, device_s=held.device_s, spent=held.spent
         )
+        held.is_closing = True
         is_ours = await self._doors.store.succeed(held.task_id, fence=held.fence, success=success)
         log.info("task_succeeded" if is_ours else "task_lost", task_id=held.task_id, inference_ms=held.spent_ms)
         await self._be_done(held, is_ours=is_ours)
@@ -68,6 +69,7 @@ class Ending:
         fault = _fault_of(error)
         log.warning("task_failed", task_id=held.task_id, kind=fault.kind, error=repr(error))
         told = Fault(kind=fault.kind, message=fault.message)
+        held.is_closing = True
         is_ours = await self._doors.store.fail(
             held.task_id, fence=held.fence, fault=told, outputs=outputs, spent=held.spent
         )

@@ -50,6 +50,8 @@ class Held:
     placed: list[Output] = field(default_factory=list)
     #: Whether it was found to be another replica's, or nobody's.
     is_lost: bool = False
+    #: Whether its end is being written down: whether it was still ours is what that says.
+    is_closing: bool = False
     #: Takes its pictures out, once they are drawn.
     delivery: asyncio.Task[Delivered] | None = None
 
@@ -154,6 +156,11 @@ class Load:
         # No tenant gains by overtaking itself; its begun tasks would only pile up.
         not_of = {held.claim.task.tenant_id for held in self.going_on} if rank < ANY_RANK else ()
         return Restraint(below_rank=rank, not_of=not_of, waited_s=POLITE_S)
+
+    @property
+    def room(self) -> int:
+        """Say how much there is room for: the ranks, or more than any where nothing is left to others."""
+        return self.below_rank if self.unfinished else ANY_RANK + 1
 
     @property
     def below_rank(self) -> int:

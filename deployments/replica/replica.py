@@ -32,7 +32,7 @@ from deployments.replica.holding import Held
 from deployments.replica.limits import Limits
 from deployments.replica.previewing import Previews
 from deployments.replica.step_metrics import note_content, note_step
-from deployments.rounds import Round, forever, run_until
+from deployments.rounds import Round, first_of, forever, run_until
 from deployments.tasks.task import Claim
 from deployments.telemetry.metrics import CLAIM_DELAY
 from models.engine import Engine
@@ -100,17 +100,19 @@ class Replica:
 
     async def _claim_once(self) -> None:
         """Claim one task once there is room; when there is nothing to claim, wait until there may be."""
-        await self._custody.has_room.wait()
-        if not self._found and not self._custody.load.unfinished:
+        custody = self._custody
+        await custody.has_room.wait()
+        if not self._found and custody.is_idle.is_set():
             await asyncio.sleep(self._eagerness.pause_s())
         seen = self._doors.signal.mark()
-        if self._custody.load.unfinished and not self._found:
-            await asyncio.sleep(POLITE_S)  # what comes meanwhile is too new for it, and wakes it again
+        if not self._found:  # what comes while it is busy is too new for it, and wakes it again
+            await first_of(custody.is_idle.wait(), asyncio.sleep(POLITE_S))
+        custody.has_more_room.clear()
         # Shielded: a claim that is committed must be held, or stopping here would leave it to the end of its lease.
         self._claiming = asyncio.create_task(self._claim())
         self._found = bool(await asyncio.shield(self._claiming))
         if not self._found:
-            await self._doors.signal.wait(seen, timeout_s=POLL_S)
+            await first_of(custody.has_more_room.wait(), self._doors.signal.wait(seen, timeout_s=POLL_S))
         self._eagerness.note(was_in_vain=not self._found and self._doors.signal.mark() != seen)
 
     async def _claim(self) -> int:
@@ -213,7 +215,7 @@ class Replica:
     def _let_go_of(self, lost: Iterable[Held]) -> None:
         """Stop working on tasks that were cancelled or claimed by another replica."""
         for held in lost:
-            if held not in self._custody:
+            if held not in self._custody or held.is_closing:  # a task that has just ended well is claimed no more
                 continue
             log.warning("task_lost", task_id=held.task_id)
             self._errands.run(held, self._ending.count_loss(held))

@@ -130,8 +130,10 @@ def submit(
     """Return what puts a task into the queue; give it a sink, and the fields of the request that matter."""
 
     async def insert(*, sink: str = "inline", tenant_id: str = "alice", **fields: Any) -> Task:
-        task = make_task(sinks=(sink,), tenant_id=tenant_id)
-        await store.accept(task, make_request(**fields))
+        request = make_request(**fields)
+        steps = request.num_inference_steps * request.num_images
+        task = make_task(sinks=(sink,), tenant_id=tenant_id, steps_total=steps)
+        await store.accept(task, request)
         return task
 
     return insert

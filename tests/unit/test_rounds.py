@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from deployments.clock import utc_now
-from deployments.rounds import Round, forever
+from deployments.rounds import Round, first_of, forever
 from deployments.telemetry.instruments import value_of
 from deployments.telemetry.metrics import ROUND_ENDED, ROUNDS_FAILED
 
@@ -57,3 +59,37 @@ async def test_a_round_that_never_ends_is_late_from_its_start() -> None:
 
     assert value_of(ROUND_ENDED, round="sweep") >= began
     assert value_of(ROUNDS_FAILED, round="sweep") == 0
+
+
+@pytest.mark.parametrize("is_cut_off", [False, True])
+async def test_the_first_of_several_waits_ends_the_others(*, is_cut_off: bool) -> None:
+    """Whatever the others wait for, they are told to stop; so they are when nobody waits for the first any more."""
+    first, stopped = asyncio.Event(), asyncio.Event()
+
+    async def other() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+
+    waiting = asyncio.create_task(first_of(first.wait(), other()))
+    await asyncio.sleep(0)  # both have begun to wait
+    await asyncio.sleep(0)
+    if is_cut_off:
+        waiting.cancel()
+    else:
+        first.set()
+
+    await asyncio.wait_for(stopped.wait(), PATIENCE_S)
+    await asyncio.wait([waiting])
+    assert waiting.cancelled() is is_cut_off
+
+
+async def test_what_the_first_wait_raises_is_raised() -> None:
+    """Who waits hears of trouble, and does not take it for what it waited for."""
+
+    async def away() -> None:
+        raise OSError("away")
+
+    with pytest.raises(OSError, match="away"):
+        await first_of(away(), asyncio.sleep(PATIENCE_S))

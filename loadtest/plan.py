@@ -75,7 +75,7 @@ def plan(
         check_folder(output)
         table = find_costs(costs or read_settings().costs)
         words = calibrated(parse_fleet(fleet), table)
-        table = hurried_costs(table, 1 / words.pace)
+        table = hurried_costs(table, 1 / words.pace, once_s=words.once)
         works = _works(trace, table, group=words.group)
         question = Question(works=works, costs=table, goals=parse_needed_slo(slo), gpu_hour=gpu_hour)
     except REFUSED as error:
@@ -149,6 +149,7 @@ def _sentence(first: Answer, row: Mapping[str, Any], *, is_searched: bool) -> st
 def _believed(costs: CostTable, words: FleetWords) -> str:
     """Say whose word the answer is: it is no better than its table and what was measured beside it."""
     times = "" if words.pace == 1 else f", {words.pace:.3g} times as long"
+    times += f" and {words.once:.3g} s for every order" if words.once else ""
     source = shorten(costs.source or "nobody said where from", MOST_TOLD)
     return f"By the cost table of {costs.device}{times}: {source}"
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from pathlib import Path
-from statistics import linear_regression
+from statistics import fmean, linear_regression
 from typing import Annotated, Any
 
 import typer
@@ -52,6 +52,8 @@ WISHES = Wishes(references={0: 1.0})
 LIVE_WISHES = Wishes(sizes={"512x512": 1}, steps={6: 1, 12: 1, 24: 1}, images={1: 1}, references={1: 1})
 #: How many orders are asked for alone and in company, to see how fast this machine is.
 FEW, FEW_S = 12, 1000.0
+#: The same of a server whose device is fast; half of them come two at once.
+FEW_LIVE = 24
 #: How many of them are asked for before anything is measured: a server that was just started is slow at first.
 COLD = 4
 #: How far off the plan may be, as a share.
@@ -138,17 +140,14 @@ def live(
 
 
 def _asked_and_planned(costs: CostTable, *, target: str, key: str, seconds: float, load: float) -> Mapping[str, Any]:
-    few = [replace(order, at_s=0.0) for order in drawn(costs, seconds=FEW_S, rate=1.0, wishes=LIVE_WISHES)[:FEW]]
+    few = [replace(order, at_s=0.0) for order in drawn(costs, seconds=FEW_S, rate=1.0, wishes=LIVE_WISHES)[:FEW_LIVE]]
     device_s = [device_s_of(order, costs) for order in few]
     for order in few[:COLD]:
         _answered([order], target=target, key=key)
-    pace = pace_of(device_s, [_answered([order], target=target, key=key).latencies_s[0] for order in few])
-    # Two at a time: while one steps, the other comes, waits, is looked for or delivered.
-    spans_s = [
-        _answered(pair, target=target, key=key).span_s - pace.beside_s for pair in zip(*[iter(few)] * 2, strict=True)
-    ]
-    pace = pace.in_company(sum(device_s), sum(spans_s), load=load)
-    orders = drawn(costs, seconds=seconds, rate=load / pace.slower, wishes=LIVE_WISHES)
+    alone_s = [_answered([order], target=target, key=key).latencies_s[0] for order in few]
+    spans_s = [_answered(pair, target=target, key=key).span_s for pair in zip(*[iter(few)] * 2, strict=True)]
+    pace = pace_of_pairs(device_s, alone_s, spans_s)
+    orders = drawn(paced_costs(costs, pace), seconds=seconds, rate=load, wishes=LIVE_WISHES)
     real = _answered(orders, target=target, key=key)
     return compared(real, orders=orders, costs=costs, pace=pace, replicas=1)
 
@@ -165,6 +164,31 @@ def pace_of(device_s: Sequence[float], latencies_s: Sequence[float]) -> Pace:
     if slower <= 0:
         return Pace(slower=sum(latencies_s) / sum(device_s), beside_s=0.0)
     return Pace(slower=slower, beside_s=max(beside_s, 0.0))
+
+
+def pace_of_pairs(device_s: Sequence[float], alone_s: Sequence[float], spans_s: Sequence[float]) -> Pace:
+    """Tell what occupies the one device of a server from what does not.
+
+        alone          beside + device
+        two at once    beside + both devices, since one of them waits for the other
+
+    Args:
+        device_s: what some orders need of it by the table, two and two.
+        alone_s: what each took alone.
+        spans_s: what each two took that came at once, until both had ended.
+    """
+    together_s = zip(alone_s[::2], alone_s[1::2], spans_s, strict=True)
+    beside_s = max(fmean(first + second - span for first, second, span in together_s), 0.0)
+    occupied_s = [latency - beside_s for latency in alone_s]
+    slower, once_s = linear_regression(device_s, occupied_s)
+    if slower <= 0 or once_s < 0:  # where it falls with the work, or begins below nothing, chance alone drew it
+        slower, once_s = sum(occupied_s) / sum(device_s), 0.0
+    return Pace(slower=slower, once_s=once_s, beside_s=beside_s)
+
+
+def paced_costs(costs: CostTable, pace: Pace) -> CostTable:
+    """Return the table of a device of that pace."""
+    return hurried_costs(costs, 1 / pace.slower, once_s=pace.once_s)
 
 
 def command_of(words: Sequence[str], *, key: str = "") -> str:
@@ -193,7 +217,7 @@ def compared(
 ) -> Mapping[str, Any]:
     """Plan what was lived through; return the figures of both, what one is of the other, and the pace."""
     habits = Habits(capacity=4, deliver_s=pace.deliver_s)
-    works = works_of(orders, hurried_costs(costs, 1 / pace.slower))
+    works = works_of(orders, paced_costs(costs, pace))
     lived = virtually(works, Setting(warm=replicas, habits=habits), Fixed(replicas=replicas))
     seen, thought = figures_of(real), figures_of(planned(lived))
     ratios = {name: thought[name] / value for name, value in seen.items()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from math import isfinite
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,14 @@ class UnreadablePace(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How long work takes where it is measured, beside what the table says; found with one order after the other."""
+    """How long work takes where it is measured, beside what the table says."""
 
     #: How many times as long the device takes.
     slower: float
     #: Seconds that an order takes beside the device.
     beside_s: float
+    #: Seconds of the device that every order takes, whatever it asks for, and no table says.
+    once_s: float = 0.0
 
     @property
     def deliver_s(self) -> float:
@@ -46,10 +48,11 @@ class Pace:
         return replace(self, slower=self.slower + min(load, 1.0) * (took_s / device_s - self.slower))
 
 
-def hurried_costs(costs: CostTable, faster: float) -> CostTable:
-    """Return the table of a device that is so many times as fast."""
+def hurried_costs(costs: CostTable, faster: float, *, once_s: float = 0.0) -> CostTable:
+    """Return the table of a device that is so many times as fast, and takes some seconds more for every prompt."""
     names = [field.name for field in fields(costs) if field.name.endswith("_ms")]
-    return replace(costs, **{name: getattr(costs, name) / faster for name in names})
+    hurried = replace(costs, **{name: getattr(costs, name) / faster for name in names})
+    return replace(hurried, text_ms=hurried.text_ms + once_s * 1e3)
 
 
 def calibrated(words: FleetWords, costs: CostTable) -> FleetWords:
@@ -65,7 +68,7 @@ def calibrated(words: FleetWords, costs: CostTable) -> FleetWords:
     if not words.like:
         return words
     pace = read_pace(Path(words.like), costs)
-    measured = {"pace": pace.slower, "deliver": pace.deliver_s}
+    measured = {"pace": pace.slower, "once": pace.once_s, "deliver": pace.deliver_s}
     return words.model_copy(
         update={name: value for name, value in measured.items() if name not in words.model_fields_set}
     )
@@ -79,11 +82,13 @@ def read_pace(path: Path, costs: CostTable) -> Pace:
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        pace = Pace(**{name: float(found["pace"][name]) for name in ("slower", "beside_s")})
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        pace = Pace(**{name: float(value) for name, value in found["pace"].items()})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UnreadablePace(f"{path}: no pace can be read there; loadtest.plan_check writes one") from error
-    if not (isfinite(pace.slower) and pace.slower > 0 and isfinite(pace.beside_s) and pace.beside_s >= 0):
-        raise UnreadablePace(f"{path}: nothing works at a pace of {pace.slower} and {pace.beside_s} s beside")
+    if not (0 < pace.slower < inf and 0 <= pace.beside_s < inf and 0 <= pace.once_s < inf):
+        raise UnreadablePace(
+            f"{path}: nothing works at a pace of {pace.slower}, {pace.once_s} s an order and {pace.beside_s} s beside"
+        )
     measured = _table_of(found)
     if measured != costs.device:
         raise UnreadablePace(f"{path} was measured beside the table of {measured!r}, and this one is {costs.device!r}")

@@ -52,7 +52,9 @@ class FleetWords(BaseModel):
     deliver: NonNegativeFloat = 0.0
     #: How many times as long as by its table a device takes.
     pace: PositiveFloat = 1.0
-    #: A file of ``loadtest.plan_check`` whose pace and seconds beside the device hold where no word says them.
+    #: Seconds of a device that every order takes besides, whatever it asks for.
+    once: NonNegativeFloat = 0.0
+    #: A file of ``loadtest.plan_check`` whose pace and seconds, of a device and beside it, hold where none is said.
     like: str = ""
     #: Pictures of one request that share a call of the transformer, at most; ``UXO_MAX_GROUP`` where they do.
     group: Annotated[int, Field(ge=1, le=16)] = 1

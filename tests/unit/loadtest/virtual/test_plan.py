@@ -91,6 +91,18 @@ def test_no_fleet_may_be_enough(trace: Path, tmp_path: Path) -> None:
     assert "No fleet of up to 3 replicas meets the goals" in asked.output
 
 
+def test_what_every_order_takes_is_planned(trace: Path, tmp_path: Path) -> None:
+    """Seconds that no table knows of count once for every order, and the answer says so."""
+    hours = []
+    for once in ("0", "36"):
+        asked = planned(trace, "--fleet", f"replicas=4,once={once}", "--output", tmp_path)
+        hours.append(json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))["device_hours"])
+
+    _, *orders = TRACE.splitlines()
+    assert hours[1] - hours[0] == pytest.approx(len(orders) * 36 / 3600, rel=1e-2)
+    assert "H100, tile model and 36 s for every order: Computed" in asked.output
+
+
 def test_a_slower_device_is_planned_as_slow(trace: Path, tmp_path: Path) -> None:
     """A pace makes every hour longer, and the answer says so."""
     hours = []

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from loadtest.exits import UNUSABLE
 from loadtest.openloop.order import Order
-from loadtest.plan_check import WISHES, app, command_of, compared, drawn, far_off, pace_of, planned
+from loadtest.plan_check import WISHES, app, command_of, compared, drawn, far_off, pace_of, pace_of_pairs, planned
 from loadtest.virtual.calibration import Pace, UnreadablePace, calibrated, hurried_costs, read_pace
 from loadtest.virtual.fleet import live
 from loadtest.virtual.fleet_words import parse_fleet
@@ -72,12 +72,14 @@ def test_a_wrong_prediction_is_found_wrong(pace: Pace, missed: list[str]) -> Non
 def test_a_plan_may_be_like_what_was_measured(tmp_path: Path) -> None:
     """The measured pace and seconds beside the device become the fleet's, but for what is said in words."""
     path = tmp_path / "plan_live.json"
-    path.write_text(json.dumps({"costs": cost_table().device, "pace": {"slower": 1.5, "beside_s": 0.513}}))
+    path.write_text(
+        json.dumps({"costs": cost_table().device, "pace": {"slower": 1.5, "beside_s": 0.513, "once_s": 0.2}})
+    )
 
     like, said = (calibrated(parse_fleet(f"like={path}{more}"), cost_table()) for more in ("", ",deliver=2"))
 
-    assert (like.pace, like.deliver) == pytest.approx((1.5, 0.5))
-    assert (said.pace, said.deliver) == (1.5, 2.0)
+    assert (like.pace, like.once, like.deliver) == pytest.approx((1.5, 0.2, 0.5))
+    assert (said.pace, said.once, said.deliver) == (1.5, 0.2, 2.0)
 
 
 @pytest.mark.parametrize(
@@ -85,9 +87,12 @@ def test_a_plan_may_be_like_what_was_measured(tmp_path: Path) -> None:
     [
         ("{}", "no pace can be read there"),
         ("[]", "no pace can be read there"),
+        ('{"pace": [1, 2]}', "no pace can be read there"),
+        ('{"pace": {"slower": 1, "beside_s": 1, "colour": 1}}', "no pace can be read there"),
         ('{"pace": {"slower": "fast", "beside_s": 1}}', "no pace can be read there"),
         ('{"pace": {"slower": 0, "beside_s": 1}}', "nothing works at a pace of 0.0"),
         ('{"pace": {"slower": NaN, "beside_s": 1}}', "nothing works at a pace of nan"),
+        ('{"pace": {"slower": 1, "beside_s": 0, "once_s": -1}}', "1.0, -1.0 s an order and 0.0 s beside"),
         ('{"costs": "B200", "pace": {"slower": 1, "beside_s": 1}}', "was measured beside the table of 'B200'"),
     ],
 )
@@ -124,6 +129,25 @@ def test_pace_is_told_from_what_was_alone() -> None:
     pace = pace_of([1.0, 2.0, 4.0], [2.1, 4.1, 8.1])
 
     assert (pace.slower, pace.beside_s) == pytest.approx((2.0, 0.1))
+
+
+def test_what_waits_for_the_other_is_the_devices() -> None:
+    """Of two at once one waits for the other's device, and for nothing else of it: its fixed part is known by that."""
+    device_s = [1.0, 2.0, 4.0, 8.0]
+    occupied_s = [0.3 + 2 * each for each in device_s]
+    spans_s = [0.1 + sum(occupied_s[:2]), 0.1 + sum(occupied_s[2:])]
+
+    pace = pace_of_pairs(device_s, [0.1 + each for each in occupied_s], spans_s)
+
+    assert (pace.slower, pace.once_s, pace.beside_s) == pytest.approx((2.0, 0.3, 0.1))
+
+
+@pytest.mark.parametrize("alone_s", [[9.1, 1.1], [1.1, 7.1]])
+def test_what_chance_drew_is_no_line(alone_s: list[float]) -> None:
+    """Where more work took less time, or the line begins below nothing, all that is known is how long it took."""
+    pace = pace_of_pairs([1.0, 2.0], alone_s, [sum(alone_s) - 0.1])
+
+    assert (pace.slower, pace.once_s, pace.beside_s) == pytest.approx(((sum(alone_s) - 0.2) / 3, 0.0, 0.1))
 
 
 def test_in_company_it_is_slower_by_how_much_there_is() -> None:

@@ -49,7 +49,7 @@ def ceiling(
 ) -> None:
     """Search the highest rate that this machine can offer with less than 5 ms of lateness of its own at p99."""
     console.print(f"offering orders to a server that does nothing, {seconds:g} s for each rate, {1 + reads} calls each")
-    facts = _facts()
+    facts = _facts(f"python -m loadtest ceiling --seconds {seconds:g} --reads {reads}")
     try:
         check_file(output)
         found, tries = _searched(seconds, port, reads)
@@ -135,7 +135,7 @@ def _load(rate: float, seconds: float, target: str) -> Load:
     return Load(orders=orders, target=target, keys=["none"], poll_s=POLL_S, patience_s=60.0 + seconds)
 
 
-def _facts() -> dict[str, Any]:
+def _facts(command: str) -> dict[str, Any]:
     from loadtest.machine import commit, machine  # noqa: PLC0415 -- asks git and every package
 
-    return {"command": "python -m loadtest ceiling", "commit": commit(), "machine": dict(machine())}
+    return {"command": command, "commit": commit(), "machine": dict(machine())}

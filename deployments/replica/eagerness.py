@@ -12,7 +12,8 @@ import random
 #: Seconds that are added, at most, for each time that a replica has asked in vain since it found work or had peace.
 STEP_S = 0.002
 #: Seconds for which a busy replica leaves a new task to those that are idle, if any is: half as long again as 99 of 100
-#: of them need to hear of it. Source: ``python -m loadtest.wake_up`` on PostgreSQL, docs/benchmarks/wake_up.json.
+#: of them needed to hear of it on a machine with much else to do, 67 ms; at rest it is 18 ms. Source: ``python -m
+#: loadtest.wake_up`` on PostgreSQL, docs/benchmarks/store.md.
 POLITE_S = 0.1
 #: Seconds after which it asks at the latest, however often it was in vain, so that it comes before those. Below, about
 #: 25 idle replicas ask the store 500 times a second together; beyond, each asks about eighteen times a second where the

@@ -180,6 +180,8 @@ def pace_of_pairs(device_s: Sequence[float], alone_s: Sequence[float], spans_s: 
     together_s = zip(alone_s[::2], alone_s[1::2], spans_s, strict=True)
     beside_s = max(fmean(first + second - span for first, second, span in together_s), 0.0)
     occupied_s = [latency - beside_s for latency in alone_s]
+    if sum(occupied_s) <= 0:  # two at once were done as soon as one alone: nothing of the device is seen by that
+        return pace_of(device_s, alone_s)
     slower, once_s = linear_regression(device_s, occupied_s)
     if slower <= 0 or once_s < 0:  # where it falls with the work, or begins below nothing, chance alone drew it
         slower, once_s = sum(occupied_s) / sum(device_s), 0.0

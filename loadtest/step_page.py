@@ -70,7 +70,7 @@ def table(found: Mapping[str, Any]) -> str:
 def _load(average: float) -> str:
     if average <= QUIET:
         return f"nothing else was running on it (load average {average:g} before it began)"
-    return f"others were using it: the load average was {average:g} before it began, and single pairs lie far apart"
+    return f"the load average was {average:g} before it began: something else ran on it then, and may have gone on"
 
 
 def _verdict(ratio: Mapping[str, float]) -> str:

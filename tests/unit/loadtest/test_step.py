@@ -36,7 +36,7 @@ def test_the_page_hangs_on_what_was_noted() -> None:
 
     busy, calm = page(shared), page({**quiet, "ratio": {"median": 1.31, "low": 1.0, "high": 1.5}})
 
-    assert "others were using it: the load average was" in busy
+    assert "the load average was 5 before it began: something else ran on it then" in busy
     assert "torch 9.9, " in calm
     assert "nothing else was running on it" in calm
     assert "is reached" in calm

@@ -142,6 +142,14 @@ def test_what_waits_for_the_other_is_the_devices() -> None:
     assert (pace.slower, pace.once_s, pace.beside_s) == pytest.approx((2.0, 0.3, 0.1))
 
 
+@pytest.mark.parametrize("span_s", [0.11, 0.09])
+def test_a_server_that_does_two_at_once_has_a_pace(span_s: float) -> None:
+    """Where two took no longer than one, or chance made them quicker, all that is known is how long one took alone."""
+    pace = pace_of_pairs([1.0, 2.0], [0.11, 0.11], [span_s])
+
+    assert (pace.slower, pace.once_s, pace.beside_s) == pytest.approx((0.22 / 3, 0.0, 0.0))
+
+
 @pytest.mark.parametrize("alone_s", [[9.1, 1.1], [1.1, 7.1]])
 def test_what_chance_drew_is_no_line(alone_s: list[float]) -> None:
     """Where more work took less time, or the line begins below nothing, all that is known is how long it took."""

@@ -25,7 +25,7 @@ class Custody:
         """Hold nothing."""
         #: Set while one more task may be claimed.
         self.has_room = asyncio.Event()
-        #: Set once more may be claimed than when it was last cleared.
+        #: Set when more may be claimed than a moment before; cleared by who asks.
         self.has_more_room = asyncio.Event()
         #: Set while nothing is left to step.
         self.is_idle = asyncio.Event()

@@ -159,7 +159,10 @@ class Load:
 
     @property
     def room(self) -> int:
-        """Say how much there is room for: the ranks, or more than any where nothing is left to others."""
+        """Say how much there is room for: the ranks, or more than any where nothing is left to others.
+
+        Whose tasks are left out may change while this does not; who waits then asks again by itself after a while.
+        """
         return self.below_rank if self.unfinished else ANY_RANK + 1
 
     @property

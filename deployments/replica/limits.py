@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from deployments.replica.eagerness import POLITE_S
+
 #: How many times as long as it usually takes a step may last.
 STEPS_UNTIL_STUCK = 10
 
@@ -17,6 +19,10 @@ class Limits:
     #: Seconds of stepping that it keeps in hand, which is time to fetch what comes next. What it holds beyond that
     #: would stand before a task of another tenant that comes in later.
     ahead_s: float = 0.25
+    #: Seconds for which it leaves what is new to idle replicas while it is busy itself.
+    polite_s: float = POLITE_S
+    #: Seconds after which it asks the store again without a signal.
+    poll_s: float = 1.0
     #: Steps of a picture between two previews of it; 0 makes none.
     preview_every: int = 0
     #: How long a claim lasts without a sign of life, in seconds.

@@ -25,7 +25,7 @@ from deployments.replica.bringing import bring, sized
 from deployments.replica.custody import Custody
 from deployments.replica.device_thread import Arguments, DeviceThread, Result
 from deployments.replica.doubt import Doubt
-from deployments.replica.eagerness import POLITE_S, Eagerness
+from deployments.replica.eagerness import Eagerness
 from deployments.replica.ending import Ending
 from deployments.replica.errands import Errands
 from deployments.replica.holding import Held
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-#: Seconds after which a claim is tried again without a signal.
-POLL_S = 1.0
 #: Seconds between two looks for cancelled tasks, however often the store changes.
 LOOK_EVERY_S = 0.25
 
@@ -106,13 +104,13 @@ class Replica:
             await asyncio.sleep(self._eagerness.pause_s())
         seen = self._doors.signal.mark()
         if not self._found:  # what comes while it is busy is too new for it, and wakes it again
-            await first_of(custody.is_idle.wait(), asyncio.sleep(POLITE_S))
+            await first_of(custody.is_idle.wait(), asyncio.sleep(self._limits.polite_s))
         custody.has_more_room.clear()
         # Shielded: a claim that is committed must be held, or stopping here would leave it to the end of its lease.
         self._claiming = asyncio.create_task(self._claim())
         self._found = bool(await asyncio.shield(self._claiming))
         if not self._found:
-            await first_of(custody.has_more_room.wait(), self._doors.signal.wait(seen, timeout_s=POLL_S))
+            await first_of(custody.has_more_room.wait(), self._doors.signal.wait(seen, timeout_s=self._limits.poll_s))
         self._eagerness.note(was_in_vain=not self._found and self._doors.signal.mark() != seen)
 
     async def _claim(self) -> int:
@@ -181,7 +179,7 @@ class Replica:
         asked = list(self._custody)
         ours = await self._doors.store.still_claimed({held.task_id: held.fence for held in asked})
         self._let_go_of(held for held in asked if held.task_id not in ours)
-        await self._doors.signal.wait(seen, timeout_s=POLL_S)
+        await self._doors.signal.wait(seen, timeout_s=self._limits.poll_s)
         await asyncio.sleep(LOOK_EVERY_S)
 
     async def _drain(self) -> None:

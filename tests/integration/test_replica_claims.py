@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from running_replica import decode_here, running
@@ -15,7 +18,6 @@ from deployments.delivery.sink import EncodedImage, Sink
 from deployments.outbound.client import GuardedClient
 from deployments.outbound.references import ReferenceFetcher
 from deployments.outbound.rules import Rules
-from deployments.replica import replica as replica_module
 from deployments.replica.doors import Doors
 from deployments.replica.limits import Limits
 from deployments.replica.replica import Replica
@@ -27,12 +29,27 @@ from deployments.telemetry.metrics import LEASES_LOST
 from loadtest.paced import PacedPipeline
 from models.engine import Engine
 from models.pipeline import Pipeline
+from models.sample import Sample
 
 Submit = Callable[..., Awaitable[Task]]
 Until = Callable[..., Awaitable[Task]]
 MakeReplica = Callable[..., Replica]
 #: Longer than any test may take: whoever waits so long was not woken.
 LONG_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndlessPipeline(PacedPipeline):
+    """Takes a set time for every step, and does not take a picture's last one before its gate is open."""
+
+    #: Opens for the last steps.
+    gate: threading.Event = field(default_factory=threading.Event)
+
+    def step(self, group: Sequence[Sample]) -> list[Sample]:
+        """Wait where it is the last, and step."""
+        if any(sample.steps_done == sample.num_inference_steps - 1 for sample in group):
+            assert self.gate.wait(timeout=30)
+        return PacedPipeline.step(self, group)
 
 
 class FullSink(InlineSink):
@@ -70,47 +87,48 @@ class SlowToSayStore(TaskStore):
 def make_replica(store: TaskStore, signal: StoreSignal, sinks: Mapping[str, Sink]) -> MakeReplica:
     """Return a maker of replicas whose leases are long."""
 
-    def make(pipeline: Pipeline, *, store: TaskStore = store, capacity: int = 2, ahead_s: float = 0.25) -> Replica:
+    def make(pipeline: Pipeline, *, store: TaskStore = store, capacity: int = 2, **limits: Any) -> Replica:
         fetcher = ReferenceFetcher(GuardedClient(Rules()))
         doors = Doors(
             store=store, signal=signal, fetcher=fetcher, decode=decode_here, sinks={**sinks, "full": FullSink()}
         )
-        limits = Limits(capacity=capacity, lease_s=LONG_S, ahead_s=ahead_s)
-        return Replica("r1", engine=Engine({"uno": pipeline}), doors=doors, limits=limits)
+        bounds = Limits(capacity=capacity, lease_s=LONG_S, **limits)
+        return Replica("r1", engine=Engine({"uno": pipeline}), doors=doors, limits=bounds)
 
     return make
 
 
 async def test_who_has_stepped_all_is_polite_no_longer(
-    monkeypatch: pytest.MonkeyPatch, signal: StoreSignal, make_replica: MakeReplica, submit: Submit, until: Until
+    signal: StoreSignal, make_replica: MakeReplica, submit: Submit, until: Until
 ) -> None:
     """A busy replica leaves what is new to idle ones; as soon as it is idle itself, it takes it."""
-    monkeypatch.setattr(replica_module, "POLITE_S", LONG_S)
     pipeline = SolidPipeline()
-    async with running(make_replica(pipeline)):
+    async with running(make_replica(pipeline, polite_s=LONG_S)):
         await until(await submit(), TaskState.SUCCEEDED)  # it knows now how long a step takes
         pipeline.gate.clear()
         await submit(sink="full")
-        await asyncio.to_thread(pipeline.waiting.wait, 10)
-        second = await submit()
-        await signal.wait(signal.mark(), timeout_s=0.2)  # it has heard of it by now
+        assert await asyncio.to_thread(pipeline.waiting.wait, 10)
+        seen, second = signal.mark(), await submit()
+        await signal.wait(seen, timeout_s=10)  # the replica hears of it at the same moment
         pipeline.gate.set()
 
         await until(second, TaskState.SUCCEEDED)
 
 
 async def test_who_is_about_to_end_asks_without_being_woken(
-    monkeypatch: pytest.MonkeyPatch, store: TaskStore, make_replica: MakeReplica, submit: Submit, until: Until
+    store: TaskStore, make_replica: MakeReplica, submit: Submit, until: Until
 ) -> None:
     """One of a flood's tasks takes none of the same flood beside it until it is nearly done; nothing else happens."""
-    monkeypatch.setattr(replica_module, "POLL_S", LONG_S)
     elsewhere = [await submit(), await submit()]
     assert len(await store.claim(models=["uno"], limit=2, replica_id="r2", lease_s=LONG_S)) == len(elsewhere)
-    third, fourth, *_ = [await submit(sink="full") for _ in range(1 + MANY)]
-    async with running(make_replica(PacedPipeline(step_s=0.2), ahead_s=0.5)):
+    third, fourth, *_ = [await submit() for _ in range(1 + MANY)]
+    pipeline = EndlessPipeline(step_s=0.2)
+    async with running(make_replica(pipeline, ahead_s=0.5, poll_s=LONG_S)):
         await until(fourth, TaskState.RUNNING)
 
         assert (await until(third)).state is TaskState.RUNNING
+        pipeline.gate.set()
+        await until(third, TaskState.SUCCEEDED)
 
 
 async def test_a_task_that_ends_well_is_not_lost(

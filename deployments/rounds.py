@@ -70,6 +70,7 @@ async def first_of(*waits: Coroutine[Any, Any, object]) -> None:
     finally:
         for each in waiting:
             each.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
 
 
 async def forever(name: Round, once: Callable[[], Awaitable[object]], *, every_s: float = 0.0) -> None:

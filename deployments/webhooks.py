@@ -28,7 +28,7 @@ from deployments.clock import utc_now
 from deployments.dialects.dialect import Event, Letter, Telling
 from deployments.errors import NotReached, Unavailable, UxoError
 from deployments.operations.outcome import TaskOutcome
-from deployments.rounds import Round, forever, run_until
+from deployments.rounds import Round, first_of, forever, run_until
 from deployments.tasks.outbox import Outbox, Room
 from deployments.tasks.webhook import DueWebhook, Told, WebhookState
 from deployments.telemetry.metrics import WEBHOOKS
@@ -257,16 +257,7 @@ class WebhookSender:
 
     async def _wait(self, seen: int, *, timeout_s: float) -> None:
         """Wait for a change of the store or for a send to end."""
-        waiting = [
-            asyncio.ensure_future(self._signal.wait(seen, timeout_s=timeout_s)),
-            asyncio.ensure_future(self._hand_is_free.wait()),
-        ]
-        try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for each in waiting:
-                each.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
+        await first_of(self._signal.wait(seen, timeout_s=timeout_s), self._hand_is_free.wait())
 
     def _begin(self, due: DueWebhook) -> None:
         self._hands.fill(due)

@@ -52,7 +52,8 @@ class Custody:
     @property
     def load(self) -> Load:
         """Return what is left to step of it."""
-        return Load(held=self._held.values(), step_s=self._step_s, ahead_s=self._limits.ahead_s)
+        limits = self._limits
+        return Load(held=self._held.values(), step_s=self._step_s, ahead_s=limits.ahead_s, polite_s=limits.polite_s)
 
     def named(self, task_ids: Iterable[str]) -> list[tuple[str, Held]]:
         """Return those of some tasks that are held, each with its name."""
@@ -80,11 +81,12 @@ class Custody:
         self._show_room()
 
     def _show_room(self) -> None:
-        before, self._room = self._room, self.load.room if len(self._held) < self._limits.capacity else 0
+        load, before = self.load, self._room
+        self._room = load.room if len(self._held) < self._limits.capacity else 0
         _show(self.has_room, self._room > 0)
         if self._room > before:
             self.has_more_room.set()
-        _show(self.is_idle, not self.load.unfinished)
+        _show(self.is_idle, not load.unfinished)
         _show(self.is_empty, not self._held)
 
 

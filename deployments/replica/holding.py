@@ -131,6 +131,8 @@ class Load:
     step_s: float
     #: Seconds of stepping that it keeps in hand.
     ahead_s: float
+    #: Seconds for which it leaves what is new to idle replicas.
+    polite_s: float = POLITE_S
 
     @property
     def unfinished(self) -> list[Held]:
@@ -155,7 +157,7 @@ class Load:
         rank = self.below_rank
         # No tenant gains by overtaking itself; its begun tasks would only pile up.
         not_of = {held.claim.task.tenant_id for held in self.going_on} if rank < ANY_RANK else ()
-        return Restraint(below_rank=rank, not_of=not_of, waited_s=POLITE_S)
+        return Restraint(below_rank=rank, not_of=not_of, waited_s=self.polite_s)
 
     @property
     def room(self) -> int:

@@ -27,7 +27,7 @@ from loadtest.openloop.slo import UnreadableSlo, parse_needed_slo
 from loadtest.openloop.source import UnreadableLoad, load_of
 from loadtest.options import finite
 from loadtest.place import NoPlace, check_folder
-from loadtest.virtual.calibration import UnreadablePace, calibrated, hurried_costs
+from loadtest.virtual.calibration import UnreadablePace, calibrated, paced_costs
 from loadtest.virtual.fleet_words import FleetWords, UnreadableFleet, parse_fleet
 from loadtest.virtual.outcome import series
 from loadtest.virtual.plan_page import COLUMNS, cells_of, plan_page
@@ -75,7 +75,7 @@ def plan(
         check_folder(output)
         table = find_costs(costs or read_settings().costs)
         words = calibrated(parse_fleet(fleet), table)
-        table = hurried_costs(table, 1 / words.pace, once_s=words.once)
+        table = paced_costs(table, slower=words.pace, once_s=words.once)
         works = _works(trace, table, group=words.group)
         question = Question(works=works, costs=table, goals=parse_needed_slo(slo), gpu_hour=gpu_hour)
     except REFUSED as error:

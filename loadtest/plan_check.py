@@ -35,7 +35,7 @@ from loadtest.openloop.profile import Poisson, Profile, Wishes
 from loadtest.openloop.run import Load, UnusableTarget, perform
 from loadtest.openloop.slo import latencies_of
 from loadtest.paced import samples_of
-from loadtest.virtual.calibration import Pace, hurried_costs
+from loadtest.virtual.calibration import Pace, hurried_costs, paced_costs
 from loadtest.virtual.fleet import live as virtually
 from loadtest.virtual.lived import Lived, Setting
 from loadtest.virtual.replica import Habits
@@ -147,7 +147,8 @@ def _asked_and_planned(costs: CostTable, *, target: str, key: str, seconds: floa
     alone_s = [_answered([order], target=target, key=key).latencies_s[0] for order in few]
     spans_s = [_answered(pair, target=target, key=key).span_s for pair in zip(*[iter(few)] * 2, strict=True)]
     pace = pace_of_pairs(device_s, alone_s, spans_s)
-    orders = drawn(paced_costs(costs, pace), seconds=seconds, rate=load, wishes=LIVE_WISHES)
+    here = paced_costs(costs, slower=pace.slower, once_s=pace.once_s)
+    orders = drawn(here, seconds=seconds, rate=load, wishes=LIVE_WISHES)
     real = _answered(orders, target=target, key=key)
     return compared(real, orders=orders, costs=costs, pace=pace, replicas=1)
 
@@ -188,11 +189,6 @@ def pace_of_pairs(device_s: Sequence[float], alone_s: Sequence[float], spans_s: 
     return Pace(slower=slower, once_s=once_s, beside_s=beside_s)
 
 
-def paced_costs(costs: CostTable, pace: Pace) -> CostTable:
-    """Return the table of a device of that pace."""
-    return hurried_costs(costs, 1 / pace.slower, once_s=pace.once_s)
-
-
 def command_of(words: Sequence[str], *, key: str = "") -> str:
     """Write down how it was asked for, without the key of a tenant."""
     return " ".join(["python -m loadtest.plan_check", *(word.replace(key or "KEY", "KEY") for word in words)])
@@ -219,7 +215,7 @@ def compared(
 ) -> Mapping[str, Any]:
     """Plan what was lived through; return the figures of both, what one is of the other, and the pace."""
     habits = Habits(capacity=4, deliver_s=pace.deliver_s)
-    works = works_of(orders, paced_costs(costs, pace))
+    works = works_of(orders, paced_costs(costs, slower=pace.slower, once_s=pace.once_s))
     lived = virtually(works, Setting(warm=replicas, habits=habits), Fixed(replicas=replicas))
     seen, thought = figures_of(real), figures_of(planned(lived))
     ratios = {name: thought[name] / value for name, value in seen.items()}

@@ -48,10 +48,15 @@ class Pace:
         return replace(self, slower=self.slower + min(load, 1.0) * (took_s / device_s - self.slower))
 
 
-def hurried_costs(costs: CostTable, faster: float, *, once_s: float = 0.0) -> CostTable:
-    """Return the table of a device that is so many times as fast, and takes some seconds more for every prompt."""
+def hurried_costs(costs: CostTable, faster: float) -> CostTable:
+    """Return the table of a device that is so many times as fast."""
     names = [field.name for field in fields(costs) if field.name.endswith("_ms")]
-    hurried = replace(costs, **{name: getattr(costs, name) / faster for name in names})
+    return replace(costs, **{name: getattr(costs, name) / faster for name in names})
+
+
+def paced_costs(costs: CostTable, *, slower: float, once_s: float) -> CostTable:
+    """Return the table of a device of some pace; what every order takes counts with its prompt."""
+    hurried = hurried_costs(costs, 1 / slower)
     return replace(hurried, text_ms=hurried.text_ms + once_s * 1e3)
 
 

@@ -1,4 +1,4 @@
-"""Work that goes on for ever, in rounds; the only home of a broad except."""
+"""Work that goes on for ever, in rounds of which a bad one does not end it; and waiting for the first of several."""
 
 from __future__ import annotations
 

@@ -222,14 +222,14 @@ async def open_parts() -> AsyncIterator[Parts]:
         await asyncio.to_thread(flush_spans)
 
 
-def _kinds() -> list[Kind]:
-    """Ask Serve how the deployments of this application do that draw; none where it cannot be asked."""
+def _kinds() -> list[Kind] | None:
+    """Ask Serve how the deployments of this application do that draw; None while its controller is away."""
     name = serve.get_replica_context().app_name
-    with suppress(RayError):  # the controller is away: what was up is, and Serve starts it anew
+    with suppress(RayError):  # Serve starts its controller anew
         found = serve.status().applications.get(name)
         deployments = found.deployments if found else {}
         return [_kind(deployments[each]) for each in deployments.keys() - {HTTP_SIDE, HOUSEKEEPER}]
-    return []
+    return None
 
 
 def _kind(found: DeploymentStatusOverview) -> Kind:

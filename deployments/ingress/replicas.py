@@ -31,17 +31,20 @@ class Kind:
 class Replicas:
     """Knows whether every kind of replicas is up."""
 
-    def __init__(self, look: Callable[[], Sequence[Kind]]) -> None:
-        """Take what asks Serve, on a thread; see ``Kind``."""
+    def __init__(self, look: Callable[[], Sequence[Kind] | None], *, good_for_s: float = GOOD_FOR_S) -> None:
+        """Take what asks Serve, on a thread: it finds nothing once the application ends, None if nobody answers."""
         self._look = look
+        self._good_for_s = good_for_s
         self._looking = asyncio.Lock()
         self._looked_s = float("-inf")
         self._are_up = False
 
     async def are_up(self) -> bool:
-        """Say whether every kind of them is up, as it was a second ago at most."""
+        """Say whether every kind of them is up, as it was a second ago at most, or when Serve last answered."""
         async with self._looking:
-            if time.monotonic() - self._looked_s > GOOD_FOR_S:
-                self._are_up = all(kind.is_up for kind in await asyncio.to_thread(self._look))
+            if time.monotonic() - self._looked_s > self._good_for_s:
+                found = await asyncio.to_thread(self._look)
+                if found is not None:
+                    self._are_up = bool(found) and all(kind.is_up for kind in found)
                 self._looked_s = time.monotonic()
         return self._are_up

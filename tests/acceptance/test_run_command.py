@@ -171,7 +171,7 @@ def watched(url: str, lines: queue.Queue[str]) -> tuple[dict[int, str], str]:
     answers, said = {}, [""]
     while not said[1:] or said[-1]:
         with suppress(queue.Empty):
-            said.append(lines.get(timeout=0.5))
+            said.append(lines.get(timeout=0.05))
         with suppress(httpx.TransportError):
             answer = httpx.get(url, trust_env=False)
             answers[answer.status_code] = answer.text

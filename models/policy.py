@@ -25,7 +25,7 @@ from models.sample import ShapeKey
 SLACK_FACTOR, SLACK_S = 3.0, 2.0
 #: Of how many tenants each counts as one: what a tenant asks for beyond that share counts as if it had come later.
 #: Source: docs/benchmarks/scheduler.md, "How the constants were chosen".
-SHARE = 4.0
+SHARE = 3.0
 #: How many times as much as strangers cost those whose call they share they must spare all others.
 #: Source: docs/benchmarks/scheduler.md, "How the constants were chosen"; from 1.5 on it hardly matters there.
 MARGIN = 2.0
@@ -45,7 +45,7 @@ class Weights:
 
 
 #: Source: docs/benchmarks/scheduler.md, "How the constants were chosen".
-USUAL = Weights(rush=30.0, postponing=120.0)
+USUAL = Weights(rush=30.0, postponing=60.0)
 
 
 class Outlook(TypedDict):

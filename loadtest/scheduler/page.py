@@ -79,11 +79,12 @@ that is {patience:.0f} minutes.
 
 CONSTANTS = """## How the constants were chosen
 
-`{command}`, commit `{commit}`, on the training seeds {seeds}. In each cell: goodput; mean slowdown; p95 slowdown. The
-first line is what `models/policy.py` has, the others are what else was tried: the weights, one picture at a time, then
-what strangers must spare others to share a call, in groups of 8; with `inf` none shares. They were chosen by goodput
-first, then by how little a flood is felt. Within how many times its time alone a request counts as in time, and how
-long a flood is held against its tenant at most, are promises, and were not chosen by figures.
+`{command}`, commit `{commit}`, on the training seeds {seeds}. In each cell: goodput; slowdown, its mean, p95 and p99.
+The first line is what `models/policy.py` has, the others are what else was tried, one constant at a time: the weights,
+one picture at a time, then what strangers must spare others to share a call, in groups of 8; with `inf` none shares.
+They were chosen by goodput first, as far as the p99, and a flood in the p95 of those beside it, are felt no more than
+is promised. Within how many times its time alone a request counts as in time, and how long a flood is held against its
+tenant at most, are promises, and were not chosen by figures.
 
 {table}
 {margins}"""

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,6 +19,7 @@ from tenacity import AsyncRetrying, retry_if_result, wait_fixed
 from loadtest.file_limit import raise_file_limit
 from loadtest.openloop.drive import Follower, Manner, drive
 from loadtest.openloop.findings import findings
+from loadtest.openloop.interruption import interruptions, is_cut_short
 from loadtest.openloop.ledger import Ledger, reckon
 from loadtest.openloop.letterbox import Letterbox, receiving
 from loadtest.openloop.order import Order, tenants_of
@@ -106,30 +106,32 @@ async def perform(load: Load, *, watch: Callable[[Book], None], clears: bool = F
 
     Raises:
         UnusableTarget: when the target is down, refuses a key, or speaks another language.
+        KeyboardInterrupt: when it is interrupted before the first order.
     """
     raise_file_limit()
-    book = Book(load.orders)
-    async with _ways(load) as (wire, manner):
-        await _greet(wire, manner, load)
-        started = time.monotonic()
-        driving = drive(load.orders, book, wire=wire, manner=manner)
-        was_stopped = await _until_done_or_stopped(driving, lambda: watch(book))
-        wall_s = time.monotonic() - started
-        book.close()
-        again: dict[str, Seen | None] = {}
-        await _until_done_or_stopped(_read_again(book.records, again, wire=wire, manner=manner), lambda: watch(book))
-        if clears and not was_stopped:
-            await _clear(book.records, wire=wire, manner=manner)
-    told = manner.letterbox.ends_told() if manner.letterbox else None
-    ledger = reckon(book.records, again=again, told=told)
-    return Result(
-        records=book.records,
-        not_sent=book.not_sent,
-        wall_s=wall_s,
-        ledger=ledger,
-        was_stopped=was_stopped,
-        warm_up_s=load.warm_up_s,
-    )
+    book, again = Book(load.orders), dict[str, Seen | None]()
+    with interruptions() as came:
+        async with _ways(load) as (wire, manner):
+            if await is_cut_short(_greet(wire, manner, load), came):
+                raise KeyboardInterrupt
+            started = time.monotonic()
+            driving = drive(load.orders, book, wire=wire, manner=manner)
+            was_stopped = await is_cut_short(driving, came, look=lambda: watch(book))
+            wall_s = time.monotonic() - started
+            book.close()
+            reading = _read_again(book.records, again, wire=wire, manner=manner)
+            was_stopped |= await is_cut_short(reading, came, look=lambda: watch(book))
+            if clears and not was_stopped:
+                was_stopped = await is_cut_short(_clear(book.records, wire=wire, manner=manner), came)
+        told = manner.letterbox.ends_told() if manner.letterbox else None
+        return Result(
+            records=book.records,
+            not_sent=book.not_sent,
+            wall_s=wall_s,
+            ledger=reckon(book.records, again=again, told=told),
+            was_stopped=was_stopped or came.is_set(),
+            warm_up_s=load.warm_up_s,
+        )
 
 
 @asynccontextmanager
@@ -178,24 +180,6 @@ async def _greet(wire: Wire, manner: Manner, load: Load) -> None:
         if not answer.body or speech.seen(answer.status, answer.body) is None:
             what = "" if answer.body else " and no JSON object"
             raise UnusableTarget(f"{load.target}: speaks no {name}; it answered {answer.status}{what} to {ask.path}")
-
-
-async def _until_done_or_stopped(work: Coroutine[Any, Any, None], look: Callable[[], None]) -> bool:
-    """Do something and have it looked at; return whether Ctrl-C, or who ends services, cut it short."""
-    loop, task = asyncio.get_running_loop(), asyncio.create_task(work)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, task.cancel)
-    try:
-        while not (await asyncio.wait([task], timeout=0.5))[0]:
-            look()
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
-        task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
-    look()
-    return task.cancelled()
 
 
 async def _read_again(records: Sequence[Record], again: dict[str, Seen | None], *, wire: Wire, manner: Manner) -> None:

@@ -24,6 +24,7 @@ from running_service import free_port
 from loadtest.answers import answering
 from loadtest.dialect_cost import KEY, SCENES, serving
 from loadtest.flood import Scene
+from loadtest.openloop.interruption import SIGNALS
 from loadtest.openloop.letterbox import Letterbox, receiving
 from loadtest.openloop.order import Order
 from loadtest.openloop.profile import Profile, Steady
@@ -149,6 +150,16 @@ async def test_ctrl_c_counts_what_was_in_flight(tmp_path: Path) -> None:
     assert result.ledger.is_sound
 
 
+async def test_after_a_load_signals_mean_what_they_meant(tmp_path: Path) -> None:
+    """A run of many loads is interrupted between two of them as it is before the first."""
+    before = [signal.getsignal(number) for number in SIGNALS]
+
+    async with served(tmp_path) as target:
+        await perform(load_of([TINY], target), watch=unseen)
+
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
 async def test_a_wrong_key_ends_it_at_once(tmp_path: Path) -> None:
     """A key that is refused is named by its number, not by itself."""
     async with served(tmp_path) as target:
@@ -229,11 +240,11 @@ def test_ctrl_c_at_a_target_that_never_answers(tmp_path: Path) -> None:
         process = loading("run", "poisson", "--key", "k", "--target", target, cwd=tmp_path)
         connection, _ = mute.accept()
         with connection:
-            assert connection.recv(1)  # it has asked: asyncio itself complains of a signal while it connects
+            assert connection.recv(1)
             process.send_signal(signal.SIGINT)
             said, complaints = process.communicate(timeout=60)
 
-    assert process.returncode == 130
+    assert process.returncode == 130, said
     assert said.splitlines()[-1] == "stopped before the first order"
     assert "Traceback" not in complaints
 
@@ -326,8 +337,8 @@ def test_a_search_that_is_stopped_writes_what_it_tried(tmp_path: Path) -> None:
     (tmp_path / "quick.yaml").write_text(quick, encoding="utf-8")
 
     with answering(free_port()) as target:
-        words = ["quick.yaml", "--key", "k", "--slo", "errors=0%", "--target", target, "--output", "found.json"]
-        searching = loading("find-capacity", *words, cwd=tmp_path)
+        words = ["quick.yaml", "--key", "k", "--slo", "errors=0%", "--target", target, "--start", "20"]
+        searching = loading("find-capacity", *words, "--output", "found.json", cwd=tmp_path)
         assert any(" a second, " in line for line in searching.stdout or ())
         searching.send_signal(signal.SIGINT)
         said, complaints = searching.communicate(timeout=60)

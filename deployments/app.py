@@ -73,6 +73,9 @@ from models.engine import Engine
 
 #: Calls one ingress holds at once; synchronous ones wait here for their pictures, streams and sockets count as well.
 MAX_ONGOING_CALLS = 8192
+#: Seconds of its grace for which Serve waits for calls to a deployment that is told to stop, before it tells it: two,
+#: usually, by which work would be cut short, for nobody calls replicas or the housekeeper.
+UNCALLED_S = 0.1
 
 
 def build(args: dict[str, Any]) -> Application:
@@ -91,10 +94,10 @@ def build(args: dict[str, Any]) -> Application:
     asyncio.run(look_from_afar(settings))
     grace_s = arguments.grace_s
     replicas = [
-        _deploy(ReplicaDeployment, name, grace_s).bind(models, arguments.capacity, grace_s)
+        _deploy_uncalled(ReplicaDeployment, name, grace_s).bind(models, arguments.capacity, grace_s)
         for name, models in arguments.replicas.items()
     ]
-    housekeeper = _deploy(HousekeeperDeployment, HOUSEKEEPER, grace_s).bind(grace_s, arguments.replicas)
+    housekeeper = _deploy_uncalled(HousekeeperDeployment, HOUSEKEEPER, grace_s).bind(grace_s, arguments.replicas)
     ingress = _deploy(IngressDeployment, HTTP_SIDE, grace_s).options(max_ongoing_requests=MAX_ONGOING_CALLS)
     return ingress.bind(housekeeper, *replicas)
 
@@ -102,6 +105,10 @@ def build(args: dict[str, Any]) -> Application:
 def _deploy(target: type, name: str, grace_s: float) -> Any:
     # Without a reservation of CPUs everything fits on a laptop; serve_config.yaml reserves what a cluster needs.
     return serve.deployment(target, name=name, ray_actor_options={"num_cpus": 0}, graceful_shutdown_timeout_s=grace_s)
+
+
+def _deploy_uncalled(target: type, name: str, grace_s: float) -> Any:
+    return _deploy(target, name, grace_s).options(graceful_shutdown_wait_loop_s=UNCALLED_S)
 
 
 def make_ingress_app() -> FastAPI:

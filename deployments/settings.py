@@ -151,7 +151,7 @@ class Settings(BaseSettings):
         """Return how many pictures share a call of the transformer at most."""
         if self.max_group is not None:
             return self.max_group
-        # On a CPU sharing gains next to nothing, and no two pictures were ever seen to share without a trace.
+        # On a CPU sharing gains next to nothing, and rehearsing it would keep a laptop waiting at every start.
         return 1 if self.engine_mode is Mode.EXACT and self.device.startswith("cpu") else 4
 
     @property

@@ -189,6 +189,8 @@ class Engine:
         self._resident.pop(request_id, None)
 
     def _has_memory_for(self, request: GenerationRequest) -> bool:
+        if any(held.wants_room for held in self._resident.values()):
+            return False
         if self._max_bytes is None or not self._resident:
             return True
         return self.resident_bytes + resident_bytes(request) <= self._max_bytes
@@ -238,13 +240,17 @@ class Engine:
         return failed
 
     def _choose(self, first: Collection[str]) -> list[Sample]:
-        waiting = [held.candidate for held in self._resident.values() if held.candidate]
+        waiting = [held.candidate for held in self._ready().values() if held.candidate]
         if not waiting:
             return []
         most, now_s = self._sharing.most, self._clock()
         group = choose_group(waiting, max_group=most, now_s=now_s, first=first, shared=self._shared)
         group = group[: self._sharing.group_of(len(group), group[0][0].shape)]
         return [self._resident[one.request_id].samples[index] for one, index in group]
+
+    def _ready(self) -> Mapping[str, Resident]:
+        """Return what may be worked for: what wants room only when nothing else is left."""
+        return {name: held for name, held in self._resident.items() if not held.wants_room} or self._resident
 
     def _step_timed(self, group: Sequence[Sample]) -> tuple[list[Sample], dict[str, Exception], StepTime]:
         """Step a group and learn from it how fast this device is."""
@@ -255,7 +261,8 @@ class Engine:
         stepped, failed = self._step_halving(group)
         ended_s = self._clock()
         self._check_device(shape.model, failed.values())
-        times = None if failed else self._pace.learn(shape, count=count, took_s=ended_s - started_s)
+        is_whole = len(stepped) == count
+        times = self._pace.learn(shape, count=count, took_s=ended_s - started_s) if is_whole else None
         for request_id, samples in Counter(sample.request_id for sample in group).items():
             self._resident[request_id].pay(started_s, ended_s, share=samples / count, times=times)
         gap_s = None if self._stepped_s is None else started_s - self._stepped_s
@@ -274,7 +281,7 @@ class Engine:
             if isinstance(error, OutOfMemory):
                 self._sharing.halve(shape, group=len(group))
             if len(group) == 1:
-                return [], {group[0].request_id: emptied(error)}
+                return [], self._failed(group[0].request_id, error)
         else:
             self._sharing.succeed(shape, group=len(group))
             return stepped, {}
@@ -282,6 +289,14 @@ class Engine:
         first, first_failed = self._step_halving(group[:middle])
         second, second_failed = self._step_halving(group[middle:])
         return first + second, first_failed | second_failed
+
+    def _failed(self, request_id: str, error: Exception) -> dict[str, Exception]:
+        """Return a request with why it failed; nothing where others may hold the memory that it needs, and it waits."""
+        held = self._resident[request_id]
+        if isinstance(error, OutOfMemory) and not held.wants_room and len(self._resident) > 1:
+            held.wants_room = True
+            return {}
+        return {request_id: emptied(error)}
 
     def _check_device(self, model: str, failures: Iterable[Exception]) -> None:
         is_alone = self._resident.keys() <= self.at_work
@@ -299,11 +314,11 @@ class Engine:
         Returns:
             The request, when that failed; and the seconds that it took, when it did not.
         """
-        waiting = [held for held in self._resident.items() if held[1].denoised and held[0] not in failed]
+        waiting = [held for held in self._ready().items() if held[1].denoised and held[0] not in failed]
         if not waiting:
             return {}, None
         request_id, held = min(waiting, key=lambda one: (one[0] not in first, one[1].order))
-        sample = held.denoised.pop(min(held.denoised))
+        sample = held.denoised[min(held.denoised)]
         self.at_work = frozenset({request_id})
         began_s, pipeline = self._clock(), self._pipelines[sample.shape.model]
         try:
@@ -311,9 +326,11 @@ class Engine:
         except DeviceBroken:
             raise
         except Exception as error:  # noqa: BLE001 -- as in _step_halving
-            self._check_device(sample.shape.model, [error])
-            return {request_id: emptied(error)}, None
+            decode_failed = self._failed(request_id, error)
+            self._check_device(sample.shape.model, decode_failed.values())
+            return decode_failed, None
         ended_s = self._clock()
+        del held.denoised[sample.index]
         held.stretches = longer(held.stretches, Stage.DECODING, began_s, ended_s)
         return {}, ended_s - began_s
 

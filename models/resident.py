@@ -110,6 +110,8 @@ class Resident:
     stretches: Mapping[Stage, Stretch] = field(default_factory=lambda: _NOTHING)
     #: The policy's view of it; None where no picture has steps to take.
     candidate: Candidate | None = None
+    #: Whether it found no memory beside others, and waits until they have ended.
+    wants_room: bool = False
 
     @property
     def is_over(self) -> bool:

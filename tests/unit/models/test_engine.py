@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -45,12 +45,17 @@ def run_dry(engine: Engine) -> StepReport:
     finished: dict[str, Sequence[GeneratedImage]] = {}
     failed: dict[str, Exception] = {}
     progress: dict[str, int] = {}
-    while not engine.is_idle:
-        report = engine.step()
+    for report in reports_until_idle(engine):
         finished |= report.finished
         failed |= report.failed
         progress |= report.progress
     return StepReport(finished=finished, failed=failed, progress=progress)
+
+
+def reports_until_idle(engine: Engine) -> Iterator[StepReport]:
+    """Step until idle; return what every step reported."""
+    while not engine.is_idle:
+        yield engine.step()
 
 
 def seeds(finished: Mapping[str, Sequence[GeneratedImage]]) -> dict[str, list[int]]:
@@ -367,12 +372,41 @@ def test_what_finds_no_memory_alone_is_tried_once_more(make_request: MakeRequest
 
 
 @pytest.mark.parametrize("call", ["step", "decode"])
-def test_what_finds_no_memory_twice_fails_alone(make_request: MakeRequest, call: str) -> None:
-    """A request for which there is no memory the second time either fails with that, and its neighbour goes on.
+def test_what_finds_no_memory_beside_others_waits_until_it_is_alone(make_request: MakeRequest, call: str) -> None:
+    """What others hold is no request's fault: it goes on once they have ended, and nobody is let in before it."""
+    pipeline = FullPipeline(times=2)
+    engine = Engine({"uno": pipeline})
+    engine.admit("a", make_request(prompt=call, num_inference_steps=1), [])
+    engine.admit("b", make_request(num_inference_steps=9), [])
+    while pipeline.times:
+        assert not engine.step().failed
+    engine.admit("c", make_request(), [])
+
+    ends = list(reports_until_idle(engine))
+
+    assert [name for report in ends for name in report.finished] == ["b", "a", "c"]
+    assert not any(report.failed for report in ends)
+
+
+@pytest.mark.parametrize("call", ["step", "decode"])
+def test_of_those_that_want_all_memory_each_gets_its_turn(make_request: MakeRequest, call: str) -> None:
+    """Two that both found no memory beside the other do not wait for each other for ever."""
+    engine = Engine({"uno": FullPipeline(times=4)})
+    for name in ("a", "b"):
+        engine.admit(name, make_request(prompt=call), [])
+
+    report = run_dry(engine)
+
+    assert seeds(report.finished) == {"a": [7], "b": [7]}
+
+
+@pytest.mark.parametrize("call", ["step", "decode"])
+def test_what_finds_no_memory_alone_either_fails_alone(make_request: MakeRequest, call: str) -> None:
+    """A request for which there is no memory when all others have ended fails with that, and they went on.
 
     Nothing that was half done outlives it, though its error is kept.
     """
-    pipeline = FullPipeline(times=2)
+    pipeline = FullPipeline(times=4)
     engine = Engine({"uno": pipeline})
     engine.admit("a", make_request(prompt=call), [])
     engine.admit("b", make_request(seed=9), [])
@@ -381,7 +415,7 @@ def test_what_finds_no_memory_twice_fails_alone(make_request: MakeRequest, call:
 
     assert seeds(report.finished) == {"b": [9]}
     assert isinstance(report.failed["a"], OutOfMemory)
-    assert [each() for each in pipeline.half_done] == [None, None]
+    assert [each() for each in pipeline.half_done] == [None] * 4
 
 
 def test_a_lost_device_is_nobodys_fault(make_request: MakeRequest) -> None:

@@ -27,8 +27,9 @@ SLACK_FACTOR, SLACK_S = 3.0, 2.0
 #: Source: docs/benchmarks/scheduler.md, "How the constants were chosen".
 SHARE = 3.0
 #: How many times as much as strangers cost those whose call they share they must spare all others.
-#: Source: docs/benchmarks/scheduler.md, "How the constants were chosen"; from 1.5 on it hardly matters there.
-MARGIN = 2.0
+#: Source: docs/benchmarks/scheduler.md, "How the constants were chosen"; less has bursts and floods felt more, and more
+#: wastes what sharing spares where much waits.
+MARGIN = 4.0
 #: Seconds after its arrival from which a request counts as waiting at the latest, however much its tenant asked for
 #: before: what follows an endless flood waits for this long, then for its patience, and no longer.
 MOST_DEBT_S = 600.0

@@ -30,8 +30,8 @@ TRACES = (
 )
 #: What is tried in place of the usual constant, one at a time.
 RUSHES, POSTPONINGS, SHARES = (15.0, 60.0, 120.0), (0.0, 30.0, 120.0, 400.0), (2.0, 4.0, 8.0)
-#: The same in groups; with infinity no stranger shares a call. Small pictures are where sharing does most.
-MARGINS, MARGIN_TRACES = (1.0, 1.5, 3.0, 4.0, math.inf), (*TRACES, "small only, load 0.8")
+#: The same in groups; with infinity no stranger shares a call. Where small pictures all wait, sharing does most.
+MARGINS, MARGIN_TRACES = (1.0, 2.0, 8.0, math.inf), (*TRACES, "small only, all at once")
 
 
 class Policy:

@@ -51,7 +51,7 @@ def test_strangers_share_where_it_pays(waiting: int, strangers: int) -> None:
     two = replace(candidate("0", SMALL), samples=(1, 3))
     others = [candidate(str(number), SMALL, urgency=50 - number) for number in range(1, waiting)]
 
-    group = choose_group([*others, two], max_group=8, now_s=0.0, shared=lambda _: 1 / 3)
+    group = choose_group([*others, two], max_group=8, now_s=0.0, shared=lambda _: MARGIN / 6)
 
     assert group == [(two, 1), (two, 3), *[(other, 0) for other in others[::-1][:strangers]]]
 
@@ -78,7 +78,7 @@ def test_nobody_is_late_for_the_sake_of_strangers() -> None:
 
     def group_of(begin_by_s: float) -> int:
         leader = replace(candidate("a", SMALL, urgency=-2000), left_s=5.0, begin_by_s=begin_by_s)
-        return len(chosen([leader, *crowd], max_group=8, now_s=10.0, shared=lambda _: 0.5))
+        return len(chosen([leader, *crowd], max_group=8, now_s=10.0, shared=lambda _: MARGIN / 4))
 
     assert [group_of(begin_by_s) for begin_by_s in (9.0, 12.0, 30.0)] == [3, 1, 3]
 
@@ -91,7 +91,7 @@ def test_a_leader_waits_for_no_more_strangers_than_come() -> None:
         [candidate(str(number), LARGE, urgency=99) for number in range(40)],
     )
 
-    group = chosen([leader, alike, *others], max_group=4, now_s=10.0, shared=lambda _: 0.5)
+    group = chosen([leader, alike, *others], max_group=4, now_s=10.0, shared=lambda _: MARGIN / 4)
 
     assert group == [leader, alike]
 

@@ -17,6 +17,7 @@ from solid_pipeline import SolidPipeline, SolidSample
 from models.cost import cost_table, resident_bytes
 from models.engine import Engine
 from models.pipeline import DeviceBroken, OutOfMemory
+from models.policy import MARGIN
 from models.report import Preview, StepReport
 from models.request import GeneratedImage, GenerationRequest
 from models.resident import Stage, Standing, shared_part
@@ -135,11 +136,11 @@ def test_strangers_share_where_it_pays_by_the_table_that_is_given(
 
     for costs in (together, apart):
         engine = Engine({"uno": pipeline}, sharing=Sharing(2), costs=costs, shared=partial(shared_part, costs=costs))
-        engine.admit("a", make_request(num_inference_steps=1), [])
-        engine.admit("b", make_request(num_inference_steps=1), [])
+        for number in range(int(MARGIN)):
+            engine.admit(str(number), make_request(num_inference_steps=1), [])
         run_dry(engine)
 
-    assert [len(group) for group in pipeline.groups] == [2, 1, 1]
+    assert [len(group) for group in pipeline.groups] == [2, *[1] * int(MARGIN - 2), *[1] * int(MARGIN)]
 
 
 def test_where_the_time_goes_is_reported(pipeline: SolidPipeline, make_request: MakeRequest) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 import psutil
+from free_ports import free_ports
 from missing_service import give_up
 
 #: How a missing server is got, for people to read.
@@ -65,7 +65,7 @@ class PostgresServer:
         self._folder = Path(tempfile.mkdtemp(prefix="uxo-postgresql-"))
         self._settings = _SETTINGS | ({} if durable else _QUICK)
         self._names = count(1)
-        self.port = _free_port()
+        [self.port] = free_ports(1)
         if os.geteuid() == 0:
             shutil.chown(self._folder, "postgres", "postgres")
         self._watch = self._begin_watch()
@@ -156,12 +156,3 @@ def _as_postgres() -> Sequence[str]:
     if os.geteuid() != 0:
         return []
     return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-
-
-def _free_port() -> int:
-    # Below those that outgoing connections get: a client that calls a stopped server could otherwise reach itself.
-    for port in range(20_000 + os.getpid() % 10_000, 32_768):
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise OSError("no port is free")

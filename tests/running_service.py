@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import queue
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from typing import Any, Protocol
 import httpx
 import psutil
 import yaml
+from free_ports import free_ports
 
 ROOT = Path(__file__).parents[1]
 #: Seconds until a start is called failed; two cores shared with other work need most of a minute.
@@ -90,11 +90,9 @@ class Service:
 
 
 def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port that nobody holds."""
+    [port] = free_ports(1)
+    return port
 
 
 def one_replica(folder: Path, **fields: Any) -> str:

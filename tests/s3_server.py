@@ -11,13 +11,12 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 import urllib.request  # noqa: TID251 -- for what this test itself has started
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +24,7 @@ from uuid import uuid4
 
 import boto3
 import psutil
+from free_ports import free_ports
 from missing_service import give_up
 
 from deployments.delivery.bucket import Patience, s3_config
@@ -98,7 +98,7 @@ class S3Server:
 
     def start(self) -> None:
         """Start and return once calls are taken."""
-        monitor_port, self._port = _free_ports(2)
+        monitor_port, self._port = free_ports(2)
         self._write_settings(monitor_port)
         self._start_monitor(monitor_port)
         self._start_store()
@@ -213,17 +213,3 @@ def _environment() -> dict[str, str]:
 
 def _monitor_at(port: int) -> str:
     return f"[v2:127.0.0.1:{port}]"
-
-
-def _free_ports(number: int) -> list[int]:
-    # Below those that outgoing connections get: a client that calls a stopped server could otherwise reach itself.
-    with ExitStack() as held:
-        found: list[int] = []
-        for port in range(20_000 + os.getpid() % 10_000, 32_768):
-            probe = held.enter_context(socket.socket())
-            with suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                found.append(port)
-            if len(found) == number:
-                return found
-    raise OSError("no port is free")

@@ -23,6 +23,8 @@ from free_ports import free_ports
 ROOT = Path(__file__).parents[1]
 #: Seconds until a start is called failed; two cores shared with other work need most of a minute.
 START_S = 240
+#: Seconds that a call may take where the service fills both cores.
+CALL_S = 120
 #: What nohup ignores its children ignore; this starts a program that heeds a closed terminal even then.
 HEEDING_HANGUPS = ("env", "--default-signal=HUP")
 ALICE = "key-of-alice-0123456789"
@@ -43,7 +45,7 @@ class Served(Protocol):
 def client_of(service: Served, key: str = ALICE) -> httpx.Client:
     """Return an HTTP client that shows a key."""
     headers = {"Authorization": f"Bearer {key}"}
-    return httpx.Client(base_url=service.base_url, headers=headers, timeout=120, trust_env=False)
+    return httpx.Client(base_url=service.base_url, headers=headers, timeout=CALL_S, trust_env=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +63,7 @@ class Service:
 
     def metrics(self) -> str:
         """Read what all processes of the service have measured."""
-        return httpx.get(f"http://127.0.0.1:{self.metrics_port}/metrics", trust_env=False).text
+        return httpx.get(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=CALL_S, trust_env=False).text
 
     def row(self, task_id: str) -> dict[str, Any]:
         """Return a task as the database has it."""

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from PIL import Image
-from running_service import BOB, Service
+from running_service import BOB, CALL_S, Service
 
 UNO = "/api/v3/wavespeed-ai/uno"
 
@@ -170,7 +170,7 @@ def test_an_unknown_id_is_404(client: httpx.Client, text: str) -> None:
 )
 def test_strangers_get_401(service: Service, headers: dict[str, str]) -> None:
     """No key, a wrong key and another scheme are refused alike, whatever the body."""
-    reply = httpx.post(service.base_url + UNO, headers=headers, content=b"{nope", trust_env=False)
+    reply = httpx.post(service.base_url + UNO, headers=headers, content=b"{nope", timeout=CALL_S, trust_env=False)
 
     assert reply.status_code == 401
     assert reply.json()["code"] == 401

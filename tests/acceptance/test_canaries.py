@@ -23,7 +23,7 @@ from typing import Any
 import httpx
 import pytest
 from PIL import Image
-from running_service import ROOT, free_port, one_replica, uxo_run, wait_for
+from running_service import CALL_S, ROOT, free_port, one_replica, uxo_run, wait_for
 
 #: By the place where each is put.
 CANARIES: Mapping[str, str] = {
@@ -159,7 +159,7 @@ def traces(tmp_path_factory: pytest.TempPathFactory, neighbour: Neighbour, ray_f
     with uxo_run(folder, config=config, **settings) as (_, lines):
         said = wait_for(lines, "serving at")
         drawn = plant(f"http://127.0.0.1:{port}", neighbour)
-        metrics = httpx.get(f"http://127.0.0.1:{metrics_port}/metrics", trust_env=False).text
+        metrics = httpx.get(f"http://127.0.0.1:{metrics_port}/metrics", timeout=CALL_S, trust_env=False).text
     while not lines.empty():
         said.append(lines.get())
     logs = [path.read_text("utf-8", "replace") for path in ray_folder.rglob("logs/**/*") if path.is_file()]

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 import schemathesis
-from running_service import ALICE, Service
+from running_service import ALICE, CALL_S, Service
 from schemathesis.checks import not_a_server_error
 from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi.checks import (
@@ -58,16 +58,15 @@ CONFIG: dict[str, Any] = {
         "coverage": {"unexpected-methods": []},
         "stateful": {"enabled": False},
     },
-    "request-timeout": 120,
+    "request-timeout": CALL_S,
 }
 
 
 @pytest.fixture(scope="module")
 def upload_token(service: Service) -> str:
     """Return what opens the address that takes fal's uploads, and no other."""
-    reply = httpx.post(
-        f"{service.base_url}/fal/rest/storage/auth/token", headers={"Authorization": f"Key {ALICE}"}, trust_env=False
-    )
+    url, headers = f"{service.base_url}/fal/rest/storage/auth/token", {"Authorization": f"Key {ALICE}"}
+    reply = httpx.post(url, headers=headers, timeout=CALL_S, trust_env=False)
     token: str = reply.json()["token"]
     return token
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from postgresql_server import PostgresServer
-from running_service import ALICE, ROOT, START_S, free_port, one_replica, uxo_run, wait_for
+from running_service import ALICE, CALL_S, ROOT, START_S, free_port, one_replica, uxo_run, wait_for
 
 #: More than a replica does in the time that it is given to end.
 WISHES = [{"prompt": "a cup", "seed": seed, "num_images": 4, "num_inference_steps": 50} for seed in range(8)]
@@ -51,7 +51,7 @@ def migrate(settings: dict[str, str]) -> None:
 def submit_all(port: int, *, reference: str) -> None:
     """Submit every wish."""
     headers = {"Authorization": f"Bearer {ALICE}"}
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=120, trust_env=False) as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=CALL_S, trust_env=False) as client:
         for wish in WISHES:
             client.post("/api/v3/wavespeed-ai/uno", json=wish | {"images": [reference]}).raise_for_status()
 

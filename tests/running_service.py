@@ -9,8 +9,9 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +24,10 @@ from free_ports import free_ports
 ROOT = Path(__file__).parents[1]
 #: Seconds until a start is called failed; two cores shared with other work need most of a minute.
 START_S = 240
+#: Seconds until a stop is called failed; then all that is left is killed.
+END_S = 60
+#: Seconds for a test that runs the service once: more than its start, its work and its stop may take together.
+RUN_S = 3 * START_S
 #: Seconds that a call may take where the service fills both cores.
 CALL_S = 120
 #: What nohup ignores its children ignore; this starts a program that heeds a closed terminal even then.
@@ -136,13 +141,31 @@ def uxo_run(
     assert process.stdout is not None
     reader = threading.Thread(target=read_all, args=[process.stdout, lines])
     reader.start()
-    try:
+    with ExitStack() as ending:
+        ending.callback(process.stdout.close)
+        ending.callback(reader.join, timeout=10)
+        ending.callback(end, process)
         yield process, lines
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=60)
-        reader.join(timeout=10)
-        process.stdout.close()
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """Ask a service to stop; one that does not is killed with all that it has started, and is a failure."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(timeout=END_S)
+    except subprocess.TimeoutExpired:
+        kill_tree(process)
+        raise
+
+
+def kill_tree(process: subprocess.Popen[str]) -> None:
+    """Kill a process and all that it has started."""
+    started = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    for each in started:
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
+    process.wait()
 
 
 def read_all(stream: Iterable[str], lines: queue.Queue[str]) -> None:
@@ -153,9 +176,9 @@ def read_all(stream: Iterable[str], lines: queue.Queue[str]) -> None:
 
 
 def wait_for(lines: queue.Queue[str], text: str) -> list[str]:
-    """Read lines until one holds ``text``; return them all."""
-    said: list[str] = []
+    """Read lines until one holds ``text``, for as long as a start may take; return them all."""
+    latest, said = time.monotonic() + START_S, list[str]()
     while not said or text not in said[-1]:
-        said.append(lines.get(timeout=START_S))
+        said.append(lines.get(timeout=max(0, latest - time.monotonic())))
         assert said[-1], f"it ended without saying {text!r}: {''.join(said)}"
     return said

@@ -23,7 +23,7 @@ from typing import Any
 import httpx
 import pytest
 from PIL import Image
-from running_service import CALL_S, ROOT, free_port, one_replica, uxo_run, wait_for
+from running_service import CALL_S, ROOT, RUN_S, free_port, one_replica, uxo_run, wait_for
 
 #: By the place where each is put.
 CANARIES: Mapping[str, str] = {
@@ -56,6 +56,8 @@ A_CALLERS_OWN = {
 TOLD_AGAIN = {"prompt", "data URI", "query of a reference"}
 #: Seconds until what was asked for must have come.
 PATIENCE_S = 90
+
+pytestmark = pytest.mark.timeout(RUN_S)
 
 
 class Neighbour(ThreadingHTTPServer):

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from running_service import ALICE, HEEDING_HANGUPS, ROOT, START_S, free_port, one_replica, uxo_run, wait_for
+from running_service import ALICE, HEEDING_HANGUPS, ROOT, RUN_S, START_S, free_port, one_replica, uxo_run, wait_for
 from weights_folder import write_hollow
 
 from models.loading import hash_file, record
@@ -32,6 +32,8 @@ subprocess.run(sys.argv[1:])
 FLIPPED = "tokenizer_2/tokenizer.json"
 #: Seconds that an orderly stop may take; Ray's processes without their head need 60 to notice.
 STOP_S = 40
+
+pytestmark = pytest.mark.timeout(RUN_S)
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,13 @@ from pathlib import Path
 import httpx
 import pytest
 from postgresql_server import PostgresServer
-from running_service import ALICE, CALL_S, ROOT, START_S, free_port, one_replica, uxo_run, wait_for
+from running_service import ALICE, CALL_S, ROOT, RUN_S, START_S, free_port, one_replica, uxo_run, wait_for
 
 #: More than a replica does in the time that it is given to end.
 WISHES = [{"prompt": "a cup", "seed": seed, "num_images": 4, "num_inference_steps": 50} for seed in range(8)]
 
 
-@pytest.mark.timeout(3 * START_S)
+@pytest.mark.timeout(RUN_S)
 def test_a_service_that_stops_leaves_nothing_running(
     postgresql: PostgresServer, tmp_path: Path, references: list[str]
 ) -> None:

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import pytest
 import structlog
+from hypothesis import settings
 from postgresql_server import PostgresServer, require_postgresql
 from s3_server import S3Server, require_s3
 
@@ -26,6 +27,10 @@ from models.request import GenerationRequest
 pytest_plugins = ["golden_table", "sharing_out"]
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+# On cores that are shared with other work any example may be slow once; all else stays as it is here, or in CI.
+settings.register_profile("unhurried", settings(), deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(autouse=True)

@@ -132,7 +132,6 @@ def test_who_waits_is_served_by_weight(database_url: str, make_task: MakeTask, m
 
         @settings(
             max_examples=30,
-            deadline=None,
             derandomize=True,
             database=None,
             phases=[Phase.generate],  # to find the smallest example takes minutes where every event is a transaction

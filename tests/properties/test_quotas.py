@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from deployments.errors import CallRefused
@@ -53,7 +53,6 @@ def let_in(rate: int, gaps_s: Sequence[float], *, copies: int) -> list[float]:
     return moments
 
 
-@settings(deadline=None)
 @given(rate=st.integers(1, 12), gaps_s=GAPS_S, copies=st.integers(1, 15))
 def test_no_minute_sees_more_than_twice_the_rate(rate: int, gaps_s: list[float], copies: int) -> None:
     """Whenever the calls come, a window of 60 s holds a saved-up minute's share and the share of that minute itself.
@@ -68,7 +67,6 @@ def test_no_minute_sees_more_than_twice_the_rate(rate: int, gaps_s: list[float],
     assert all(sum(start_s <= moment <= start_s + 60 for moment in moments) <= 2 * rate for start_s in moments)
 
 
-@settings(deadline=None)
 @given(rate=RATES, gap_s=st.floats(0, 1e6))
 def test_a_tenant_who_keeps_to_its_rate_is_never_refused(rate: int, gap_s: float) -> None:
     """Calls at an even pace, and a whole minute's calls after a pause, are all let in."""
@@ -79,7 +77,6 @@ def test_a_tenant_who_keeps_to_its_rate_is_never_refused(rate: int, gap_s: float
         assert refusal is None
 
 
-@settings(deadline=None)
 @given(rate=RATES, gaps_s=GAPS_S)
 def test_who_comes_when_told_is_let_in(rate: int, gaps_s: list[float]) -> None:
     """After exactly the advised wait, the same call is let in; a second earlier it is not."""
@@ -97,7 +94,6 @@ def test_who_comes_when_told_is_let_in(rate: int, gaps_s: list[float]) -> None:
         assert refused_earlier is not None
 
 
-@settings(deadline=None)
 @given(
     tenant=st.builds(
         Tenant,

@@ -263,7 +263,6 @@ def test_task_life(database_url: str, make_task: MakeTask, make_request: MakeReq
                 settings=settings(
                     max_examples=80,
                     stateful_step_count=30,
-                    deadline=None,
                     derandomize=True,
                     database=None,
                     phases=[Phase.generate],  # to find the shortest life takes minutes: every move is a transaction

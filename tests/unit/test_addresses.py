@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from deployments.outbound.addresses import is_public, meanings
@@ -152,7 +152,6 @@ def test_what_hides_nothing_means_itself() -> None:
     ]
 
 
-@settings(deadline=None)
 @given(number=st.integers(0, 2**32 - 1))
 def test_embedding_changes_nothing(number: int) -> None:
     """An IPv4 address gets the same verdict when it comes mapped or translated."""

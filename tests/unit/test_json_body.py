@@ -29,7 +29,7 @@ def nested(depth: int) -> bytes:
     return b'{"a":' + b"[" * (depth - 1) + b'"x"' + b"]" * (depth - 1) + b"}"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(document=st.dictionaries(st.text(st.characters(codec="ascii", min_codepoint=1)), JSON_VALUES))
 def test_what_is_written_is_read(document: dict[str, Any]) -> None:
     """Every JSON object within the limits is read as it was written."""
@@ -38,7 +38,7 @@ def test_what_is_written_is_read(document: dict[str, Any]) -> None:
     assert read_object(body) == document
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(body=st.binary() | st.text().map(str.encode) | st.text('[]{}",:\\u0d8-1eNa ').map(str.encode))
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     """No bytes at all raise anything but BadCall."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from deployments.outbound.urls import UnreadableUrl, WebAddress, read_url
@@ -123,7 +123,6 @@ def test_authority(text: str, authority: str) -> None:
     assert read_url(text).authority == authority
 
 
-@settings(deadline=None)
 @given(text=st.text() | st.text("htps:/.@\\[]#?%1a \t").map(lambda tail: f"http://{tail}"))
 def test_any_text_is_read_or_refused(text: str) -> None:
     """No text raises anything but UnreadableUrl, and what was read reads the same when it is written out."""

@@ -236,7 +236,7 @@ NOISE = Image.effect_noise((48, 48), 90).convert("RGB")
 FILES = [saved(NOISE, "PNG"), saved(NOISE, "JPEG"), saved(NOISE, "WEBP"), saved(NOISE.convert("P"), "PNG")]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     content=st.sampled_from(FILES),
     changes=st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=6),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from dialect_golden import cases, made_call, made_outcome, written, written_reply
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from deployments import errors
@@ -130,7 +130,6 @@ ANY_JSON = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(body=st.binary() | ANY_JSON.map(lambda value: json.dumps(value).encode()))
 def test_any_body_is_understood_or_refused(body: bytes) -> None:
     """No body raises anything but CallRefused."""
@@ -142,7 +141,6 @@ def test_any_body_is_understood_or_refused(body: bytes) -> None:
     assert isinstance(answer, Submit) or (isinstance(answer, Reply) and answer.status == 400)
 
 
-@settings(deadline=None)
 @given(fields=st.dictionaries(st.sampled_from(FIELDS), ANY_JSON, max_size=4))
 def test_any_value_in_any_field_is_understood_or_refused(fields: dict[str, Any]) -> None:
     """No value of any kind in any field raises anything but CallRefused."""
@@ -155,7 +153,6 @@ def test_any_value_in_any_field_is_understood_or_refused(fields: dict[str, Any])
     assert operation.request.seed >= 1
 
 
-@settings(deadline=None)
 @given(shown=st.text())
 def test_any_authorization_is_a_key_or_refused(shown: str) -> None:
     """No header raises anything but Unauthenticated."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from dialect_golden import BASE_URL, FRESH_UUID, NOW_S, cases, made_call, made_outcome, written, written_reply
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from deployments import errors
@@ -294,7 +294,6 @@ def test_refused_task_of_another_dialect_is_shown(make_task: Callable[..., Task]
     assert b"the reason" in reply.body
 
 
-@settings(deadline=None)
 @given(body=st.binary() | st.text().map(str.encode))
 def test_any_body_is_understood_or_refused(body: bytes) -> None:
     """No body makes a route raise anything but CallRefused, and its reply is never a mistake of ours."""
@@ -305,7 +304,6 @@ def test_any_body_is_understood_or_refused(body: bytes) -> None:
         assert refusal is None or 400 <= DIALECT.render_refusal(refusal, call).status < 500
 
 
-@settings(deadline=None)
 @given(fields=st.dictionaries(st.sampled_from(FIELDS), ANY_JSON, max_size=4))
 def test_any_value_in_any_field_is_understood_or_refused(fields: dict[str, Any]) -> None:
     """No value of any kind in any field raises anything but CallRefused, nor makes a reply that cannot be written."""
@@ -320,7 +318,6 @@ def test_any_value_in_any_field_is_understood_or_refused(fields: dict[str, Any])
         assert reply.status == 422
 
 
-@settings(deadline=None)
 @given(headers=st.dictionaries(st.sampled_from(READ_HEADERS), st.text() | ANY_JSON.map(json.dumps)), url=st.text())
 def test_any_header_is_understood_or_refused(headers: dict[str, str], url: str) -> None:
     """No header and no webhook address raises anything but CallRefused; what is understood makes sense."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from dialect_golden import cases, made_call, made_outcome, written, written_reply
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -217,7 +217,6 @@ def answer_to(call: Call) -> Operation | Reply:
         return DIALECT.render_refusal(refusal, call)
 
 
-@settings(deadline=None)
 @given(
     body=st.binary() | ANY_JSON.map(lambda value: json.dumps(value).encode()),
     length=st.none() | st.integers(-1, 200).map(str) | st.text(),
@@ -233,7 +232,6 @@ def test_any_body_is_understood_or_refused(body: bytes, length: str | None, enco
     assert isinstance(answer, Submit) or (isinstance(answer, Reply) and answer.status == 400)
 
 
-@settings(deadline=None)
 @given(
     tensors=st.lists(ANY_TENSOR, max_size=3),
     behind=st.binary(max_size=24),

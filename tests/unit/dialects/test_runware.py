@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from dialect_golden import BASE_URL, MakeTask, cases, made_call, made_outcome, made_task, written, written_reply
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from deployments import errors
@@ -309,7 +309,6 @@ def replies_to(call: Call) -> list[Reply]:
     return [*(frame for frame in frames if frame is not None), DIALECT.render(BatchOutcome(parts=whole), call)]
 
 
-@settings(deadline=None)
 @given(
     body=st.binary() | ANY_JSON.map(lambda value: json.dumps([value]).encode()),
     authorization=st.none() | st.text() | st.just("Bearer KEY"),
@@ -326,7 +325,6 @@ def test_any_call_is_understood_or_refused(body: bytes, authorization: str | Non
     assert all(json.loads(reply.body)["errors"] for reply in replies if reply.status != 200)
 
 
-@settings(deadline=None)
 @given(task_type=st.sampled_from(list(SCHEMA)), members=st.dictionaries(st.sampled_from(MEMBERS), ANY_JSON, max_size=4))
 def test_any_value_in_any_member_is_understood_or_refused(task_type: str, members: dict[str, Any]) -> None:
     """No value of any kind in any member of any task raises anything but CallRefused."""

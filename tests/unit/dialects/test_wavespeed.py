@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from dialect_golden import BASE_URL, cases, made_call, made_outcome, made_task, written, written_reply
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from deployments import errors
@@ -214,7 +214,6 @@ ANY_JSON = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(
     route=st.sampled_from(SUBMITS),
     body=st.binary() | ANY_JSON.map(lambda value: json.dumps(value).encode()),
@@ -232,7 +231,6 @@ def test_any_body_is_understood_or_refused(route: Route, body: bytes, webhook: s
     assert isinstance(answer, Submit) or (isinstance(answer, Reply) and answer.status == 400)
 
 
-@settings(deadline=None)
 @given(route=st.sampled_from(SUBMITS), fields=st.dictionaries(st.sampled_from(FIELDS), ANY_JSON, max_size=4))
 def test_any_value_in_any_field_is_understood_or_refused(route: Route, fields: dict[str, Any]) -> None:
     """No value of any kind in any field raises anything but CallRefused."""
@@ -247,7 +245,6 @@ def test_any_value_in_any_field_is_understood_or_refused(route: Route, fields: d
     assert operation.request.seed >= 0
 
 
-@settings(deadline=None)
 @given(
     route=st.sampled_from([route for route in DIALECT.routes if route not in SUBMITS]),
     fields=st.dictionaries(st.sampled_from(OTHER_FIELDS), ANY_JSON, max_size=4),
@@ -276,7 +273,6 @@ def test_any_call_elsewhere_is_understood_or_refused(
 FORM = b'--edge\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nabc\r\n--edge--\r\n'
 
 
-@settings(deadline=None)
 @given(
     body=st.binary() | st.tuples(st.integers(0, len(FORM)), st.binary()).map(lambda cut: FORM[: cut[0]] + cut[1]),
     content_type=st.text() | st.text().map(lambda text: f"multipart/form-data; boundary={text}"),

@@ -63,7 +63,7 @@ def fixed(replicas: int, **changes: float) -> Lived:
 
 
 @given(coming=COMING, replicas=st.integers(1, 4), losses=st.sampled_from([0.0, 200.0]), seed=st.integers(0, 9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_request_ends_once(
     coming: list[tuple[float, str, float, float | None, str]], replicas: int, losses: float, seed: int
 ) -> None:
@@ -89,7 +89,7 @@ def test_every_request_ends_once(
 
 
 @given(coming=COMING, seed=st.integers(0, 9))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_one_seed_means_one_story(coming: list[tuple[float, str, float, float | None, str]], seed: int) -> None:
     """The same work, setting and seed come to the same ends at the same moments."""
     works = works_of(coming)

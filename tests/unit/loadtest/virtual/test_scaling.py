@@ -39,7 +39,7 @@ def lived_with(rule: Scaling, *, peak: float = 8.0) -> Lived:
 
 @RAYS_SCHEMA
 @given(desired=st.lists(st.tuples(st.floats(0.1, 90), st.integers(0, 12)), min_size=1, max_size=60))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_delays_are_those_of_serve(desired: list[tuple[float, int]]) -> None:
     """For every series of wishes our copy says what Serve's own code says."""
     from ray.serve.autoscaling_policy import _apply_delay_logic  # noqa: PLC0415 -- takes seconds
@@ -57,7 +57,6 @@ def test_delays_are_those_of_serve(desired: list[tuple[float, int]]) -> None:
 
 @RAYS_SCHEMA
 @given(calls=st.integers(0, 500), up=st.integers(1, 50))
-@settings(deadline=None)
 def test_wishes_are_those_of_serve(calls: int, up: int) -> None:
     """For every number of calls and replicas our copy wishes for what Serve's own code wishes for."""
     from ray.serve.autoscaling_policy import _apply_scaling_factors  # noqa: PLC0415 -- takes seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import subprocess
 import sys
@@ -239,13 +240,14 @@ async def test_no_span_holds_a_secret(
         assert secret not in collector.said
 
 
-def test_a_collector_that_does_not_answer_holds_up_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_collector_that_does_not_answer_holds_up_no_end() -> None:
     """A process ends although nobody answers the call that brings its last spans, however long that may take."""
     with socket.create_server(("127.0.0.1", 0)) as deaf:
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{deaf.getsockname()[1]}")
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1000")
+        address = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        told = {"OTEL_EXPORTER_OTLP_ENDPOINT": address, "OTEL_EXPORTER_OTLP_TIMEOUT": "1000"}
+        environment = {**os.environ, **told}  # noqa: TID251 -- handed on, not read
 
-        ended = subprocess.run([sys.executable, str(TRACED)], timeout=UNANSWERED_S, check=False)
+        ended = subprocess.run([sys.executable, str(TRACED)], env=environment, timeout=UNANSWERED_S, check=False)
 
     assert ended.returncode == 0
 

@@ -13,10 +13,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from itertools import cycle, islice
 
-#: Where they lie. Linux deals out those from 32768 on, and Ray Serve puts ingresses on those from 30000 on.
-PORTS = range(10_000, 30_000)
-#: The golden section of so many ports: processes whose ids differ by 30 or less begin 400 ports apart or more.
-STRIDE = 12_361
+#: Where they lie. Linux deals out those from 32768 on, Serve puts ingresses on those from 30000 on, and ``ray start``
+#: puts workers on those up to 19999.
+PORTS = range(20_000, 30_000)
+#: The golden section of so many ports: processes whose ids differ by 30 or less begin 200 ports apart or more.
+STRIDE = 6_179
 
 
 def ports_of(pid: int) -> Iterator[int]:

@@ -9,7 +9,7 @@ from itertools import islice
 from free_ports import PORTS, free_ports, ports_of
 
 #: More than a run of all tests asks for in one process.
-MANY = 250
+MANY = 200
 
 
 def test_ports_are_free_and_in_a_row() -> None:

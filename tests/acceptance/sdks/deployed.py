@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
+from free_ports import free_ports
 from helm_chart import HELM_3, render, serve_config_of
 from postgresql_server import PostgresServer, binaries
 from running_service import ALICE, BOB
@@ -77,7 +77,7 @@ def can_deploy() -> bool:
 @contextmanager
 def deploying(postgresql: PostgresServer, s3: S3Server) -> Iterator[Deployed]:
     """Run the application for the length of a ``with`` block, with an empty database and an empty bucket."""
-    config = on_one_node(serve_config_of(render(VALUES)), free_ports())
+    config = on_one_node(serve_config_of(render(VALUES)), free_ports(PORTS_PER_CLUSTER)[0])
     database_url = postgresql.url(postgresql.create_database())
     port = config["http_options"]["port"]
     environment = {
@@ -100,13 +100,3 @@ def deploying(postgresql: PostgresServer, s3: S3Server) -> Iterator[Deployed]:
         cluster.migrate()
         cluster.deploy(config)
         yield Deployed(cluster=cluster, config=config, database_url=database_url)
-
-
-def free_ports() -> int:
-    """Return the first of so many free ports as a cluster needs, below those that outgoing connections get."""
-    for first in range(20_000, 32_000, PORTS_PER_CLUSTER):
-        with ExitStack() as held, suppress(OSError):
-            for port in range(first, first + PORTS_PER_CLUSTER):
-                held.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            return first
-    raise OSError("no ports are free")

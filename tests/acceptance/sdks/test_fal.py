@@ -15,7 +15,7 @@ from acceptance.sdks.told import Play, Told
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from receiver import Arrival
-from running_service import Served
+from running_service import CALL_S, Served
 
 SQUARE = ("PNG", (512, 512))
 
@@ -33,7 +33,8 @@ def told(play_user: Play, tls_front: tuple[str, Path]) -> Told:
 @pytest.fixture(scope="module")
 def public_key(service: Served) -> Ed25519PublicKey:
     """Return the key of the service's webhooks, as a receiver gets it: from the JWKS, without an API key."""
-    [key] = httpx.get(f"{service.base_url}/fal/rest/.well-known/jwks.json", trust_env=False).json()["keys"]
+    url = f"{service.base_url}/fal/rest/.well-known/jwks.json"
+    [key] = httpx.get(url, timeout=CALL_S, trust_env=False).json()["keys"]
     assert (key["kty"], key["crv"]) == ("OKP", "Ed25519")
     return Ed25519PublicKey.from_public_bytes(base64.urlsafe_b64decode(key["x"] + "="))
 

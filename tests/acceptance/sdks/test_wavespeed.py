@@ -16,7 +16,7 @@ import wavespeed
 from acceptance.sdks.letterbox import Letterbox
 from acceptance.sdks.told import seen, unsigned
 from receiver import Arrival
-from running_service import ALICE, BOB, Served, client_of
+from running_service import ALICE, BOB, CALL_S, Served, client_of
 
 from models.catalog import SIZE_PRESETS
 
@@ -50,7 +50,7 @@ def client(service: Served) -> wavespeed.Client:
 def run(client: wavespeed.Client, model: str, **fields: Any) -> list[bytes]:
     """Run a model through the package and fetch what came of it, as its users do."""
     outputs = client.run(model, fields, poll_interval=0.2, timeout=200)["outputs"]
-    return [httpx.get(url, trust_env=False).raise_for_status().content for url in outputs]
+    return [httpx.get(url, timeout=CALL_S, trust_env=False).raise_for_status().content for url in outputs]
 
 
 def size_of(content: bytes) -> tuple[int, int]:
@@ -179,14 +179,14 @@ def test_sync_mode_with_links(client: wavespeed.Client, references: list[str]) -
 
     [url] = client.run("wavespeed-ai/uno", wish, enable_sync_mode=True)["outputs"]
 
-    assert [httpx.get(url, trust_env=False).content] == run(client, "wavespeed-ai/uno", **wish)
+    assert [httpx.get(url, timeout=CALL_S, trust_env=False).content] == run(client, "wavespeed-ai/uno", **wish)
 
 
 def test_an_upload_can_be_used(client: wavespeed.Client, picture: Path, references: list[str]) -> None:
     """A file that the package uploads is kept as it is, and does as a reference what it does from the web."""
     url = client.upload(str(picture))
 
-    assert httpx.get(url, trust_env=False).content == picture.read_bytes()
+    assert httpx.get(url, timeout=CALL_S, trust_env=False).content == picture.read_bytes()
     assert run(client, "wavespeed-ai/uno", **SMALL, images=[url]) == run(
         client, "wavespeed-ai/uno", **SMALL, images=references[:1]
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, MutableMapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -32,19 +32,23 @@ listen all
 OURS = Path(sys.executable).with_name("uxo-haproxy")
 #: Without ours about every second caller is overlooked, until much later something else happens to the connection.
 CALLERS = 8
-#: Seconds in which a caller who hung up has to be noticed; usually it takes none.
-PATIENCE_S = 4.0
+#: Seconds in which a call has to arrive, and a caller who hung up to be noticed; usually neither takes any.
+PATIENCE_S = 20.0
 
 
 class Waiting:
-    """An application that never answers, and tells whom it has lost."""
+    """An application that never answers, and tells when it is asked and when it has lost a caller."""
 
     def __init__(self) -> None:
+        self.asked = asyncio.Semaphore(0)
         self.lost = asyncio.Semaphore(0)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, _send: Any) -> None:
         """Wait until the caller is gone."""
         if scope["type"] == "http":
+            while (await receive()).get("more_body"):
+                pass
+            self.asked.release()
             while (await receive())["type"] != "http.disconnect":
                 pass
             self.lost.release()
@@ -84,19 +88,22 @@ async def _answers(port: int) -> bool:
     return False
 
 
-async def hang_up(port: int) -> None:
-    """Ask, and lose patience."""
-    async with httpx.AsyncClient(trust_env=False, timeout=0.2) as client:
-        with pytest.raises(httpx.ReadTimeout):
-            await client.post(f"http://127.0.0.1:{port}/", json={"a": "b" * 3000})
+async def hang_up(port: int, *, once: Awaitable[object]) -> None:
+    """Ask, and leave once something has come about."""
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client:
+        asking = asyncio.create_task(client.post(f"http://127.0.0.1:{port}/", json={"a": "b" * 3000}))
+        await asyncio.wait_for(once, PATIENCE_S)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
 
 
 @pytest.mark.skipif(not OURS.is_file(), reason="the project is not installed, so there is no uxo-haproxy")
 async def test_every_caller_who_hangs_up_is_noticed(tmp_path: Path) -> None:
-    """One after the other they ask and lose patience, and the application hears of each."""
+    """One after the other they ask and leave, and the application hears of each."""
     waiting, front, back = Waiting(), free_port(), free_port()
     async with serving(waiting, back), proxied(tmp_path, front=front, back=back):
         for _ in range(CALLERS):
-            await hang_up(front)
+            await hang_up(front, once=waiting.asked.acquire())
 
             await asyncio.wait_for(waiting.lost.acquire(), PATIENCE_S)

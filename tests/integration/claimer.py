@@ -1,6 +1,7 @@
 """A process that claims, run by test_two_processes.py: ``python claimer.py URL REPLICA LEASE_S``.
 
-Prints ``ready`` once its store is open, then each claimed id on its own line, and ends when nothing waits any more.
+Prints ``ready`` once its store is open, then each claimed id on its own line, and ends when nothing waits any more. It
+claims three for each line that comes in, and goes on by itself once no line can come any more.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from deployments.tasks.store import TaskStore
 
 
 async def claim_until_empty(url: str, replica_id: str, lease_s: float) -> None:
-    """Claim three at a time; start when a line comes in, so that all processes start together."""
+    """Claim three at a time, when it is told to."""
     store = await TaskStore.open(url)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
@@ -20,6 +21,7 @@ async def claim_until_empty(url: str, replica_id: str, lease_s: float) -> None:
     while claims := await store.claim(models=["uno"], limit=3, replica_id=replica_id, lease_s=lease_s):
         sys.stdout.writelines(f"{claim.task.id}\n" for claim in claims)
         sys.stdout.flush()
+        sys.stdin.readline()
     await store.close()
 
 

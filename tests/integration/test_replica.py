@@ -10,6 +10,7 @@ import pytest
 from running_replica import decode_here, running
 from solid_pipeline import SolidPipeline
 
+from deployments.database.database import Database
 from deployments.database.signals import StoreSignal
 from deployments.delivery.files import FilesSink
 from deployments.delivery.inline import InlineSink
@@ -22,7 +23,8 @@ from deployments.replica.doors import Doors
 from deployments.replica.limits import Limits
 from deployments.replica.replica import Replica
 from deployments.tasks.claim import MANY
-from deployments.tasks.store import TaskStore
+from deployments.tasks.overview import Overview
+from deployments.tasks.store import Rescued, TaskStore
 from deployments.tasks.task import Task, TaskState
 from deployments.tasks.waterfall import Part, waterfall_of
 from deployments.telemetry.instruments import value_of
@@ -35,6 +37,8 @@ Until = Callable[..., Awaitable[Task]]
 MakeReplica = Callable[..., Replica]
 #: Every state from which a task never moves again.
 ENDED = tuple(state for state in TaskState if state.is_terminal)
+#: More steps than any test waits for.
+ENDLESS = 1_000_000
 #: The parts of a task that a replica measures.
 MEASURED = list(Part)[2:-1]
 
@@ -179,17 +183,22 @@ async def test_a_poisoned_task_fails_and_its_neighbours_do_not(
 
 
 async def test_work_that_outlasts_its_lease_keeps_it(
-    store: TaskStore, make_replica: MakeReplica, submit: Submit, until: Until
+    database: Database, store: TaskStore, make_replica: MakeReplica, submit: Submit, until: Until
 ) -> None:
-    """A task whose steps go on is beaten for, so no rescue takes it away."""
-    task = await submit(num_inference_steps=50, num_images=20)
-    rescued = 0
+    """A task whose steps go on is beaten for: its lease ends later than it would have, and no rescue takes it away."""
+    task, overview = await submit(num_inference_steps=ENDLESS), Overview(database)
 
-    async with running(make_replica(capacity=1)):
-        while not (ended := await until(task)).state.is_terminal:
-            rescued += (await store.rescue()).requeued
+    async with running(make_replica(capacity=1, lease_s=5)):
+        await until(task, TaskState.RUNNING)
+        first = (await overview.show(task.id)).lease_expires_at
+        async with asyncio.timeout(60):
+            while (await overview.show(task.id)).lease_expires_at == first:  # noqa: ASYNC110 -- a beat wakes nobody
+                await asyncio.sleep(0.05)
+        rescued = await store.rescue()
+        after = await until(task)
 
-    assert (rescued, ended.attempt) == (0, 1)
+    assert rescued == Rescued(requeued=0, quarantined=0)
+    assert (after.state, after.attempt) == (TaskState.RUNNING, 1)
 
 
 async def test_a_hung_step_loses_its_lease(

@@ -1,6 +1,7 @@
 """What the scripts that play an SDK's user share: what they are given, and how they say what came of it.
 
-They run in an environment that holds one SDK and nothing of this project, so this knows the standard library alone.
+They run in an environment that holds one SDK and nothing of this project, so this knows the standard library alone, and
+a server of these tests that knows no more.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import json
 import sys
 import time
 import urllib.request  # noqa: TID251 -- for what this test itself has started
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from receiver import receiving, status
 
 #: A case of a script: what a user does, with an answer for JSON; asynchronous where the SDK is.
 Case = Callable[[], Any]
@@ -55,6 +58,19 @@ class Given:
     def fetch(self, *urls: str) -> list[str]:
         """Fetch pictures as a browser would, keep them, and return their names."""
         return self.keep(*(content_of(url) for url in urls))
+
+    async def leave_once_begun(self, call: Callable[[str], Coroutine[Any, Any, object]]) -> bool:
+        """Make a call that names a picture here, leave when the service fetches it, and return whether we were in time.
+
+        Earlier there may be nothing yet that the service could stop.
+        """
+        async with receiving() as server:
+            server.says("/", status(200, "Content-Type: image/png", body=self.picture.read_bytes()))
+            calling = asyncio.create_task(call(server.url()))
+            await server.until(1)
+            calling.cancel()
+            await asyncio.wait([calling])
+        return calling.cancelled()
 
 
 def content_of(url: str) -> bytes:

@@ -84,7 +84,6 @@ def test_mistakes_raise_the_packages_own_errors(told: Told, case: str, name: str
 
 def test_hanging_up_cancels(told: Told, service: Served) -> None:
     """A caller who stops waiting is not worked for any longer."""
-    raised = told.raised("hang_up")
+    assert told.answer("hang_up")
 
-    assert raised.name == "APITimeoutError"
     wait_until_cancelled(service, "aiml", noted="nobody waits for this")

@@ -102,10 +102,16 @@ def unknown_path() -> Any:
     return ALICE.models.list()
 
 
-def hang_up() -> Any:
-    """Wait for less time than it takes, which cancels."""
-    hasty = ALICE.with_options(timeout=3.0)
-    return generate(hasty, prompt="nobody waits for this", size="1024x1024", n=4, more={"num_inference_steps": 50})
+async def hang_up() -> Any:
+    """Leave while it is made, which cancels."""
+    async with openai.AsyncOpenAI(api_key=GIVEN.alice, base_url=f"{GIVEN.base_url}/v1", max_retries=0) as client:
+
+        def call(reference: str) -> Any:
+            more = SMALL | {"image_urls": [reference], "num_inference_steps": 50}
+            wish = {"model": USO, "prompt": "nobody waits for this", "size": "1024x1024", "n": 4}
+            return client.images.generate(**wish, extra_body=more)
+
+        return await GIVEN.leave_once_begun(call)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tritonclient.http as triton
 from acceptance.sdks.script import Given, play
+from tritonclient.http import aio
 
 GIVEN = Given.read()
 ALICE = {"Authorization": f"Bearer {GIVEN.alice}"}
@@ -112,12 +113,17 @@ def pictures_of_async(pending: Any) -> dict[str, Any]:
     return pictures(pending.get_result())
 
 
-def hang_up() -> Any:
-    """Wait for less time than it takes, which cancels."""
-    hasty = triton.InferenceServerClient(url=GIVEN.base_url.removeprefix("http://"), network_timeout=1.0)
+async def hang_up() -> Any:
+    """Leave while it is made, which cancels; the asynchronous client can."""
     fields = {"prompt": [b"nobody waits for tensors"], "num_images": [4], "num_inference_steps": [50]}
-    wish = SMALL | {"images": [GIVEN.references[0].encode()], "width": [1024], "height": [1024]} | fields
-    return pictures(hasty.infer("uso", [tensor(name, value) for name, value in wish.items()], headers=ALICE))
+    wish = SMALL | {"width": [1024], "height": [1024]} | fields
+    async with aio.InferenceServerClient(url=GIVEN.base_url.removeprefix("http://")) as client:
+
+        def call(reference: str) -> Any:
+            tensors = [tensor(name, value) for name, value in (wish | {"images": [reference.encode()]}).items()]
+            return client.infer("uso", tensors, headers=ALICE)
+
+        return await GIVEN.leave_once_begun(call)
 
 
 def counted() -> Any:

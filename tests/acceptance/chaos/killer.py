@@ -50,7 +50,7 @@ class Pace:
     proxy_every_s: Span | None = None
     #: How long a process is stopped; longer than a lease.
     freeze_s: float = 3.0
-    #: What may be done to processes, each with its weight.
+    #: What may be done to processes, each once at first, and then each with its weight.
     victims: Mapping[tuple[str, str], float] = field(default_factory=lambda: _VICTIMS)
 
 
@@ -66,6 +66,8 @@ class Killer:
         self._proxy = proxy
         self._pace = pace
         self._random = random
+        #: What has not been done to any process yet; it comes before anything comes twice, so that no run goes without.
+        self._owed = random.sample(sorted(pace.victims), len(pace.victims))
         #: How often each fault happened.
         self.fired: Counter[str] = Counter()
 
@@ -97,10 +99,12 @@ class Killer:
             await hit()
 
     async def _hit_process(self) -> None:
-        role, fate = self._random.choices(list(self._pace.victims), list(self._pace.victims.values()))[0]
+        role, fate = self._owed[-1] if self._owed else self._draw()
         alive = self._fleet.alive(role)
         if not alive:
             return
+        if self._owed:
+            self._owed.pop()
         victim = self._random.choice(alive)
         if fate == "killed":
             self._fleet.kill(victim)
@@ -108,6 +112,10 @@ class Killer:
             self._fleet.freeze(victim)
             asyncio.get_running_loop().call_later(self._pace.freeze_s, self._thaw, victim, victim.pid)
         self.fired[f"{role} {fate}"] += 1
+
+    def _draw(self) -> tuple[str, str]:
+        [drawn] = self._random.choices(list(self._pace.victims), list(self._pace.victims.values()))
+        return drawn
 
     def _thaw(self, slot: Slot, pid: int) -> None:
         if slot.pid == pid:

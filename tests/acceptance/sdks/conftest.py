@@ -21,14 +21,14 @@ from running_service import ALICE, BOB, Served
 from s3_server import S3Server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def deployed(postgresql: PostgresServer, s3: S3Server) -> Iterator[Deployed]:
     """Return the chart's application on a cluster of this machine."""
     with deploying(postgresql, s3) as deployed:
         yield deployed
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def service(request: pytest.FixtureRequest) -> Served:
     """Return what the packages are pointed at: the application on a cluster, or ``uxo run`` where a part is missing.
 
@@ -45,7 +45,7 @@ def letterbox() -> Iterator[Letterbox]:
         yield letterbox
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def tls_front(service: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """Return where the service is reached by TLS, as host and port, and the file of the authority behind it."""
     authority, context = make_authority(tmp_path_factory.mktemp("tls"))
@@ -63,7 +63,7 @@ def picture(references: list[str], tmp_path_factory: pytest.TempPathFactory) -> 
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def play_user(
     service: Served,
     references: list[str],

@@ -68,8 +68,8 @@ def answer(question: Question, words: FleetWords, *, name: str) -> Answer:
 
 def smallest(question: Question, words: FleetWords, *, name: str) -> Answer | None:
     """Search the fixed fleet with the fewest replicas that meets every goal; None when as many as may be do not."""
-    fewest = _fewest(question.works, words.growth)
-    missed, tried = fewest - 1, min(fewest, words.most)
+    # The first try is a guess: where it meets, fewer may do, and what counts as missed was tried and missed.
+    missed, tried = 0, min(_first_try(question.works, words.growth), words.most)
     found = answer(question, _of(words, tried), name=name)
     while not found.meets_all:
         if tried >= words.most:
@@ -100,10 +100,9 @@ def what_ifs(question: Question, found: Answer) -> list[Answer]:
     return answers
 
 
-def _fewest(works: Sequence[Work], growth: float) -> int:
-    """Return how many devices the work keeps busy, for fewer would fall behind for ever."""
+def _first_try(works: Sequence[Work], growth: float) -> int:
+    """Return a third of the devices that the work keeps busy: where it comes for long, fewer never do."""
     span_s = max((works[-1].at_s if works else 0.0) / growth, 1.0)
-    # A third of that may still do, where goals are wide and the trace is short.
     return max(math.ceil(sum(work.device_s for work in works) / span_s / 3), 1)
 
 

@@ -57,6 +57,20 @@ def test_the_smallest_fleet_is_found(trace: Path, tmp_path: Path) -> None:
     assert "http" not in re.sub(r"xmlns[^>]*", "", page)
 
 
+def test_a_burst_with_a_wide_goal_needs_few(trace: Path, tmp_path: Path) -> None:
+    """What comes all at once and may wait is planned for by what was tried: one replica fewer misses."""
+    at_once = re.sub(r'"at_s": [\d.]+', '"at_s": 0', TRACE)
+    trace.write_text(at_once, encoding="utf-8")
+    words: list[str | Path] = [trace, "--slo", "p95=30s", "--output", tmp_path]
+
+    planned(*words)
+
+    found = json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))
+    fewest = found["fleets"][0]["replicas_most"]
+    alone = [planned(*words, "--fleet", f"replicas={each}").exit_code for each in (fewest - 1, fewest)]
+    assert (found["is_met"], alone) == (True, [MISSED, 0])
+
+
 def test_a_plan_says_whose_word_it_is(trace: Path, tmp_path: Path) -> None:
     """What no device was measured for is said where the answer is, and told in full beside it and on the page."""
     asked = planned(trace, "--fleet", "replicas=2", "--output", tmp_path)

@@ -36,9 +36,9 @@ from loadtest.virtual.work import Work, works_of
 from models.cost import CostTable, UnreadableCosts, find_costs
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-console = Console(highlight=False, soft_wrap=True)
-#: Columns of a terminal that the table of fleets needs.
-WIDE = 150
+#: Columns that the table of fleets never needs. A terminal that has fewer than it needs breaks its lines, no cell.
+WIDE = 500
+console = Console(highlight=False, soft_wrap=True, width=WIDE)
 #: Letters that the answer has for where its cost table is from; the plan's JSON has all of it.
 MOST_TOLD = 120
 
@@ -164,7 +164,7 @@ def _tell(report: Mapping[str, Any], folder: Path) -> None:
     for row in report["fleets"]:
         shown.add_row(*[f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in cells_of(row)])
     console.print(report["answer"], markup=False)
-    console.print(shown, width=max(console.width, WIDE))
+    console.print(shown)
     console.print(f"plan in {folder / 'plan.html'}")
 
 

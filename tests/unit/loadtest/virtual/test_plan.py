@@ -84,6 +84,17 @@ def test_a_plan_says_whose_word_it_is(trace: Path, tmp_path: Path) -> None:
     assert escape(report["answer"]) in (tmp_path / "plan.html").read_text(encoding="utf-8")
 
 
+def test_the_table_is_whole_in_a_narrow_terminal(trace: Path, tmp_path: Path) -> None:
+    """A log of CI has 80 columns at most by its own account, and still every name and figure of a fleet in one line."""
+    asked = CliRunner().invoke(app, [str(trace), "--output", str(tmp_path)], env={"COLUMNS": "80"})
+
+    rows = json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))["fleets"]
+    for row in rows:
+        [line] = [line for line in asked.output.splitlines() if line.strip().startswith(row["fleet"])]
+        assert line.split()[-1] == f"{row['per_1000_images']:.4g}"
+    assert "…" not in asked.output
+
+
 def test_a_fleet_may_be_named(trace: Path, tmp_path: Path) -> None:
     """A fleet that is said in words is lived through as it is, and a goal that it misses shows in the exit code."""
     asked = planned(

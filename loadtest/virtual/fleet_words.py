@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections import Counter
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -13,6 +14,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
+    model_validator,
 )
 
 from deployments.autoscaling import Aim
@@ -68,6 +70,16 @@ class FleetWords(BaseModel):
     #: From which losses are drawn.
     seed: int = 7
 
+    @model_validator(mode="after")
+    def _say_one_fleet(self) -> Self:
+        if self.least > self.most:
+            raise ValueError(f"least={self.least} is more than most={self.most}")
+        if self.replicas and self.scaling != "fixed":
+            raise ValueError(
+                f"replicas={self.replicas} says how many, and scaling={self.scaling} that they change; say one of them"
+            )
+        return self
+
     def setting(self) -> Setting:
         """Return what the fleet is made of."""
         is_fixed = self.scaling == "fixed"
@@ -98,12 +110,15 @@ def parse_fleet(text: str) -> FleetWords:
     """Read words that are set apart by commas.
 
     Raises:
-        UnreadableFleet: when one is unknown, comes without a value, or has a wrong one.
+        UnreadableFleet: when one is unknown, comes without a value or twice, or has a wrong one.
     """
     parts = [part.strip().partition("=") for part in text.split(",") if part.strip()]
+    said = [(name.strip(), value.strip()) for name, _, value in parts]
+    if twice := [name for name, times in Counter(name for name, _ in said).items() if times > 1]:
+        raise UnreadableFleet(f"{text!r} says no fleet: said twice: {', '.join(twice)}")
     try:
-        return FleetWords.model_validate({name.strip(): value.strip() for name, _, value in parts})
+        return FleetWords.model_validate(dict(said))
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        wrong = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'together'}: {each['msg']}" for each in error.errors())
         known = ", ".join(FleetWords.model_fields)
         raise UnreadableFleet(f"{text!r} says no fleet: {wrong} (words: {known})") from error

@@ -14,12 +14,70 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+)
 
+from loadtest.exits import UNUSABLE
 from loadtest.findings import write_findings
-from models.cost import FORM, read_costs
+from loadtest.place import NoPlace, check_file
+from models.cost import FORM, UnreadableCosts, read_costs
 
 #: Rows of one kind.
 Rows = Sequence[Mapping[str, float]]
+
+
+class UnreadableRows(ValueError):
+    """The file has no rows that a table can be fitted to; the message says why in one line."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
+class _Row(_Strict):
+    ms: NonNegativeFloat
+
+
+class _Step(_Strict):
+    tokens: PositiveInt
+    samples: PositiveInt
+    ms: PositiveFloat
+
+
+class _Decode(_Row):
+    pixels: PositiveInt
+
+
+class _Reference(_Row):
+    tokens: PositiveInt
+
+
+class _Measured(_Strict):
+    """What is wanted of the file."""
+
+    device: str
+    source: str
+    steps: list[_Step]
+    decodes: list[_Decode]
+    texts: list[_Row]
+    references: list[_Reference]
+    styles: list[_Row]
+
+    @field_validator("steps")
+    @classmethod
+    def _have_steps(cls, steps: list[_Step]) -> list[_Step]:
+        # Of the other kinds nothing may have been measured; without a step there is no table.
+        if not steps:
+            raise ValueError("none was measured, as in a run that had to leave out 'ours, exact'; measure again")
+        return steps
+
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -30,13 +88,33 @@ def fit_costs(
     *,
     output: Annotated[Path, typer.Option(help="Where the table goes.")] = Path("var/bench/costs.json"),
 ) -> None:
-    """Write the table and say how far it is from its rows."""
-    measured = json.loads(rows.read_text(encoding="utf-8"))
-    table = table_of(measured)
-    costs = read_costs(json.dumps(table))
+    """Write the table and say how far it is from its rows; exit with 2 where there is none to be had of them."""
+    try:
+        check_file(output)
+        measured = read_rows(rows)
+        table = table_of(measured)
+        costs = read_costs(json.dumps(table))
+    except (NoPlace, UnreadableCosts, UnreadableRows) as error:
+        sys.stdout.write(f"{error}\n")
+        sys.exit(UNUSABLE)
     off = [costs.step(int(row["tokens"]), rows=int(row["samples"])) / row["ms"] - 1 for row in measured["steps"]]
     write_findings(output, table)
     sys.stdout.write(f"{len(off)} steps; the table is off by {min(off):+.1%} to {max(off):+.1%}\n")
+
+
+def read_rows(path: Path) -> dict[str, Any]:
+    """Read what ``loadtest.gpu`` measured.
+
+    Raises:
+        UnreadableRows: when there is no such file, a row lacks something, or no step was measured.
+    """
+    try:
+        return _Measured.model_validate_json(path.read_bytes()).model_dump()
+    except OSError as error:
+        raise UnreadableRows(f"{path}: cannot be read ({error.strerror or error})") from error
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'the file'}: {each['msg']}" for each in error.errors())
+        raise UnreadableRows(f"{path}: no rows that loadtest.gpu wrote whole: {wrong}") from error
 
 
 def table_of(measured: Mapping[str, Any]) -> Mapping[str, Any]:

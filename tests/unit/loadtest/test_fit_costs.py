@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
-from loadtest.fit_costs import table_of
+from loadtest.exits import UNUSABLE
+from loadtest.fit_costs import app, table_of
 from models.cost import CostTable, read_costs
 
 ROOT = Path(__file__).parents[3]
@@ -79,3 +81,38 @@ def test_a_shipped_table_is_what_its_rows_give(table: str, rows: str) -> None:
 
     assert fitted["costs"] == pytest.approx(shipped["costs"])
     assert fitted["source"] == shipped["source"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        (None, "rows.json: cannot be read (No such file or directory)"),
+        ("no JSON", "the file: Invalid JSON"),
+        ("[]", "the file: Input should be an object"),
+        (json.dumps(rows_of(TRUTH) | {"steps": []}), "none was measured, as in a run that had to leave"),
+        (json.dumps({"steps": [{"tokens": 600, "samples": 1, "ms": 5}]}), "device: Field required"),
+        (json.dumps(rows_of(TRUTH) | {"steps": [{"tokens": 600, "samples": 1}]}), "steps.0.ms: Field required"),
+        (json.dumps(rows_of(TRUTH) | {"steps": [{"tokens": 600, "samples": 1, "ms": 0}]}), "steps.0.ms: Input should"),
+    ],
+)
+def test_rows_that_give_no_table_are_one_clear_line(tmp_path: Path, rows: str | None, told: str) -> None:
+    """A run that was cut short, and what is no run at all, is named with what is missing; no table is written."""
+    measured, output = tmp_path / "rows.json", tmp_path / "costs.json"
+    if rows is not None:
+        measured.write_text(rows, encoding="utf-8")
+
+    asked = CliRunner().invoke(app, [str(measured), "--output", str(output)])
+
+    assert (asked.exit_code, asked.output.count("\n"), output.exists()) == (UNUSABLE, 1, False)
+    assert told in asked.output
+
+
+def test_rows_become_a_table(tmp_path: Path) -> None:
+    """The command writes the table that the rows were made with, and says how near it is."""
+    measured, output = tmp_path / "rows.json", tmp_path / "new" / "costs.json"
+    measured.write_text(json.dumps(rows_of(TRUTH)), encoding="utf-8")
+
+    asked = CliRunner().invoke(app, [str(measured), "--output", str(output)])
+
+    assert (asked.exit_code, read_costs(output.read_text(encoding="utf-8"))) == (0, TRUTH)
+    assert asked.output.startswith("9 steps; the table is off by")

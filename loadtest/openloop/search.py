@@ -100,7 +100,7 @@ def line_of(look: Mapping[str, Any]) -> str:
 
 def long_enough(profile: Profile, goals: Sequence[Goal]) -> Profile:
     """Return a profile that lasts long enough for a queue that grows to miss the goals."""
-    seconds = max(profile.seconds, WINDOWS * longest(goals, default=0.0))
+    seconds = max(profile.seconds, profile.warm_up_s + WINDOWS * longest(goals, default=0.0))
     return profile.model_copy(update={"seconds": seconds})
 
 

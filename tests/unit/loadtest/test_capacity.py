@@ -19,10 +19,10 @@ from loadtest.exits import UNUSABLE
 from loadtest.openloop.capacity import Bracket, Carries, highest_rate
 from loadtest.openloop.ledger import reckon
 from loadtest.openloop.order import Order
-from loadtest.openloop.profile import read_profile
+from loadtest.openloop.profile import Profile, Steady, read_profile
 from loadtest.openloop.record import End, Record
 from loadtest.openloop.run import Result
-from loadtest.openloop.search import LOOKS, Search, judged, line_of, takes
+from loadtest.openloop.search import LOOKS, Search, judged, line_of, long_enough, takes
 from loadtest.openloop.slo import parse_slo
 
 
@@ -193,6 +193,16 @@ def test_a_search_without_a_goal_is_refused(slo: str) -> None:
 def test_a_search_says_how_long_it_takes(seconds: float, said: str) -> None:
     """Who starts a search knows whether to wait for it or to come back tomorrow."""
     assert said in takes(seconds)
+
+
+@pytest.mark.parametrize(
+    ("slo", "warm_up_s", "seconds"), [("p95=1s", 0, 5), ("p95=20s,errors=0%", 0, 60), ("p95=20s", 4, 64)]
+)
+def test_a_look_is_longer_than_what_it_looks_for(slo: str, warm_up_s: float, seconds: float) -> None:
+    """With a goal of 20 s, a rate is judged for a minute: in less, a queue that grows meets its goal."""
+    profile = Profile(seconds=5, warm_up_s=warm_up_s, arrivals=Steady(kind="steady", rate=1))
+
+    assert long_enough(profile, parse_slo(slo)).seconds == seconds
 
 
 async def test_a_search_takes_as_many_looks_as_are_told() -> None:

@@ -167,11 +167,13 @@ class Profile(_Strict):
         return self
 
     def at_rate(self, rate: float) -> Profile:
-        """Return the same load at another rate; the peak of a burst moves with it."""
+        """Return the same load at another rate; the peak of a burst and the flood of a noisy tenant move with it."""
+        factor = rate / self.arrivals.rate
         changes = {"rate": rate}
         if isinstance(self.arrivals, Burst):
-            changes["peak"] = self.arrivals.peak * rate / self.arrivals.rate
-        return self.model_copy(update={"arrivals": self.arrivals.model_copy(update=changes)})
+            changes["peak"] = self.arrivals.peak * factor
+        noisy = self.noisy and self.noisy.model_copy(update={"rate": self.noisy.rate * factor})
+        return self.model_copy(update={"arrivals": self.arrivals.model_copy(update=changes), "noisy": noisy})
 
     def check_count(self) -> None:
         """Refuse a load before it is drawn that would take all memory.

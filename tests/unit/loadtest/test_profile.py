@@ -11,7 +11,7 @@ import pytest
 
 from loadtest.openloop.due import due_times, orders_of
 from loadtest.openloop.order import Order, hurried, tenants_of
-from loadtest.openloop.profile import PROFILES, Profile, TooManyOrders, UnreadableProfile, read_profile
+from loadtest.openloop.profile import PROFILES, Noisy, Profile, TooManyOrders, UnreadableProfile, read_profile
 from loadtest.openloop.source import UnreadableLoad, askable, load_of, profile_load
 
 
@@ -162,10 +162,11 @@ def test_who_wishes_for_uso_alone_is_given_it() -> None:
 
 
 def test_a_profile_at_another_rate_keeps_its_shape() -> None:
-    """The peak of a burst moves with the rate."""
-    burst = profile(arrivals={"kind": "burst", "rate": 2, "peak": 10}).at_rate(6)
+    """The peak of a burst moves with the rate, and so does the flood of a noisy tenant."""
+    burst = profile(arrivals={"kind": "burst", "rate": 2, "peak": 10}, noisy={"rate": 50, "for_s": 9}).at_rate(6)
 
     assert (burst.arrivals.rate, burst.arrivals.model_dump()["peak"]) == (6, 30)
+    assert burst.noisy == Noisy(rate=150, for_s=9)
 
 
 def test_a_report_can_say_what_its_load_was() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from loadtest.openloop.due import due_times
 from loadtest.openloop.profile import Profile
 from loadtest.openloop.run import Result, perform
 from loadtest.openloop.slo import Goal
@@ -15,6 +16,9 @@ from loadtest.openloop.source import profile_load
 
 #: A rate is offered for so many times the longest goal at least: in less, a queue that grows is not seen to.
 WINDOWS = 3
+#: A look lasts until so many orders came that are judged, for one without any says nothing of the server; a look that
+#: is too short for them is made longer by this factor, again and again.
+FEWEST, LONGER = 3, 1.25
 #: Seconds of the first rate that nobody judges: a server that was just started is slow at first.
 WARMING_S = 5.0
 #: How many looks a search takes from a guess that is less than four times off to both ends seen twice, at least, and
@@ -48,12 +52,16 @@ class Search:
     async def warm(self, rate: float) -> None:
         """Offer a rate for a while, and judge nothing."""
         seconds = min(WARMING_S, self.profile.seconds)
-        await self._offered(self.profile.model_copy(update={"seconds": seconds}), rate, seed=-1)
+        await self._offered(self._asked(rate, seed=-1).model_copy(update={"seconds": seconds}))
 
     async def carries(self, rate: float, number: int) -> bool:
         """Offer a rate, and say whether every goal was met and every accepted task kept."""
-        result = await self._offered(self.profile, rate, seed=number)
-        self.tries.append({"rate": rate, "number": number, **judged(result, self.goals)})
+        asked = with_orders(self._asked(rate, seed=number))
+        if asked.seconds > self.profile.seconds:
+            self.tell(f"{rate:8.3f} a second is offered for {asked.seconds:.0f} s, until {FEWEST} orders came")
+        result = await self._offered(asked)
+        look = {"rate": rate, "number": number, "seconds": asked.seconds}
+        self.tries.append({**look, **judged(result, self.goals)})
         self.tell(line_of(self.tries[-1]))
         return bool(self.tries[-1]["is_carried"])
 
@@ -61,10 +69,13 @@ class Search:
         """Say whether a look at a rate was one at the generator's own lateness, too."""
         return any(each["is_late"] for each in self.tries if each["rate"] == rate)
 
-    async def _offered(self, profile: Profile, rate: float, *, seed: int) -> Result:
+    def _asked(self, rate: float, *, seed: int) -> Profile:
         # What takes twice as long as it may has missed its goal; waiting on would only keep the next rate waiting.
-        patience_s = min(profile.patience_s, 2 * longest(self.goals, default=60.0) + 1)
-        asked = profile.at_rate(rate).model_copy(update={"seed": profile.seed + seed, "patience_s": patience_s})
+        patience_s = min(self.profile.patience_s, 2 * longest(self.goals, default=60.0) + 1)
+        changes = {"seed": self.profile.seed + seed, "patience_s": patience_s}
+        return self.profile.at_rate(rate).model_copy(update=changes)
+
+    async def _offered(self, asked: Profile) -> Result:
         load = profile_load(asked, speed=1.0, target=self.target, keys=self.keys)
         result = await perform(load, watch=lambda _book: None, clears=True)
         if result.was_stopped:
@@ -102,6 +113,18 @@ def long_enough(profile: Profile, goals: Sequence[Goal]) -> Profile:
     """Return a profile that lasts long enough for a queue that grows to miss the goals."""
     seconds = max(profile.seconds, profile.warm_up_s + WINDOWS * longest(goals, default=0.0))
     return profile.model_copy(update={"seconds": seconds})
+
+
+def with_orders(profile: Profile) -> Profile:
+    """Return a profile that lasts until there are a few orders to judge, however seldom they come.
+
+    Raises:
+        TooManyOrders: when there would be more than fit into memory.
+    """
+    profile.check_count()
+    while sum(at_s >= profile.warm_up_s for at_s in due_times(profile)) < FEWEST:
+        profile = profile.model_copy(update={"seconds": profile.seconds * LONGER})
+    return profile
 
 
 def takes(seconds: float) -> str:

@@ -17,12 +17,13 @@ from loadtest.__main__ import app
 from loadtest.capacity_command import said_of
 from loadtest.exits import UNUSABLE
 from loadtest.openloop.capacity import Bracket, Carries, highest_rate
+from loadtest.openloop.due import due_times
 from loadtest.openloop.ledger import reckon
 from loadtest.openloop.order import Order
 from loadtest.openloop.profile import Profile, Steady, read_profile
 from loadtest.openloop.record import End, Record
 from loadtest.openloop.run import Result
-from loadtest.openloop.search import LOOKS, Search, judged, line_of, long_enough, takes
+from loadtest.openloop.search import LOOKS, Search, judged, line_of, long_enough, takes, with_orders
 from loadtest.openloop.slo import parse_slo
 
 
@@ -203,6 +204,20 @@ def test_a_look_is_longer_than_what_it_looks_for(slo: str, warm_up_s: float, sec
     profile = Profile(seconds=5, warm_up_s=warm_up_s, arrivals=Steady(kind="steady", rate=1))
 
     assert long_enough(profile, parse_slo(slo)).seconds == seconds
+
+
+@pytest.mark.parametrize("kind", ["steady", "poisson"])
+@pytest.mark.parametrize("warm_up_s", [0, 55])
+def test_a_look_has_orders_to_judge(kind: str, warm_up_s: float) -> None:
+    """At a rate that is lower than one order in all its seconds, a look lasts until a few came."""
+    arrivals = {"kind": kind, "rate": 1}
+    profile = Profile.model_validate({"seconds": 60, "warm_up_s": warm_up_s, "arrivals": arrivals})
+
+    seldom, often = (with_orders(profile.at_rate(rate)) for rate in (0.01, 100.0))
+
+    assert sum(at_s >= warm_up_s for at_s in due_times(seldom)) >= 3
+    assert seldom.seconds < 1000
+    assert often.seconds == 60
 
 
 async def test_a_search_takes_as_many_looks_as_are_told() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -86,33 +87,39 @@ def _ended(search: Search, start: float) -> tuple[int, str, Mapping[str, Any]]:
     from loadtest.openloop.profile import TooManyOrders  # noqa: PLC0415 -- as above
     from loadtest.openloop.run import UnusableTarget  # noqa: PLC0415 -- as above
 
-    nothing = {"carried_per_s": None, "missed_per_s": None, "is_settled": False, "doubt": ""}
     try:
         asyncio.run(search.warm(start))
         found = asyncio.run(highest_rate(search.carries, start=start))
-        found = replace(found, is_late=search.was_late_at(found.missed))
     except (TooManyOrders, UnusableTarget) as error:
-        return UNUSABLE, str(error), {**nothing, "ended_by": str(error)}
+        return UNUSABLE, *_cut_short(search, str(error))
     except KeyboardInterrupt:
-        said = "stopped before an end was found"
-        return STOPPED, said, {**nothing, "ended_by": said}
-    return (
-        0 if found.carried else MISSED,
-        said_of(found),
-        {
-            "carried_per_s": found.carried,
-            "missed_per_s": found.missed,
-            "is_settled": found.is_settled,
-            "doubt": found.doubt.lstrip("; "),
-            "ended_by": None,
-        },
-    )
+        return STOPPED, *_cut_short(search, "stopped before an end was found")
+    found = replace(found, is_late=search.was_late_at(found.missed))
+    return 0 if found.carried else MISSED, said_of(found), {**_written_of(found), "ended_by": None}
+
+
+def _cut_short(search: Search, why: str) -> tuple[str, Mapping[str, Any]]:
+    """Return what is said and written of a search that did not come to its end: all that it knew by then."""
+    if not search.tries:
+        nothing = {"carried_per_s": None, "missed_per_s": None, "is_settled": False, "doubt": ""}
+        return why, {**nothing, "ended_by": why}
+    known = search.known()
+    return f"{why}; until then {said_of(known)}", {**_written_of(known), "ended_by": why}
+
+
+def _written_of(found: Bracket) -> Mapping[str, Any]:
+    return {
+        "carried_per_s": found.carried,
+        "missed_per_s": found.missed,
+        "is_settled": found.is_settled,
+        "doubt": found.doubt.lstrip("; "),
+    }
 
 
 def said_of(found: Bracket) -> str:
     """Say in a line what was found, and where it is not to be believed."""
-    said = f"carried {found.carried:.3f} orders a second, missed at {found.missed:.3f}"
-    return f"{said}{found.doubt}"
+    missed = "none missed" if math.isinf(found.missed) else f"missed at {found.missed:.3f}"
+    return f"carried {found.carried:.3f} orders a second, {missed}{found.doubt}"
 
 
 def _tell(line: str) -> None:

@@ -9,7 +9,7 @@ One look may be luck, good or bad: each end of what is settled was seen twice, o
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 
 #: Rates beyond which nothing is looked for, per second.
@@ -33,6 +33,8 @@ class Bracket:
     is_settled: bool = False
     #: Whether the generator itself was late at the rate that was missed.
     is_late: bool = False
+    #: Whether the search was ended before it came to an end of its own.
+    is_cut: bool = False
 
     @property
     def is_narrow(self) -> bool:
@@ -43,7 +45,8 @@ class Bracket:
     def doubt(self) -> str:
         """What is to be said behind the figures where they are not to be believed; empty where they are."""
         doubts = {
-            "not settled: looks at one rate contradicted each other to the end": not self.is_settled,
+            "not settled: the search was ended before its end": self.is_cut,
+            "not settled: looks at one rate contradicted each other to the end": not (self.is_settled or self.is_cut),
             "the generator itself was late at the rate that was missed, so the server may carry more": self.is_late,
         }
         return "".join(f"; {doubt}" for doubt, is_there in doubts.items() if is_there)
@@ -70,6 +73,18 @@ async def highest_rate(carries: Carries, *, start: float) -> Bracket:
         else:
             return replace(found, is_settled=True)
     return found
+
+
+def bracket_of(looks: Iterable[tuple[float, bool]]) -> Bracket:
+    """Return what looks that came to no end say: where they differ, the last one at a rate counts, and the lower rate.
+
+    Args:
+        looks: rates, each with whether it was carried, in the order in which they were looked at.
+    """
+    last = dict(looks)
+    missed = min((rate for rate, is_carried in last.items() if not is_carried), default=math.inf)
+    carried = max((rate for rate, is_carried in last.items() if is_carried and rate < missed), default=0.0)
+    return Bracket(carried=carried, missed=missed, is_cut=True)
 
 
 async def _is_still_carried(carries: Carries, rate: float, *, seen: bool) -> bool:

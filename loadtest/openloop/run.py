@@ -14,7 +14,14 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tenacity import AsyncRetrying, retry_if_result, wait_fixed
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    retry_if_result,
+    stop_after_delay,
+    wait_fixed,
+)
 
 from loadtest.file_limit import raise_file_limit
 from loadtest.openloop.drive import Follower, Manner, drive
@@ -32,7 +39,7 @@ from loadtest.openloop.wire import NoAnswer, Wire, connected
 GREETING_S = 10.0
 #: Tasks that are read a second time at once, and how long all of that may take.
 READERS, REREADING_S = 16, 60.0
-#: Seconds until what was not answered is read once more.
+#: Seconds until what was not answered is read once more, and until a target that has no time is greeted once more.
 REREAD_EVERY_S = 1.0
 #: Seconds for which a run that is to leave nothing behind waits for what it cannot take back.
 SETTLING_S = 300.0
@@ -40,6 +47,10 @@ SETTLING_S = 300.0
 
 class UnusableTarget(Exception):
     """No load can be put on the target; the message says why in one line."""
+
+
+class BusyTarget(UnusableTarget):
+    """No load can be put on the target for now: it is overloaded or broken, or does not answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +71,8 @@ class Load:
     webhooks_at: str = ""
     #: Seconds after which a target that says nothing to a greeting is given up.
     greeting_s: float = GREETING_S
+    #: Seconds for which a target is waited for that has no time for a greeting, as after another load.
+    recovery_s: float = 0.0
     #: What its orders were drawn or read from, as a report says it.
     source: Mapping[str, Any] = field(default_factory=dict)
     #: Seconds at the beginning whose orders are not judged.
@@ -96,12 +109,15 @@ class Result:
         )
 
 
-async def perform(load: Load, *, watch: Callable[[Book], None], clears: bool = False) -> Result:
+async def perform(
+    load: Load, *, watch: Callable[[Book], None], tell: Callable[[str], None] = lambda _line: None, clears: bool = False
+) -> Result:
     """Run a load once.
 
     Args:
         load: what to run.
         watch: told about twice a second how it goes.
+        tell: told in a line when the target is waited for.
         clears: whether what has no end yet is taken back afterwards, so that the next run begins with an idle server.
 
     Raises:
@@ -112,7 +128,7 @@ async def perform(load: Load, *, watch: Callable[[Book], None], clears: bool = F
     book, again = Book(load.orders), dict[str, Seen | None]()
     with interruptions() as came:
         async with _ways(load) as (wire, manner):
-            if await is_cut_short(_greet(wire, manner, load), came):
+            if await is_cut_short(_greet_in_time(wire, manner, load, tell), came):
                 raise KeyboardInterrupt
             started = time.monotonic()
             driving = drive(load.orders, book, wire=wire, manner=manner)
@@ -162,6 +178,23 @@ async def _open(letterbox: Letterbox, address: str, stack: AsyncExitStack) -> No
         raise UnusableTarget(f"webhooks_at {address}: nothing can be received at that port here ({why})") from error
 
 
+async def _greet_in_time(wire: Wire, manner: Manner, load: Load, tell: Callable[[str], None]) -> None:
+    """Greet again and again for as long as the target may take to recover."""
+
+    def say(state: RetryCallState) -> None:
+        if state.attempt_number == 1 and state.outcome:
+            tell(f"{state.outcome.exception()}; waited for, up to {load.recovery_s:g} s")
+
+    until_greeted = AsyncRetrying(
+        retry=retry_if_exception_type(BusyTarget),
+        wait=wait_fixed(REREAD_EVERY_S),
+        stop=stop_after_delay(load.recovery_s),
+        before_sleep=say,
+        reraise=True,
+    )
+    await until_greeted(_greet, wire, manner, load)
+
+
 async def _greet(wire: Wire, manner: Manner, load: Load) -> None:
     """Ask with each key for a task that cannot be, in a dialect of the load."""
     name, speech = min(manner.speeches.items())
@@ -170,12 +203,13 @@ async def _greet(wire: Wire, manner: Manner, load: Load) -> None:
         try:
             answer = await wire.send(ask, authorization=f"{speech.scheme} {key}", timeout_s=load.greeting_s)
         except NoAnswer as error:
-            raise UnusableTarget(f"{load.target}: {error}") from error
+            raise BusyTarget(f"{load.target}: {error}") from error
         if answer.status in {401, 403}:
             raise UnusableTarget(f"{load.target}: refuses key number {number} with {answer.status}")
         if answer.status == 429 or answer.status >= 500:
-            raise UnusableTarget(
-                f"{load.target}: answered {answer.status} to {ask.path}; it is overloaded or broken before any load"
+            when = "after a load" if load.recovery_s else "before any load"
+            raise BusyTarget(
+                f"{load.target}: answered {answer.status} to {ask.path}; it is overloaded or broken {when}"
             )
         if not answer.body or speech.seen(answer.status, answer.body) is None:
             what = "" if answer.body else " and no JSON object"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from loadtest.openloop.capacity import Bracket, bracket_of
 from loadtest.openloop.due import due_times
 from loadtest.openloop.profile import Profile
 from loadtest.openloop.run import Result, perform
@@ -21,6 +22,8 @@ WINDOWS = 3
 FEWEST, LONGER = 3, 1.25
 #: Seconds of the first rate that nobody judges: a server that was just started is slow at first.
 WARMING_S = 5.0
+#: Seconds for which a server that the look before has overloaded is waited for: limits of calls are often a minute's.
+RECOVERY_S = 90.0
 #: How many looks a search takes from a guess that is less than four times off to both ends seen twice, at least, and
 #: where some of them contradict each other.
 LOOKS = (8, 16)
@@ -52,14 +55,14 @@ class Search:
     async def warm(self, rate: float) -> None:
         """Offer a rate for a while, and judge nothing."""
         seconds = min(WARMING_S, self.profile.seconds)
-        await self._offered(self._asked(rate, seed=-1).model_copy(update={"seconds": seconds}))
+        await self._offered(self._asked(rate, seed=-1).model_copy(update={"seconds": seconds}), recovery_s=0.0)
 
     async def carries(self, rate: float, number: int) -> bool:
         """Offer a rate, and say whether every goal was met and every accepted task kept."""
         asked = with_orders(self._asked(rate, seed=number))
         if asked.seconds > self.profile.seconds:
             self.tell(f"{rate:8.3f} a second is offered for {asked.seconds:.0f} s, until {FEWEST} orders came")
-        result = await self._offered(asked)
+        result = await self._offered(asked, recovery_s=RECOVERY_S)
         look = {"rate": rate, "number": number, "seconds": asked.seconds}
         self.tries.append({**look, **judged(result, self.goals)})
         self.tell(line_of(self.tries[-1]))
@@ -69,15 +72,21 @@ class Search:
         """Say whether a look at a rate was one at the generator's own lateness, too."""
         return any(each["is_late"] for each in self.tries if each["rate"] == rate)
 
+    def known(self) -> Bracket:
+        """Return what is known of a search that did not come to its end."""
+        found = bracket_of([(each["rate"], each["is_carried"]) for each in self.tries])
+        return replace(found, is_late=self.was_late_at(found.missed))
+
     def _asked(self, rate: float, *, seed: int) -> Profile:
         # What takes twice as long as it may has missed its goal; waiting on would only keep the next rate waiting.
         patience_s = min(self.profile.patience_s, 2 * longest(self.goals, default=60.0) + 1)
         changes = {"seed": self.profile.seed + seed, "patience_s": patience_s}
         return self.profile.at_rate(rate).model_copy(update=changes)
 
-    async def _offered(self, asked: Profile) -> Result:
+    async def _offered(self, asked: Profile, *, recovery_s: float) -> Result:
         load = profile_load(asked, speed=1.0, target=self.target, keys=self.keys)
-        result = await perform(load, watch=lambda _book: None, clears=True)
+        load = replace(load, recovery_s=recovery_s)
+        result = await perform(load, watch=lambda _book: None, tell=self.tell, clears=True)
         if result.was_stopped:
             raise KeyboardInterrupt
         return result

@@ -16,7 +16,7 @@ from loadtest import ceiling_command
 from loadtest.__main__ import app
 from loadtest.capacity_command import said_of
 from loadtest.exits import UNUSABLE
-from loadtest.openloop.capacity import Bracket, Carries, highest_rate
+from loadtest.openloop.capacity import Bracket, Carries, bracket_of, highest_rate
 from loadtest.openloop.due import due_times
 from loadtest.openloop.ledger import reckon
 from loadtest.openloop.order import Order
@@ -134,6 +134,27 @@ def test_what_is_not_settled_is_said_so() -> None:
     assert "not settled" not in said_of(settled)
     assert said_of(doubted).startswith(said_of(settled))
     assert "not settled" in said_of(doubted)
+
+
+@pytest.mark.parametrize(
+    ("looks", "carried", "missed"),
+    [
+        ([(1.0, True), (2.0, True)], 2.0, math.inf),
+        ([(2.0, False), (1.0, False)], 0.0, 1.0),
+        ([(1.0, True), (2.0, True), (4.0, False), (2.8, True)], 2.8, 4.0),
+        # The last look at a rate counts, and of rates that contradict each other the lower.
+        ([(1.0, True), (2.0, True), (2.0, False)], 1.0, 2.0),
+        ([(1.0, True), (2.0, False), (3.0, True)], 1.0, 2.0),
+    ],
+)
+def test_a_search_that_is_cut_short_knows_something(
+    looks: list[tuple[float, bool]], carried: float, missed: float
+) -> None:
+    """What was seen by then is the answer so far, which is doubted for having no end and for nothing else."""
+    found = bracket_of(looks)
+
+    assert (found.carried, found.missed, found.is_settled) == (carried, missed, False)
+    assert found.doubt == "; not settled: the search was ended before its end"
 
 
 def test_a_generator_that_was_late_is_doubted() -> None:

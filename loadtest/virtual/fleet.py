@@ -61,7 +61,7 @@ class _Fleet:
         self._runs: deque[tuple[float, Run]] = deque(maxlen=MAX_RUNS)
         self._moments: list[Moment] = []
         self._asked: Counter[str] = Counter()
-        self._target = setting.warm
+        self._target, self._stirred_s = setting.warm, 0.0
 
     def live(self, works: Sequence[Work]) -> Lived:
         self._fates = [Fate(work=work) for work in works]
@@ -74,6 +74,8 @@ class _Fleet:
         give_up_s = (works[-1].at_s if works else 0.0) + GIVE_UP_S
         while self._open and self._now < give_up_s:
             self._now, _, happen, args = heappop(self._events)
+            if happen != self._look:
+                self._stirred_s = self._now
             happen(*args)
         span_s = self._now
         for replica in list(self._replicas):
@@ -276,7 +278,10 @@ class _Fleet:
             up=up,
             target=self._target,
         )
-        self._target = min(max(self._scaling.wanted(sight), self._setting.least), self._setting.most)
+        before, wanted = self._target, self._scaling.wanted(sight)
+        self._target = min(max(wanted, self._setting.least), self._setting.most)
+        if waiting or self._running_all or not before == self._target == up == len(self._replicas):
+            self._stirred_s = self._now
         self._moments.append(
             Moment(at_s=self._now, queued=waiting, running=self._running_all, up=up, target=self._target)
         )
@@ -284,7 +289,15 @@ class _Fleet:
             self._at(self._now + self._setting.cold_s, self._come_up, self._start())
         for replica in sorted(staying, key=_readiness_to_leave)[: max(len(staying) - self._target, 0)]:
             self._leave(replica)
-        self._at(self._now + self._scaling.every_s, self._look)
+        self._at(self._now + self._scaling.every_s * self._looks_ahead(), self._look)
+
+    def _looks_ahead(self) -> int:
+        """Return how many looks further the next one is that may see, or remember, anything."""
+        remembers_s = self._scaling.remembers_s
+        if not self._events or self._now - self._stirred_s <= remembers_s:
+            return 1
+        # In time to forget what was before, as if all that are left out had been taken.
+        return max(int((self._events[0][0] - remembers_s - self._now) / self._scaling.every_s), 1)
 
     def _start(self) -> Replica:
         number = next(self._numbers)

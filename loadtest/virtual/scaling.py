@@ -42,6 +42,11 @@ class Scaling(Protocol):
         """Return the seconds between two looks."""
         ...
 
+    @property
+    def remembers_s(self) -> float:
+        """Return the seconds after which a look that saw nothing new has left no trace."""
+        ...
+
     def wanted(self, sight: Sight) -> int:
         """Return how many replicas there are to be."""
         ...
@@ -55,6 +60,7 @@ class Fixed:
     replicas: int
     #: Seconds between two looks, after which what was lost is replaced.
     every_s: float = LOOK_EVERY_S
+    remembers_s: float = 0.0
 
     def wanted(self, sight: Sight) -> int:  # noqa: ARG002 -- it looks at nothing
         """Return the number."""
@@ -69,6 +75,11 @@ class ByBacklog:
     aim: Aim
     every_s: float = LOOK_EVERY_S
     _needs: tuple[Need, ...] = ()
+
+    @property
+    def remembers_s(self) -> float:
+        """Return for how long what was needed, and what ended, counts."""
+        return max(self.aim.calm_s, RECENT_S)
 
     def wanted(self, sight: Sight) -> int:
         """Return the most that was needed within the calm time."""
@@ -103,6 +114,11 @@ class ByCalls:
     _sum: int = 0
     _since_s: float | None = None
     _direction: int = 0
+
+    @property
+    def remembers_s(self) -> float:
+        """Return for how long calls count, and then what they made desired."""
+        return self.look_back_s + max(self.up_delay_s, self.down_delay_s)
 
     def wanted(self, sight: Sight) -> int:
         """Return what Serve would."""

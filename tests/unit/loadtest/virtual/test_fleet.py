@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 import pytest
@@ -14,8 +15,9 @@ from deployments.autoscaling import Aim
 from loadtest.openloop.record import End
 from loadtest.virtual.fleet import live
 from loadtest.virtual.lived import Lived, Setting
+from loadtest.virtual.outcome import figures
 from loadtest.virtual.replica import Habits
-from loadtest.virtual.scaling import ByBacklog, Fixed
+from loadtest.virtual.scaling import ByBacklog, ByCalls, Fixed, Scaling, Sight
 from loadtest.virtual.work import Work
 
 #: When each task comes after the one before, whose it is, how long it takes a device, and when it is taken back.
@@ -99,6 +101,65 @@ def test_one_seed_means_one_story(coming: list[tuple[float, str, float, float | 
 
     assert [(fate.end, fate.ended_s) for fate in first.fates] == [(fate.end, fate.ended_s) for fate in second.fates]
     assert (first.moments, first.asked, first.taken_s) == (second.moments, second.asked, second.taken_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sleepless:
+    """A rule that never forgets, so that no look is left out."""
+
+    #: The rule.
+    rule: Scaling
+    remembers_s: float = math.inf
+
+    @property
+    def every_s(self) -> float:
+        """Return what the rule says."""
+        return self.rule.every_s
+
+    def wanted(self, sight: Sight) -> int:
+        """Return what the rule says."""
+        return self.rule.wanted(sight)
+
+
+@given(
+    gaps=st.lists(st.one_of(st.floats(0, 3), st.floats(0, 3), st.floats(500, 5000)), min_size=2, max_size=7),
+    rule=st.sampled_from(["fixed", "backlog", "calls"]),
+    least=st.integers(0, 2),
+    losses=st.sampled_from([0.0, 0.0, 1.0]),
+)
+@settings(max_examples=40, deadline=None)
+def test_looks_that_see_nothing_are_left_out(gaps: list[float], rule: str, least: int, losses: float) -> None:
+    """Where nothing happens for long, every figure is that of a fleet which is looked at all the time."""
+    works = works_of([(gap_s, "abc"[each % 3], 4.0, None, "uno") for each, gap_s in enumerate(gaps)])
+    setting = Setting(warm=least, least=least, per_node=1, losses_per_h=losses, cold_s=20.0)
+
+    told, looked_at = (live(works, setting, each) for each in (rule_of(rule), Sleepless(rule=rule_of(rule))))
+
+    assert figures(told, gpu_hour=2.5) == figures(looked_at, gpu_hour=2.5)
+    assert [(fate.end, fate.ended_s) for fate in told.fates] == [(fate.end, fate.ended_s) for fate in looked_at.fates]
+    assert (told.asked, told.taken_s, told.holding_s) == (looked_at.asked, looked_at.taken_s, looked_at.holding_s)
+    assert set(told.moments) <= set(looked_at.moments)
+
+
+@pytest.mark.parametrize("rule", ["fixed", "backlog", "calls"])
+def test_a_fleet_sleeps_for_days(rule: str) -> None:
+    """Two days between two tasks take some looks at their beginning and their end, and none for each second."""
+    works = works_of([(0.0, "a", 1.0, None, "uno"), (2 * 86400.0, "a", 1.0, None, "uno")])
+
+    lived = live(works, Setting(warm=2, least=1), rule_of(rule))
+
+    assert [fate.end for fate in lived.fates] == [End.SUCCEEDED] * 2
+    assert len(lived.moments) < 6000
+
+
+def rule_of(name: str) -> Scaling:
+    """Make a rule that has seen nothing yet."""
+    rules: dict[str, Scaling] = {
+        "fixed": Fixed(replicas=2),
+        "backlog": ByBacklog(aim=Aim(wait_s=5, calm_s=100)),
+        "calls": ByCalls(),
+    }
+    return rules[name]
 
 
 def test_more_replicas_are_never_worse() -> None:

@@ -110,13 +110,17 @@ def memory(models: frozenset[str], options: SpeedOptions = USUAL) -> dict[str, i
 
 def loading_bytes(models: frozenset[str]) -> int:
     """Return the bytes on the device once all is loaded, before weights become 8-bit floats and T5 leaves."""
-    return sum(memory(models).values())
+    return sum(memory(models).values()) + CONTEXT_BYTES
+
+
+def working_bytes(models: frozenset[str], options: SpeedOptions = USUAL) -> int:
+    """Return the bytes on the device while pictures are drawn, with what is kept free for what is in flight."""
+    return sum(memory(models, options).values()) + WORKING_BYTES + CONTEXT_BYTES
 
 
 def fits(models: frozenset[str], gpu: Gpu, options: SpeedOptions = USUAL) -> bool:
     """Whether these models can be loaded onto a GPU, and their weights then leave it room to work."""
-    working = sum(memory(models, options).values()) + WORKING_BYTES
-    return max(working, loading_bytes(models)) <= gpu.memory_bytes
+    return max(working_bytes(models, options), loading_bytes(models)) <= gpu.memory_bytes
 
 
 def request_room(models: frozenset[str], gpu: Gpu, options: SpeedOptions = USUAL) -> int:

@@ -19,6 +19,7 @@ from models.catalog import CATALOG
 from models.loading import UnusableWeights, account_for, find_weights, hash_file, record, recorded, unrecorded
 from models.options import Precision, SpeedOptions, TextDevice
 from models.plan import (
+    CONTEXT_BYTES,
     GPUS,
     TABLES_GPU,
     WORKING_BYTES,
@@ -31,6 +32,7 @@ from models.plan import (
     request_room,
     timings,
     whole_gb,
+    working_bytes,
 )
 
 if TYPE_CHECKING:
@@ -125,7 +127,8 @@ def plan(
         }
         print_json({"gpu": gpu, "fits": is_room, **sizes, "times": [asdict(each) for each in times]})
         return
-    rows = [*parts.items(), ("kept free to work", WORKING_BYTES), ("in all", sum(parts.values()) + WORKING_BYTES)]
+    rows = [*parts.items(), ("kept free to work", WORKING_BYTES), ("taken by CUDA itself", CONTEXT_BYTES)]
+    rows.append(("in all", working_bytes(models, options)))
     rows.append(("while loading, all in bf16", loading_bytes(models)))
     print_table(("part", "GB"), [(name, f"{size / 1e9:.2f}") for name, size in rows], empty="nothing")
     verdict = "fits" if is_room else "does not fit"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from importlib.resources import files
 from pathlib import Path
@@ -132,6 +133,7 @@ def test_a_plan_says_what_fits() -> None:
     assert "uno and uso: does not fit into 48 GB of l40s" in shown.output
     assert "while loading, all in bf16" in shown.output
     assert "computed from a cost table, not measured" in shown.output
+    assert re.search(r"taken by CUDA itself +1\.00.*in all +54\.\d\d", shown.output, re.DOTALL)
     assert json.loads(asked.output)["fits"] is True
     assert json.loads(asked.output)["bytes"]["transformer"] == 23_802_816_640
 

@@ -11,12 +11,14 @@ from models.catalog import CATALOG
 from models.flux.weights.layouts import Layouts
 from models.options import SpeedOptions
 from models.plan import (
+    CONTEXT_BYTES,
     GPUS,
     MATRICES,
     PARAMETERS,
     TABLES_GPU,
     TOUCHED,
     WORKING_BYTES,
+    Gpu,
     fits,
     largest_bytes,
     largest_request,
@@ -88,6 +90,22 @@ def test_what_fits_once_loaded_has_to_be_loaded() -> None:
 
     assert sum(memory(UNO, apart).values()) + WORKING_BYTES < small.memory_bytes < loading_bytes(UNO)
     assert [fits(UNO, gpu, apart) for gpu in (small, middling)] == [False, True]
+
+
+def test_what_a_process_takes_by_itself_is_counted() -> None:
+    """A GPU that holds everything but what CUDA takes of it holds too little, while loading and while working."""
+    apart = SpeedOptions(precision="fp8", text="cpu")
+    loading = replace(GPUS["l40s"], memory_bytes=sum(memory(BOTH).values()) + CONTEXT_BYTES)
+    working = replace(GPUS["h100"], memory_bytes=sum(memory(BOTH).values()) + WORKING_BYTES + CONTEXT_BYTES)
+
+    rooms = [fits(BOTH, loading, apart), fits(BOTH, working)]
+    narrow = [fits(BOTH, _less(loading), apart), fits(BOTH, _less(working)), fits(BOTH, GPUS["l40s"], apart)]
+
+    assert (rooms, narrow) == ([True, True], [False, False, False])
+
+
+def _less(gpu: Gpu) -> Gpu:
+    return replace(gpu, memory_bytes=gpu.memory_bytes - 1)
 
 
 def test_what_is_left_for_a_request() -> None:

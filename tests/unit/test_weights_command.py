@@ -77,6 +77,20 @@ def test_what_is_not_there_is_said(words: tuple[str, ...]) -> None:
     assert "Traceback" not in answer.output
 
 
+def test_tiny_weights_are_not_checked() -> None:
+    """Weights that are made up have nothing to check; elsewhere ``tiny`` is not proposed either."""
+    tiny, absent = (_said(uxo("weights", "check", word)) for word in ("tiny", "/no/such/folder"))
+
+    assert "tiny weights are made up" in tiny
+    assert "cannot be used" not in tiny
+    assert "write a folder that is there" in absent
+    assert "tiny" not in absent
+
+
+def _said(answer: Result) -> str:
+    return " ".join(answer.output.replace("│", " ").split())
+
+
 def test_digests_are_shown(small: Path) -> None:
     """Every file is named with its SHA-256, as sha256sum writes it."""
     answer = uxo("weights", "check", str(small), "--digests", "--json")

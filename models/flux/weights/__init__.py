@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: Keys of one complaint; a file of another model has hundreds of strangers.
 KEYS_SHOWN = 4
+#: Letters of one key in a complaint; released ones have some 60, a hostile one has millions.
+LETTERS_SHOWN = 100
 
 
 class WeightsError(ValueError):
@@ -89,4 +91,10 @@ def listed(keys: Iterable[str]) -> str:
     """Name the first few keys and count the rest."""
     ordered = sorted(keys)
     rest = len(ordered) - KEYS_SHOWN
-    return ", ".join(ordered[:KEYS_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+    return ", ".join(map(shortened, ordered[:KEYS_SHOWN])) + (f" and {rest} more" if rest > 0 else "")
+
+
+def shortened(text: str) -> str:
+    """Return a stranger's text as far as a complaint has room for it, what no terminal can write spelled out."""
+    cut = text if len(text) <= LETTERS_SHOWN else f"{text[:LETTERS_SHOWN]}…"
+    return cut.encode("utf-8", "backslashreplace").decode()

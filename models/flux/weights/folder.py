@@ -7,13 +7,13 @@ uno/ uso/ siglip/                                                          what 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.flux.weights import WeightsError, listed
+from models.flux.weights import WeightsError, listed, shortened
 from models.flux.weights.headers import TensorEntry, read_header
+from models.flux.weights.json_file import read_json
 
 #: Which layout a file of each part has, by where it may lie; the first that is there counts.
 PLACES: Mapping[str, Mapping[str, str]] = {
@@ -44,6 +44,8 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
 }
 #: Endings of files that run code when they are read.
 PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
+#: Longest name of a file, in letters; file systems give up at as many bytes.
+MAX_NAME = 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +94,7 @@ def _sharded(index: Path) -> dict[Path, list[TensorEntry]]:
     there = {(entry.name, path.name) for path, entries in files.items() for entry in entries}
     if missing := set(places.items()) - there:
         name, file = min(missing)
-        raise WeightsError(f"{file} lacks {name}, which {index.name} says lies there ({len(missing)} such)")
+        raise WeightsError(f"{file} lacks {shortened(name)}, which {index.name} says lies there ({len(missing)} such)")
     if strange := there - set(places.items()):
         names = {name for name, _ in strange}
         raise WeightsError(f"{min(strange)[1]} holds what {index.name} does not have there: {listed(names)}")
@@ -100,15 +102,16 @@ def _sharded(index: Path) -> dict[Path, list[TensorEntry]]:
 
 
 def _read_index(index: Path) -> dict[str, str]:
+    written = read_json(index, wanted="index of shards")
     try:
-        places = json.loads(index.read_bytes())["weight_map"]
+        places = written["weight_map"]
         shards = {str(name): str(file) for name, file in places.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise WeightsError(f"{index.name} is no index of shards: {type(error).__name__}") from error
     for file in shards.values():
         # An index is a stranger's text: it must not lead out of its folder, nor to code.
-        if Path(file).name != file or not file.endswith(".safetensors"):
-            raise WeightsError(f"{index.name} names {file!r}; shards are safetensors files beside it")
+        if Path(file).name != file or not file.endswith(".safetensors") or len(file) > MAX_NAME:
+            raise WeightsError(f"{index.name} names {shortened(file)!r}; shards are safetensors files beside it")
     for file in sorted(set(shards.values())):
         if not index.with_name(file).is_file():
             raise WeightsError(f"{file} is missing, {index.name} names it")

@@ -14,11 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.flux.weights import WeightsError
+from models.flux.weights import WeightsError, shortened
 
 #: Longest header that is read. The format allows ten times as much, which would take gigabytes to be understood; the
 #: longest of the released files has some 150 kB.
 MAX_HEADER_BYTES = 10_000_000
+#: Most sides that a tensor may have; released ones have 4. What they make is computed only of so many.
+MAX_SIDES = 8
+#: From here on no number is a side or an offset: what safetensors itself counts with ends before.
+NO_SIZE = 1 << 63
 #: Bytes of one number of every format that any published file of ours may have.
 FORMAT_BYTES: Mapping[str, int] = {
     "F64": 8,
@@ -97,21 +101,26 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         name, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-        raise WeightsError(f"its header names {name} twice")
+        raise WeightsError(f"its header names {shortened(name)} twice")
     return found
 
 
 def _entry(path: Path, name: str, written: Any, *, origin: int) -> TensorEntry:
+    known_as = shortened(name)
     try:
         dtype, shape = str(written["dtype"]), tuple(_whole(side) for side in written["shape"])
         start, end = (_whole(offset) for offset in written["data_offsets"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path.name} is not a readable safetensors file: {name} is not described") from error
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise WeightsError(f"{path.name} is not a readable safetensors file: {known_as} is not described") from error
     width = FORMAT_BYTES.get(dtype)
     if width is None:
-        raise WeightsError(f"{path.name}: {name} has numbers of an unknown format, {dtype}")
+        raise WeightsError(f"{path.name}: {known_as} has numbers of an unknown format, {shortened(dtype)}")
+    if len(shape) > MAX_SIDES:
+        raise WeightsError(f"{path.name}: {known_as} has {len(shape)} sides, at most {MAX_SIDES} are read")
+    if max(map(abs, (start, end, *shape))) >= NO_SIZE:
+        raise WeightsError(f"{path.name}: {known_as} has a side or an offset that no file reaches")
     if min((0, start, *shape)) < 0 or end - start != width * math.prod(shape):
-        raise WeightsError(f"{path.name}: {name} takes {end - start} bytes, which {dtype} {shape} does not")
+        raise WeightsError(f"{path.name}: {known_as} takes {end - start} bytes, which {dtype} {shape} does not")
     return TensorEntry(path=path, name=name, dtype=dtype, shape=shape, start=origin + start, size_bytes=end - start)
 
 
@@ -125,7 +134,9 @@ def _check_whole(path: Path, entries: list[TensorEntry], *, origin: int, size_by
     end = origin
     for entry in entries:
         if entry.start != end:
-            raise WeightsError(f"{path.name} is not a readable safetensors file: {entry.name} overlaps or leaves a gap")
+            raise WeightsError(
+                f"{path.name} is not a readable safetensors file: {shortened(entry.name)} overlaps or leaves a gap"
+            )
         end += entry.size_bytes
     if size_bytes < end:
         raise WeightsError(f"{path.name} is truncated: it has {size_bytes} bytes, its header asks for {end}")

@@ -102,12 +102,21 @@ def read_sums(folder: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     sums: dict[str, str] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in _text_of(path).splitlines():
         digest, _, name = line.partition(" ")
         if len(digest) != 64 or not name.strip():
             raise WeightsError(f"{SUMS} is not what sha256sum writes: {line[:80]!r}")
         sums[name.lstrip(" *").removeprefix("./")] = digest.lower()
     return sums
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise WeightsError(f"{SUMS} is not what sha256sum writes: it is no UTF-8 text") from error
+    except OSError as error:
+        raise WeightsError(f"{SUMS} cannot be read: {error}") from error
 
 
 def write_sums(folder: Path, sums: Mapping[str, str]) -> None:

@@ -198,8 +198,20 @@ def test_files_of_another_size(whole: Path) -> None:
             lambda shards: shards[0].with_name("model.safetensors.index.json").write_text("[]"),
             r"^model\.safetensors\.index\.json is no index of shards",
         ),
+        (
+            lambda shards: shards[0].with_name("model.safetensors.index.json").write_text('{"a": ' + "[" * 100_000),
+            r"^model\.safetensors\.index\.json is no index of shards: ",
+        ),
+        (
+            lambda shards: shards[0].with_name("model.safetensors.index.json").write_bytes(b" " * 10_000_001),
+            r"^model\.safetensors\.index\.json is no index of shards: it has more than 10000000 bytes",
+        ),
+        (
+            lambda shards: write_index(shards[0].with_name("model.safetensors"), {"a": "b" * 90_000}),
+            r"^model\.safetensors\.index\.json names 'b{,100}…'; shards are safetensors files",
+        ),
     ],
-    ids=["absent", "swapped", "stranger", "outside", "pickle", "no index"],
+    ids=["absent", "swapped", "stranger", "outside", "pickle", "no index", "nested", "huge", "long name"],
 )
 def test_shards_are_what_their_index_says(
     folder: Path, layouts: Layouts, change: Callable[[list[Path]], object], sentence: str
@@ -280,6 +292,41 @@ def test_hostile_headers(tmp_path: Path, written: str, sentence: str) -> None:
         read_header(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "dtype", "shape", "offsets", "sentence"),
+    [
+        ("a", "U8", ["9"] * 200_000, [0, 4], "a has 200000 sides, "),
+        ("a", "U8", ["9" * 4000] * 4, [0, 4], "a has a side or an offset that no file reaches"),
+        ("a", "U8", ["4"], [0, "9" * 4000], "a has a side or an offset that no file reaches"),
+        ("a", "U8", ["4"], ["-" + "9" * 4000, 4], "a has a side or an offset that no file reaches"),
+        ("a" * 90_000, "U8", ["5"], [0, 4], "takes 4 bytes, which U8 "),
+        ("a", "F" * 90_000, ["4"], [0, 4], "has numbers of an unknown format, F"),
+    ],
+    ids=["many sides", "long sides", "long end", "long start", "long name", "long format"],
+)
+def test_headers_that_are_long_to_work_out(
+    tmp_path: Path, name: str, dtype: str, shape: list[str], offsets: list[object], sentence: str
+) -> None:
+    """Numbers that no tensor has are refused before anything is worked out from them, in a short sentence."""
+    start, end = offsets
+    header = f'{{"{name}": {{"dtype": "{dtype}", "shape": [{",".join(shape)}], "data_offsets": [{start},{end}]}}}}'
+
+    with pytest.raises(WeightsError, match=sentence) as refusal:
+        parse_header(tmp_path / "odd.safetensors", header.encode(), size_bytes=len(header) + 12)
+
+    assert len(str(refusal.value)) < 300
+
+
+def test_names_without_end_are_cut(tmp_path: Path) -> None:
+    """A name of megabytes that stands twice in a header is told by its beginning."""
+    header = '{"NAME":0,"NAME":0}'.replace("NAME", "a" * 90_000)
+
+    with pytest.raises(WeightsError, match=r"its header names a+… twice") as refusal:
+        parse_header(tmp_path / "odd.safetensors", header.encode(), size_bytes=0)
+
+    assert len(str(refusal.value)) < 300
+
+
 def test_a_long_header_that_names_its_end_twice(tmp_path: Path) -> None:
     """A header of megabytes whose last name alone is doubled is refused by it, at once and not after hours."""
     names = [*(f"{index:x}" for index in range(200_000)), "end", "end"]
@@ -323,4 +370,12 @@ def test_sums_that_are_none(tmp_path: Path) -> None:
     (tmp_path / SUMS).write_text("hello\n")
 
     with pytest.raises(WeightsError, match=r"SHA256SUMS is not what sha256sum writes: 'hello'"):
+        read_sums(tmp_path)
+
+
+def test_sums_that_are_no_text(tmp_path: Path) -> None:
+    """A record of digests that is not even text is refused in a sentence."""
+    (tmp_path / SUMS).write_bytes(b"\xff\xfe\x00")
+
+    with pytest.raises(WeightsError, match=r"^SHA256SUMS is not what sha256sum writes: it is no UTF-8 text$"):
         read_sums(tmp_path)

@@ -1,7 +1,8 @@
 """Whether a picture should not be shown, by any image classifier that transformers knows.
 
-Loaded once from a folder on this machine, strictly: safetensors alone, every tensor accounted for, no code of the
-folder's own. Computes on the CPU, so that a check never stands in the way of a step. Knows no setting and no thread.
+Loaded once from a folder on this machine, strictly: safetensors alone, every tensor accounted for, every file held
+against the recorded digests, no code of the folder's own and nothing from beyond it. Computes on the CPU, so that a
+check never stands in the way of a step. Knows no setting and no thread.
 """
 
 from __future__ import annotations
@@ -16,15 +17,19 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 from transformers.utils.logging import disable_progress_bar
 
-from models.flux.weights import WeightsError, listed
+from models.flux.weights import WeightsError, listed, shortened
+from models.flux.weights.folder import read_index
 from models.flux.weights.headers import read_header
-from models.flux.weights.stream import check_sum, digest_of, read_sums
+from models.flux.weights.json_file import read_json
+from models.flux.weights.stream import SUMS, check_sum, digest_of, read_sums
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 #: Sides of the picture that is looked at before the first real one, in pixels.
 TRIAL_SIDE = 64
+#: The file by which transformers takes a folder for an adapter, and its weights from where that says.
+ADAPTER = "adapter_config.json"
 # Typed by nobody.
 _PREPARING: Any = AutoImageProcessor
 #: What transformers says of tensors that a file lacks, has too many of, or has in another shape.
@@ -88,7 +93,7 @@ def load_checker(
         folder: as transformers saves one: ``config.json``, ``preprocessor_config.json``, safetensors.
         labels: names of its classes that should not be shown, in small or capital letters.
         threshold: from which probability on a picture is flagged, in (0, 1].
-        read: hears the path and the SHA-256 of every file of weights.
+        read: hears the path and the SHA-256 of every file of the folder.
 
     Raises:
         UnusableChecker: naming what is missing, broken or unknown.
@@ -108,11 +113,26 @@ def load_checker(
 
 def _check_files(folder: Path, read: Callable[[str, str], None]) -> None:
     sums = read_sums(folder)
-    for path in sorted(folder.glob("*.safetensors")):
-        read_header(path)  # says of a broken file what is wrong with it
+    _check_stays_inside(folder)
+    # What classes are called and how pictures are prepared decides as much as the weights.
+    for path in sorted(path for path in folder.iterdir() if path.is_file() and path.name != SUMS):
+        if path.suffix == ".safetensors":
+            read_header(path)  # says of a broken file what is wrong with it
         digest = digest_of(path, progress=lambda _size: None)
         check_sum(sums, path.name, digest)
         read(path.name, digest)
+
+
+def _check_stays_inside(folder: Path) -> None:
+    """Refuse what would have transformers read files that nobody hashes."""
+    if (folder / ADAPTER).exists():
+        raise WeightsError(f"{ADAPTER} makes it an adapter of another model; name a whole classifier")
+    config = read_json(folder / "config.json", wanted="configuration of a classifier")
+    named = config.get("transformers_weights") if isinstance(config, dict) else None
+    if named is not None and (Path(str(named)).name != named or ".safetensors" not in Path(named).suffixes):
+        raise WeightsError(f"config.json names {shortened(str(named))!r}; weights are safetensors files beside it")
+    for index in sorted(folder.glob("*.safetensors.index.json")):
+        read_index(index)
 
 
 def _network(folder: Path) -> Any:
@@ -133,11 +153,13 @@ def _network(folder: Path) -> Any:
 
 
 def _numbers(id2label: Mapping[int, str], labels: Collection[str]) -> tuple[int, ...]:
-    numbers = {label.lower(): number for number, label in id2label.items()}
+    numbers: dict[str, set[int]] = {}
+    for number, label in id2label.items():
+        numbers.setdefault(label.lower(), set()).add(number)
     unknown = sorted(label for label in labels if label.lower() not in numbers)
     if unknown:
         raise UnusableChecker(f"it has no label {unknown[0]!r}; it has: {', '.join(sorted(id2label.values()))}")
-    return tuple(sorted({numbers[label.lower()] for label in labels}))
+    return tuple(sorted(set().union(*(numbers[label.lower()] for label in labels))))
 
 
 def _try(checker: Checker) -> None:

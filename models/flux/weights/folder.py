@@ -89,7 +89,7 @@ def _found(part: str, layout: str, files: Mapping[Path, list[TensorEntry]]) -> F
 
 
 def _sharded(index: Path) -> dict[Path, list[TensorEntry]]:
-    places = _read_index(index)
+    places = read_index(index)
     files = {index.with_name(name): read_header(index.with_name(name)) for name in sorted(set(places.values()))}
     there = {(entry.name, path.name) for path, entries in files.items() for entry in entries}
     if missing := set(places.items()) - there:
@@ -101,7 +101,12 @@ def _sharded(index: Path) -> dict[Path, list[TensorEntry]]:
     return files
 
 
-def _read_index(index: Path) -> dict[str, str]:
+def read_index(index: Path) -> dict[str, str]:
+    """Return the file of each tensor, as an index of shards has it; each lies beside the index.
+
+    Raises:
+        WeightsError: when it is no index, or names what is not there, lies elsewhere, or is no safetensors file.
+    """
     written = read_json(index, wanted="index of shards")
     try:
         places = written["weight_map"]

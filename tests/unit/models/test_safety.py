@@ -71,13 +71,61 @@ def test_of_classes_that_may_be_together_the_likeliest_counts(tmp_path: Path) ->
     assert both == max(one, two)
 
 
-def test_every_file_of_weights_is_told_with_its_digest(whole: Path) -> None:
-    """What was read is told by name and SHA-256."""
+def test_every_file_is_told_with_its_digest(whole: Path) -> None:
+    """What was read is told by name and SHA-256, what says how to read the weights included."""
     told: list[tuple[str, str]] = []
 
     load_checker(str(whole), labels=("nsfw",), threshold=0.5, read=lambda *file: told.append(file))
 
-    assert told == [(WEIGHTS, hashlib.sha256((whole / WEIGHTS).read_bytes()).hexdigest())]
+    assert told == _digests(whole)
+    assert [name for name, _ in told] == ["config.json", WEIGHTS, "preprocessor_config.json"]
+
+
+def _digests(folder: Path) -> list[tuple[str, str]]:
+    return [(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in sorted(folder.iterdir())]
+
+
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json"])
+def test_a_file_that_differs_from_its_record_is_refused(folder: Path, name: str) -> None:
+    """What classes are called and how pictures are prepared counts as much as the weights."""
+    (folder / "SHA256SUMS").write_text("".join(f"{digest}  {name}\n" for name, digest in _digests(folder)))
+    loaded(folder)
+    (folder / name).write_bytes(b" " + (folder / name).read_bytes())
+
+    with pytest.raises(UnusableSafetyModel, match="json is not the file that SHA256SUMS records"):
+        loaded(folder)
+
+
+def test_classes_whose_names_differ_only_in_case_count_together(folder: Path) -> None:
+    """A name stands for every class that is called so, in small or capital letters."""
+    _configure(folder, id2label={"0": "normal", "1": "nsfw", "2": "NSFW"}, label2id={"normal": 0, "nsfw": 1, "NSFW": 2})
+
+    together, rest = (loaded(folder, label).probability(SEEN[0]) for label in ("nsfw", "normal"))
+
+    assert together == pytest.approx(1 - rest)
+
+
+def _configure(folder: Path, **settings: object) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | settings))
+
+
+def _lead_out(folder: Path) -> None:
+    shutil.move(folder / WEIGHTS, folder.with_name(WEIGHTS))
+    places = dict.fromkeys(load_file(folder.with_name(WEIGHTS)), f"../{WEIGHTS}")
+    (folder / f"{WEIGHTS}.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))
+
+
+def _hide(folder: Path) -> None:
+    (folder / "below").mkdir()
+    shutil.move(folder / WEIGHTS, folder / "below" / WEIGHTS)
+    _configure(folder, transformers_weights=f"below/{WEIGHTS}")
+
+
+def _stand_in(folder: Path) -> None:
+    other = Path(shutil.copytree(folder, folder.with_name("other")))
+    (folder / "config.json").unlink()
+    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(other)}))
 
 
 def _lose_head(folder: Path) -> None:
@@ -124,11 +172,30 @@ def _bring_code(folder: Path) -> None:
         (_flip, r"model\.safetensors is not the file that SHA256SUMS records"),
         (_spoil, "it cannot look at a picture: .* numbers that are none"),
         (_bring_code, "it cannot be loaded: "),
+        (
+            _lead_out,
+            r"model\.safetensors\.index\.json names '\.\./model\.safetensors'; shards are safetensors files beside",
+        ),
+        (_hide, r"config\.json names 'below/model\.safetensors'; weights are safetensors files beside it"),
+        (_stand_in, r"it cannot be loaded: adapter_config\.json makes it an adapter"),
         (lambda folder: (folder / WEIGHTS).write_bytes(b"x" * 100), "it cannot be loaded: "),
         (lambda folder: (folder / "config.json").unlink(), "it cannot be loaded: .*config"),
         (lambda folder: (folder / "preprocessor_config.json").unlink(), r"it cannot be loaded: .*preprocessor_config"),
     ],
-    ids=["headless", "stranger", "pickle", "flipped", "NaN", "code", "no file", "no config", "no sizes"],
+    ids=[
+        "headless",
+        "stranger",
+        "pickle",
+        "flipped",
+        "NaN",
+        "code",
+        "outside",
+        "below",
+        "adapter",
+        "no file",
+        "no config",
+        "no sizes",
+    ],
 )
 def test_what_is_no_checker_is_refused(folder: Path, break_it: Callable[[Path], object], sentence: str) -> None:
     """A folder that does not hold a whole classifier is refused with its name and the reason; none of its code runs."""

@@ -113,7 +113,7 @@ class Released:
         for path in tokenizer_files(self._folder, name):
             self._done(path, digest_of(path, progress=lambda _size: None))
         try:
-            return AutoTokenizer.from_pretrained(self._folder / name, local_files_only=True)
+            return AutoTokenizer.from_pretrained(self._folder / name, local_files_only=True, trust_remote_code=False)
         except (OSError, ValueError, KeyError) as error:
             raise WeightsError(f"{name} cannot be read as a tokenizer: {error}") from error
 

@@ -11,14 +11,11 @@ from models.flux.weights import WeightsError, listed
 from models.flux.weights.folder import Found, find, parts_of
 from models.flux.weights.headers import TensorEntry
 from models.flux.weights.layouts import Layout, Layouts
+from models.flux.weights.networks import Sizes
+from models.flux.weights.tokenizers import TOKENIZERS, check_tokenizer, tokenizer_files
 
 #: Number formats that weights may have; narrower ones carry scales that nothing here knows of.
 FORMATS = frozenset({"BF16", "F16", "F32"})
-#: Files that each tokenizer needs, any one of the sets.
-TOKENIZERS = {
-    "tokenizer": (("tokenizer.json",), ("vocab.json", "merges.txt")),
-    "tokenizer_2": (("tokenizer.json",),),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +37,7 @@ class PartReport:
 def check_folder(folder: Path, models: tuple[str, ...], layouts: Layouts) -> list[PartReport]:
     """Account for every part that these models need."""
     parts = [check_part(folder, part, layouts) for part in parts_of(models)]
-    return [*parts, *(_check_tokenizer(folder, name) for name in TOKENIZERS)]
-
-
-def tokenizer_files(folder: Path, name: str) -> tuple[Path, ...]:
-    """Return every file of a tokenizer: which of them are read is transformers' own business."""
-    return tuple(sorted(path for path in (folder / name).iterdir() if path.is_file()))
+    return [*parts, *(_check_tokenizer(folder, name, layouts.sizes) for name in TOKENIZERS)]
 
 
 def check_part(folder: Path, part: str, layouts: Layouts) -> PartReport:
@@ -97,9 +89,9 @@ def _first_and_rest(sentences: list[str]) -> Iterator[str]:
         yield sentences[0] + (f" ({rest} more like it)" if rest else "")
 
 
-def _check_tokenizer(folder: Path, name: str) -> PartReport:
-    sets = TOKENIZERS[name]
-    if any(all((folder / name / file).is_file() for file in each) for each in sets):
-        return PartReport(part=name, found=None, problems=(), paths=tokenizer_files(folder, name))
-    wanted = " or ".join(" and ".join(f"{name}/{file}" for file in each) for each in sets)
-    return PartReport(part=name, found=None, problems=(f"missing: {wanted}",))
+def _check_tokenizer(folder: Path, name: str, sizes: Sizes) -> PartReport:
+    try:
+        check_tokenizer(folder, name, sizes)
+    except WeightsError as error:
+        return PartReport(part=name, found=None, problems=(str(error),))
+    return PartReport(part=name, found=None, problems=(), paths=tokenizer_files(folder, name))

@@ -11,9 +11,9 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
 from models.flux.weights import WeightsError
-from models.flux.weights.accounts import TOKENIZERS
 from models.flux.weights.folder import PLACES, parts_of
 from models.flux.weights.stream import SUMS
+from models.flux.weights.tokenizers import TOKENIZERS
 
 #: Endings of the files of a tokenizer that are read, and run nothing.
 TOKENIZER_ENDINGS = frozenset({".json", ".txt", ".model"})

@@ -21,11 +21,12 @@ from models.flux.text import TextEncoder, TextTower
 from models.flux.transformer import UxoTransformer
 from models.flux.vae import Autoencoder
 from models.flux.weights import WeightsError
-from models.flux.weights.accounts import TOKENIZERS, PartReport, check_folder, tokenizer_files
+from models.flux.weights.accounts import PartReport, check_folder
 from models.flux.weights.folder import Found, find
 from models.flux.weights.layouts import Layouts
 from models.flux.weights.networks import make
 from models.flux.weights.stream import check_sum, digest_of, read_sums, stream
+from models.flux.weights.tokenizers import TOKENIZERS, check_ids, tokenizer_files
 
 #: Models that look at styles.
 STYLED = frozenset({"uso"})
@@ -65,6 +66,8 @@ class Released:
         Raises:
             WeightsError: naming the first file that is not what it should be.
         """
+        for name in TOKENIZERS:
+            self._hash(name)  # first: of a file that differs from its record that is said, not what it leads to
         reports = _refuse_problems(self._folder, tuple(models), self._layouts)
         self._found = {report.part: report.found for report in reports if report.found is not None}
         tokenizers = {name: self._tokenizer(name) for name in TOKENIZERS}  # first, for they are quickly read
@@ -109,13 +112,21 @@ class Released:
             clip=TextTower(tokenizer=tokenizers["tokenizer"], network=clip, tokens=77),
         )
 
-    def _tokenizer(self, name: str) -> Any:
-        for path in tokenizer_files(self._folder, name):
-            self._done(path, digest_of(path, progress=lambda _size: None))
+    def _hash(self, tokenizer: str) -> None:
         try:
-            return AutoTokenizer.from_pretrained(self._folder / name, local_files_only=True, trust_remote_code=False)
-        except (OSError, ValueError, KeyError) as error:
+            for path in tokenizer_files(self._folder, tokenizer):
+                self._done(path, digest_of(path, progress=lambda _size: None))
+        except OSError as error:
+            raise WeightsError(f"{tokenizer} cannot be read: {error}") from error
+
+    def _tokenizer(self, name: str) -> Any:
+        place = self._folder / name
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True, trust_remote_code=False)
+        except Exception as error:  # whatever transformers and tokenizers raise of what they cannot read
             raise WeightsError(f"{name} cannot be read as a tokenizer: {error}") from error
+        check_ids(name, tokenizer.get_vocab().values(), name=name, sizes=self._layouts.sizes)
+        return tokenizer
 
     def _style(self) -> StyleEncoder:
         siglip: Any = self._network("siglip", torch.float32)

@@ -64,6 +64,19 @@ def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[math.ceil(share * len(values)) - 1]
 
 
+def evenness(values: Sequence[float]) -> float:
+    """Return Jain's index of at least one value, not all of them 0: 1 where all are alike, 1/n where all but one are 0.
+
+    Source: R. Jain, D. Chiu, W. Hawe, "A Quantitative Measure of Fairness", DEC-TR-301, 1984.
+    """
+    return sum(values) ** 2 / (len(values) * sum(value**2 for value in values))
+
+
+def evenness_of_means(groups: Mapping[str, Sequence[float]]) -> float:
+    """Return Jain's index of the mean of each group; 1 where there is none."""
+    return evenness([statistics.fmean(values) for values in groups.values()]) if groups else 1.0
+
+
 def spread(values: Sequence[float]) -> Spread:
     """Return the median and the ends of at least one value."""
     return Spread(median=statistics.median(values), low=min(values), high=max(values))

@@ -197,7 +197,7 @@ def outlook_of(
         left_s: those that are still to come, at most ``work_s``.
         weights: what counts how much.
     """
-    slack_s = max(SLACK_FACTOR * work_s, work_s + SLACK_S)
+    slack_s = in_time_s(work_s)
     urgent_s = counts_from_s + slack_s + weights.rush * left_s
     return Outlook(
         counts_from_s=counts_from_s,
@@ -206,6 +206,11 @@ def outlook_of(
         urgent_s=urgent_s,
         postponed_s=urgent_s + weights.postponing * work_s,
     )
+
+
+def in_time_s(work_s: float) -> float:
+    """Return the seconds from its asking within which a request of so much work ends in time."""
+    return max(SLACK_FACTOR * work_s, work_s + SLACK_S)
 
 
 def patience_s(work_s: float) -> float:

@@ -10,25 +10,9 @@ import torch
 from transformers import SiglipVisionConfig, SiglipVisionModel, T5Config, T5EncoderModel
 
 from loadtest.gpu.device import timed_ms
+from models.flux.encoder_sizes import SIGLIP, T5
 from models.flux.vae import Autoencoder, AutoencoderSizes, build
 
-#: Source: config.json of FLUX.1-dev's text_encoder_2 and of google/siglip-so400m-patch14-384, seen 2026-11.
-T5: dict[str, Any] = {
-    "vocab_size": 32128,
-    "d_model": 4096,
-    "d_kv": 64,
-    "d_ff": 10240,
-    "num_layers": 24,
-    "num_heads": 64,
-}
-SIGLIP: dict[str, Any] = {
-    "hidden_size": 1152,
-    "intermediate_size": 4304,
-    "num_hidden_layers": 27,
-    "num_attention_heads": 16,
-    "image_size": 384,
-    "patch_size": 14,
-}
 SMALL_T5: dict[str, Any] = {"vocab_size": 8, "d_model": 8, "d_kv": 4, "d_ff": 8, "num_layers": 1, "num_heads": 2}
 SMALL_SIGLIP: dict[str, Any] = {
     **SIGLIP,

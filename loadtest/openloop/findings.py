@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from loadtest.figures import percentile
+from loadtest.figures import evenness, percentile
 from loadtest.openloop.ledger import Ledger
 from loadtest.openloop.record import End, Record, after
 from loadtest.openloop.slo import Verdict, error_share, latencies_of
@@ -92,16 +92,13 @@ def by_tenant(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
 
 
 def fairness(tenants: Mapping[str, Mapping[str, Any]]) -> float | None:
-    """Return Jain's index over the tenants' median latencies: 1 when all wait alike, 1/n when one waits for all.
-
-    Source: R. Jain, D. Chiu, W. Hawe, "A Quantitative Measure of Fairness", DEC-TR-301, 1984.
-    """
+    """Return Jain's index over the tenants' median latencies: 1 when all wait alike, 1/n when one waits for all."""
     waits = tenants.values()
     known = [each["p50"] for each in waits if each["p50"]]
     # Beside a wait without end all others are as nothing: the index is the share of those who wait so.
     if stuck := sum(each["p50"] is None and bool(each["endless"]) for each in waits):
         return round(stuck / (stuck + len(known)), 4)
-    return round(sum(known) ** 2 / (len(known) * sum(each**2 for each in known)), 4) if known else None
+    return round(evenness(known), 4) if known else None
 
 
 def series(records: Sequence[Record], *, wall_s: float) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from loadtest.figures import percentile
+from loadtest.figures import evenness_of_means, percentile
 from loadtest.scheduler.arrivals import NOISY, Arrival
 from loadtest.scheduler.bound import Claim, Reach, reach
 from loadtest.scheduler.device import VirtualDevice, work_of
@@ -101,5 +101,4 @@ def jain(outcomes: Sequence[Outcome]) -> float:
     speeds: dict[str, list[float]] = {}
     for each in outcomes:
         speeds.setdefault(each.arrival.tenant, []).append(1 / each.slowdown)
-    means = [statistics.fmean(each) for each in speeds.values()]
-    return sum(means) ** 2 / (len(means) * sum(mean**2 for mean in means))
+    return evenness_of_means(speeds)

@@ -17,7 +17,7 @@ from loadtest.scheduler.arrivals import Arrival
 from loadtest.scheduler.device import VirtualDevice, VirtualPipeline, work_of
 from models.cost import CostTable
 from models.engine import Engine
-from models.policy import SLACK_FACTOR, SLACK_S
+from models.policy import in_time_s
 from models.resident import Standing, shared_part
 from models.sample import ShapeKey
 from models.sharing import Sharing
@@ -78,7 +78,7 @@ class Outcome:
 
 def late_s(arrival: Arrival, work_s: float) -> float:
     """Return when a request is late: at three times its time alone, and never within 2 s of that."""
-    return arrival.at_s + max(SLACK_FACTOR * work_s, work_s + SLACK_S)
+    return arrival.at_s + in_time_s(work_s)
 
 
 class EngineReplica:

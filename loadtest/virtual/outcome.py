@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from statistics import fmean
 from typing import Any
 
-from loadtest.figures import percentile
+from loadtest.figures import evenness_of_means, percentile
 from loadtest.openloop.findings import percentiles
 from loadtest.openloop.record import End
 from loadtest.openloop.slo import Goal, Verdict
 from loadtest.virtual.lived import Fate, Lived
-from models.policy import SLACK_FACTOR, SLACK_S
+from models.policy import in_time_s
 
 #: Points of a plot.
 POINTS = 120
@@ -86,8 +85,7 @@ def jain(made: Sequence[Fate]) -> float:
     speeds: dict[str, list[float]] = {}
     for fate in made:
         speeds.setdefault(fate.work.tenant, []).append(fate.work.device_s / _latency_s(fate))
-    means = [fmean(each) for each in speeds.values()]
-    return sum(means) ** 2 / (len(means) * sum(mean**2 for mean in means)) if means else 1.0
+    return evenness_of_means(speeds)
 
 
 def series(lived: Lived) -> Mapping[str, Sequence[float]]:
@@ -100,8 +98,7 @@ def series(lived: Lived) -> Mapping[str, Sequence[float]]:
 
 
 def _is_in_time(fate: Fate) -> bool:
-    alone_s = fate.work.device_s
-    return fate.end is End.SUCCEEDED and _latency_s(fate) <= max(SLACK_FACTOR * alone_s, alone_s + SLACK_S)
+    return fate.end is End.SUCCEEDED and _latency_s(fate) <= in_time_s(fate.work.device_s)
 
 
 def _latency_s(fate: Fate) -> float:

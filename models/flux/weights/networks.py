@@ -23,37 +23,9 @@ from transformers import (
 )
 
 from models.flux import vae
+from models.flux.encoder_sizes import CLIP, SIGLIP, T5
 from models.flux.style import StyleProjector
 from models.flux.transformer import UxoTransformer
-
-_CLIP = {
-    "vocab_size": 49408,
-    "hidden_size": 768,
-    "intermediate_size": 3072,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "projection_dim": 768,
-    "bos_token_id": 0,
-    "pad_token_id": 1,
-    # 2 tells transformers to pool at the highest token id, which is the real end of text, 49407.
-    "eos_token_id": 2,
-}
-_T5 = {
-    "vocab_size": 32128,
-    "d_model": 4096,
-    "d_kv": 64,
-    "d_ff": 10240,
-    "num_layers": 24,
-    "num_heads": 64,
-}
-_SIGLIP = {
-    "hidden_size": 1152,
-    "intermediate_size": 4304,
-    "num_hidden_layers": 27,
-    "num_attention_heads": 16,
-    "image_size": 384,
-    "patch_size": 14,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +37,11 @@ class Sizes:
     #: Of the autoencoder.
     autoencoder: vae.AutoencoderSizes = field(default_factory=vae.AutoencoderSizes)
     #: Arguments of CLIP's configuration.
-    clip: Mapping[str, Any] = field(default_factory=lambda: _CLIP)
+    clip: Mapping[str, Any] = field(default_factory=lambda: CLIP)
     #: Arguments of T5's configuration.
-    t5: Mapping[str, Any] = field(default_factory=lambda: _T5)
+    t5: Mapping[str, Any] = field(default_factory=lambda: T5)
     #: Arguments of SigLIP's configuration.
-    siglip: Mapping[str, Any] = field(default_factory=lambda: _SIGLIP)
+    siglip: Mapping[str, Any] = field(default_factory=lambda: SIGLIP)
     #: Style tokens per level of the projector.
     style_tokens: int = 64
     #: Rank of the LoRA of each model.

@@ -143,7 +143,8 @@ def _sentence(first: Answer, row: Mapping[str, Any], *, is_searched: bool) -> st
         return f"This fleet: {told}"
     if not first.meets_all:
         return f"No fleet of up to {first.words.replicas} replicas meets the goals. {goals}"
-    return f"{first.words.replicas} replicas are the fewest that meet the goals: {told}"
+    fewest = "1 replica is" if first.words.replicas == 1 else f"{first.words.replicas} replicas are"
+    return f"{fewest} the fewest that meet the goals: {told}"
 
 
 def _believed(costs: CostTable, words: FleetWords) -> str:

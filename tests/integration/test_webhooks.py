@@ -350,13 +350,13 @@ async def test_a_failing_host_is_called_one_at_a_time(
     first = await accept(receiver.url())
     await store.cancel(first.id, tenant_id="alice")
 
-    async with running(total_s=0.2, pause_s=3600):
+    async with running(total_s=0.5, pause_s=3600):
         await until_told(first, WebhookState.WAITING)
         receiver.hangs("/")
         for _ in range(6):
             task = await accept(receiver.url())
             await store.cancel(task.id, tenant_id="alice")
-        await receiver.until(5)
+        await receiver.until(4)  # the first and half of the others: a call may be over before it has arrived
 
     assert receiver.most_open["/"] == 1
 

@@ -85,6 +85,7 @@ class Engine:
         self.at_work: frozenset[str] = frozenset()
         self._parked: dict[str, _Parked] = {}
         self._resident: dict[str, Resident] = {}
+        self._put_aside: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
         """Say how full it is."""
@@ -169,6 +170,7 @@ class Engine:
             self.usual_s = 0.0
 
     def _stepped(self, first: Collection[str]) -> StepReport:
+        self._put_aside = frozenset(name for name, held in self._resident.items() if held.wants_room)
         failed = self._prepare_parked()
         group = self._choose(first)
         stepped, step_failed, timed = self._step_timed(group) if group else ([], {}, None)
@@ -292,9 +294,8 @@ class Engine:
 
     def _failed(self, request_id: str, error: Exception) -> dict[str, Exception]:
         """Return a request with why it failed; nothing where others may hold the memory that it needs, and it waits."""
-        held = self._resident[request_id]
-        if isinstance(error, OutOfMemory) and not held.wants_room and len(self._resident) > 1:
-            held.wants_room = True
+        if isinstance(error, OutOfMemory) and request_id not in self._put_aside and len(self._resident) > 1:
+            self._resident[request_id].wants_room = True
             return {}
         return {request_id: emptied(error)}
 

@@ -389,6 +389,17 @@ def test_what_finds_no_memory_beside_others_waits_until_it_is_alone(make_request
     assert not any(report.failed for report in ends)
 
 
+def test_pictures_that_share_a_call_find_no_memory_together(make_request: MakeRequest) -> None:
+    """Where a call of two is halved, the second's want is of the same turn as the first's, and no failure either."""
+    engine = Engine({"uno": FullPipeline(times=5)}, sharing=Sharing(2))
+    engine.admit("a", make_request(prompt="step", num_images=2), [])
+    engine.admit("b", make_request(), [], standing=Standing(rank=1))
+
+    report = run_dry(engine)
+
+    assert seeds(report.finished) == {"a": [7, 8], "b": [7]}
+
+
 @pytest.mark.parametrize("call", ["step", "decode"])
 def test_of_those_that_want_all_memory_each_gets_its_turn(make_request: MakeRequest, call: str) -> None:
     """Two that both found no memory beside the other do not wait for each other for ever."""

@@ -42,12 +42,13 @@ async def is_cut_short(
         while not (task.done() or came.is_set()):
             await asyncio.wait([task, interrupted], timeout=LOOK_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
             look()
+        is_cut = not task.done()
+        if is_cut:
+            came.clear()  # taken: another that comes while the work is put away counts for what follows
     finally:
         interrupted.cancel()
         task.cancel()
     with suppress(asyncio.CancelledError):
         await task
     look()
-    if task.cancelled():
-        came.clear()
-    return task.cancelled()
+    return is_cut

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +13,7 @@ from loadtest.figures import evenness_of_means, percentile
 from loadtest.openloop.findings import percentiles
 from loadtest.openloop.record import End
 from loadtest.openloop.slo import Goal, Verdict
-from loadtest.virtual.lived import Fate, Lived
+from loadtest.virtual.lived import Fate, Lived, Moment
 from models.policy import in_time_s
 
 #: Points of a plot.
@@ -89,12 +91,22 @@ def jain(made: Sequence[Fate]) -> float:
 
 
 def series(lived: Lived) -> Mapping[str, Sequence[float]]:
-    """Return the fleet over time, thinned out to what a plot can show."""
-    moments = lived.moments[:: max(len(lived.moments) // POINTS, 1)]
+    """Return the fleet over time, as a plot can show it: between two of its looks nothing changes."""
+    moments = _evenly(lived.moments)
     return {
         "at_s": [round(moment.at_s, 1) for moment in moments],
         **{name: [getattr(moment, name) for moment in moments] for name in ("queued", "running", "up", "target")},
     }
+
+
+def _evenly(moments: Sequence[Moment]) -> list[Moment]:
+    """Return as many moments as a plot has points, the same seconds apart: each as the look before it was."""
+    if len(moments) < 2:
+        return list(moments)
+    began_s, span_s = moments[0].at_s, moments[-1].at_s - moments[0].at_s
+    times = [began_s + span_s * number / (POINTS - 1) for number in range(POINTS - 1)]
+    seen = [moments[bisect_right(moments, at_s, key=lambda moment: moment.at_s) - 1] for at_s in times]
+    return [*(replace(moment, at_s=at_s) for moment, at_s in zip(seen, times, strict=True)), moments[-1]]
 
 
 def _is_in_time(fate: Fate) -> bool:

@@ -102,11 +102,12 @@ def load_checker(
         _check_files(folder, read)
         network = _network(folder)
         prepare = _PREPARING.from_pretrained(folder, local_files_only=True, trust_remote_code=False, backend="pil")
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        unsafe = _numbers(network.config.id2label, labels)
+    except UnusableChecker:
+        raise
+    except Exception as error:  # whatever transformers raises of what it cannot read
         raise UnusableChecker(f"it cannot be loaded: {error}") from error
-    checker = Checker(
-        network=network, prepare=prepare, unsafe=_numbers(network.config.id2label, labels), threshold=threshold
-    )
+    checker = Checker(network=network, prepare=prepare, unsafe=unsafe, threshold=threshold)
     _try(checker)
     return checker
 

@@ -124,6 +124,9 @@ def _check_merges(folder: Path, name: str, vocabulary: Collection[str]) -> None:
 def _text(folder: Path, name: str) -> str:
     try:
         with (folder / name).open("rb") as file:
-            return file.read(MAX_JSON_BYTES).decode("utf-8")
+            written = file.read(MAX_JSON_BYTES + 1).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise WeightsError(f"{name} is no list of merges: {shortened(str(error))}") from error
+    if len(written) > MAX_JSON_BYTES:
+        raise WeightsError(f"{name} is no list of merges: it has more than {MAX_JSON_BYTES} letters")
+    return written

@@ -15,6 +15,7 @@ from weights_folder import SMALL, write_folder
 
 from models.flux.weights import WeightsError
 from models.flux.weights.accounts import check_folder
+from models.flux.weights.json_file import MAX_JSON_BYTES
 from models.flux.weights.layouts import Layouts
 from models.flux.weights.released import Released
 
@@ -129,6 +130,10 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "merges of a pointer": (
         lambda folder: _cut_in_two(folder / "tokenizer", merges="version https://git-lfs.github.com/spec/v1\nsize 7\n"),
         r"^tokenizer/merges\.txt is no list of merges: .*'version https://git-lfs\.github\.com/spec/v1'$",
+    ),
+    "long merges": (
+        lambda folder: _cut_in_two(folder / "tokenizer", merges="\n" * (MAX_JSON_BYTES + 1)),
+        r"^tokenizer/merges\.txt is no list of merges: it has more than ",
     ),
     "cut merges": (
         lambda folder: _cut_in_two(folder / "tokenizer", merges="#version: 0.2\na b</w>\na"),

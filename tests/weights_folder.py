@@ -15,10 +15,13 @@ from torch import Tensor
 from transformers import CLIPTokenizer, T5Tokenizer
 
 from models.flux.vae import AutoencoderSizes
+from models.flux.weights.accounts import check_folder
 from models.flux.weights.layouts import Layouts
 from models.flux.weights.networks import Sizes
 from models.tiny.seeded import normal
 
+#: The models whose parts a whole folder has.
+BOTH = ("uno", "uso")
 #: Small enough for a test; every count that a layout hangs on is above 1.
 SMALL = Sizes(
     transformer=MappingProxyType(
@@ -161,3 +164,21 @@ def without(tensors: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Te
     """Leave some tensors out."""
     gone = set(names)
     return {name: tensor for name, tensor in tensors.items() if name not in gone}
+
+
+def problems_of(folder: Path, layouts: Layouts) -> list[str]:
+    """Return what is wrong with a folder for both models."""
+    return [problem for report in check_folder(folder, BOTH, layouts) for problem in report.problems]
+
+
+def swap(one: Path, other: Path) -> None:
+    """Let two files or folders have each other's name."""
+    aside = one.with_suffix(".aside")
+    one.rename(aside)
+    other.rename(one)
+    aside.rename(other)
+
+
+def shorten(path: Path) -> None:
+    """Lose the end of a file, as a download that was cut off."""
+    path.write_bytes(path.read_bytes()[:-3])

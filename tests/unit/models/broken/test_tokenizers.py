@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from weights_folder import SMALL, write_folder
+from weights_folder import BOTH, problems_of, shorten, swap
 
 from models.flux.weights import WeightsError
-from models.flux.weights.accounts import check_folder
 from models.flux.weights.json_file import MAX_JSON_BYTES
 from models.flux.weights.layouts import Layouts
 from models.flux.weights.released import Released
 
-BOTH = ("uno", "uso")
 #: Loads a folder of small weights in a process of its own, whose terminal somebody may type at.
 LOAD = """
 import sys
@@ -34,39 +31,6 @@ try:
 except WeightsError as error:
     print(error)
 """
-
-
-@pytest.fixture(scope="module")
-def layouts() -> Layouts:
-    """Return the small layouts, made once."""
-    return Layouts(SMALL)
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write a folder without a fault; nobody changes it."""
-    return write_folder(tmp_path_factory.mktemp("whole"))
-
-
-@pytest.fixture
-def folder(whole: Path, tmp_path: Path) -> Path:
-    """Copy the folder, to be broken."""
-    return Path(shutil.copytree(whole, tmp_path / "weights"))
-
-
-def _problems(folder: Path, layouts: Layouts) -> list[str]:
-    return [problem for report in check_folder(folder, BOTH, layouts) for problem in report.problems]
-
-
-def _swap(one: Path, other: Path) -> None:
-    aside = one.with_suffix(".aside")
-    one.rename(aside)
-    other.rename(one)
-    aside.rename(other)
-
-
-def _shorten(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-3])
 
 
 def _add_tokens(path: Path, *, count: int) -> None:
@@ -92,7 +56,7 @@ def _cut_in_two(folder: Path, *, merges: str, **more: int) -> None:
 #: What is done to a folder, and what is said of it.
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "tokenizers swapped": (
-        lambda folder: _swap(folder / "tokenizer", folder / "tokenizer_2"),
+        lambda folder: swap(folder / "tokenizer", folder / "tokenizer_2"),
         r"^tokenizer/tokenizer\.json is another network's: its vocabulary is of the kind Unigram, not BPE$",
     ),
     "tokenizer of a pointer": (
@@ -104,7 +68,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         r"^tokenizer_2/tokenizer\.json is no tokenizer: Expecting value",
     ),
     "cut tokenizer": (
-        lambda folder: _shorten(folder / "tokenizer_2/tokenizer.json"),
+        lambda folder: shorten(folder / "tokenizer_2/tokenizer.json"),
         r"^tokenizer_2/tokenizer\.json is no tokenizer: ",
     ),
     "tokenizer of nothing": (
@@ -152,7 +116,7 @@ def test_a_fault_is_named(folder: Path, layouts: Layouts, fault: str) -> None:
     break_it, sentence = FAULTS[fault]
     break_it(folder)
 
-    problems = _problems(folder, layouts)
+    problems = problems_of(folder, layouts)
 
     assert re.search(sentence, problems[0]), problems
     with pytest.raises(WeightsError, match=sentence.rstrip("$")):
@@ -165,7 +129,7 @@ def test_a_tokenizer_in_two_files(folder: Path, layouts: Layouts) -> None:
 
     text = Released(folder, device="cpu", layouts=layouts).components(("uno",))["uno"].text
 
-    assert _problems(folder, layouts) == []
+    assert problems_of(folder, layouts) == []
     assert text._clip.tokenize(["ab b"])[0, :4].tolist() == [0, 6, 3, 1]
 
 

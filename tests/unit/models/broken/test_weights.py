@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from weights_folder import SMALL, cut, write_folder, write_index
+from weights_folder import BOTH, cut, problems_of, shorten, swap, write_index
 
 from models.flux.weights import WeightsError
 from models.flux.weights.accounts import check_folder
@@ -27,29 +27,6 @@ T5 = "text_encoder_2/model.safetensors"
 UNO = "uno/dit_lora.safetensors"
 USO = "uso_flux_v1.0/dit_lora.safetensors"
 PROJECTOR = "uso_flux_v1.0/projector.safetensors"
-BOTH = ("uno", "uso")
-
-
-@pytest.fixture(scope="module")
-def layouts() -> Layouts:
-    """Return the small layouts, made once."""
-    return Layouts(SMALL)
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write a folder without a fault; nobody changes it."""
-    return write_folder(tmp_path_factory.mktemp("whole"))
-
-
-@pytest.fixture
-def folder(whole: Path, tmp_path: Path) -> Path:
-    """Copy the folder, to be broken."""
-    return Path(shutil.copytree(whole, tmp_path / "weights"))
-
-
-def _problems(folder: Path, layouts: Layouts) -> list[str]:
-    return [problem for report in check_folder(folder, BOTH, layouts) for problem in report.problems]
 
 
 def _rename(path: Path, name: str, other: str) -> None:
@@ -60,17 +37,6 @@ def _rename(path: Path, name: str, other: str) -> None:
 
 def _cast(path: Path, dtype: torch.dtype) -> None:
     save_file({name: tensor.to(dtype) for name, tensor in load_file(path).items()}, path)
-
-
-def _swap(one: Path, other: Path) -> None:
-    aside = one.with_suffix(".aside")
-    one.rename(aside)
-    other.rename(one)
-    aside.rename(other)
-
-
-def _shorten(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-3])
 
 
 def _append(path: Path) -> None:
@@ -97,7 +63,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no base": (lambda folder: (folder / BASE).unlink(), r"^missing: transformer/.* or flux1-dev\.safetensors or "),
     "empty": (lambda folder: (folder / CLIP).write_bytes(b""), r"^model\.safetensors is not a readable safetensors"),
     "text": (lambda folder: (folder / VAE).write_text("version https://git-lfs"), r"^ae\.safetensors is not a read"),
-    "truncated": (lambda folder: _shorten(folder / BASE), r"^flux1-dev\.safetensors is truncated: it has \d+ bytes"),
+    "truncated": (lambda folder: shorten(folder / BASE), r"^flux1-dev\.safetensors is truncated: it has \d+ bytes"),
     "longer": (lambda folder: _append(folder / UNO), r"^dit_lora\.safetensors goes on after its last tensor"),
     "pickle": (
         lambda folder: _make_pickle(folder / CLIP),
@@ -112,11 +78,11 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         r"^flux1-dev\.safetensors is another model's: it holds the tensors of vae \(bfl\)$",
     ),
     "encoders swapped": (
-        lambda folder: _swap(folder / CLIP, folder / T5),
+        lambda folder: swap(folder / CLIP, folder / T5),
         r"^model\.safetensors is another model's: it holds the tensors of t5 \(transformers\)$",
     ),
     "LoRAs swapped": (
-        lambda folder: _swap(folder / UNO, folder / USO),
+        lambda folder: swap(folder / UNO, folder / USO),
         r"^dit_lora\.safetensors: double_blocks\S+: expected \(4, 32\), found \(2, 32\) \(\d+ more like it\)$",
     ),
     "no guidance": (
@@ -163,7 +129,7 @@ def test_a_fault_is_named(folder: Path, layouts: Layouts, fault: str) -> None:
     break_it, sentence = FAULTS[fault]
     break_it(folder)
 
-    problems = _problems(folder, layouts)
+    problems = problems_of(folder, layouts)
 
     assert [problem for problem in problems if re.search(sentence, problem)], problems
     with pytest.raises(WeightsError):
@@ -219,7 +185,7 @@ def test_shards_are_what_their_index_says(
     """Shards and their index agree on every tensor, or the one that does not is named."""
     change(cut(folder / T5, shards=3))
 
-    problems = _problems(folder, layouts)
+    problems = problems_of(folder, layouts)
 
     assert [problem for problem in problems if re.search(sentence, problem)], problems
 
